@@ -1,0 +1,110 @@
+"""The steps put together: encoded pictures in, embeddings out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+
+from clip_image_flow import backends, cpus, models
+from clip_image_flow.batcher import Batcher
+from clip_image_flow.errors import ConfigError
+from clip_image_flow.images import Content, ImageReader
+from clip_image_flow.preprocess import preprocess
+from clip_image_flow.uris import UriReader
+
+
+class ImageEncoder:
+    """CLIP's image tower behind one bounded queue. Safe to use from many threads.
+
+    :param model: see `clip_image_flow.models`.
+    :param device: `cpu`, `cuda` or `cuda:N`.
+    :param backend: see `clip_image_flow.backends`.
+    :param precision: `fp32`, `bf16` or `fp16`; by default fp32 on the CPU, fp16 on CUDA.
+    :param threads: CPU threads, of the model and of decoding each; by default what the process may use.
+    :param cache_dir: folder of downloaded weights; by default CLIP_CACHE, else ~/.cache/clip.
+    :param max_batch_size: most images in one forward pass, whatever a caller asks for.
+    :param queue_size: most images waiting or running at any time.
+    :param max_image_bytes: most bytes of one encoded image.
+    :param max_image_pixels: most pixels of one image.
+    :param allowed_uris: prefixes of the URIs that are read, see `clip_image_flow.uris`.
+    :raises ConfigError: for an option that is not to be had, a ModelError for the model.
+    """
+
+    def __init__(
+        self,
+        model: str = "ViT-B/32",
+        *,
+        device: str = "cpu",
+        backend: str = "auto",
+        precision: str | None = None,
+        threads: int | None = None,
+        cache_dir: str | None = None,
+        max_batch_size: int = 128,
+        queue_size: int = 2048,
+        max_image_bytes: int = 20 * 1024 * 1024,
+        max_image_pixels: int = 50_000_000,
+        allowed_uris: Sequence[str] = ("data:",),
+    ) -> None:
+        threads = _at_least_one("threads", threads or cpus.available())
+        max_batch_size = _at_least_one("max_batch_size", max_batch_size)
+        queue_size = _at_least_one("queue_size", queue_size)
+        max_image_bytes = _at_least_one("max_image_bytes", max_image_bytes)
+        max_image_pixels = _at_least_one("max_image_pixels", max_image_pixels)
+        reader = ImageReader(max_image_bytes, max_image_pixels, UriReader(allowed_uris))
+        self._model = models.load(model, cache_dir)
+        self._backend = backends.load(backend, self._model.visual, device=device, precision=precision, threads=threads)
+        size = self._model.input_size
+        # The first pass allocates and picks kernels: done here, it delays no caller.
+        self._backend.encode(np.zeros((1, 3, size, size), dtype=np.float32))
+        self._batcher: Batcher[Content | None] = Batcher(
+            lambda content: preprocess(reader.read(content), size),
+            self._backend.encode,
+            capacity=queue_size,
+            max_batch_size=max_batch_size,
+            threads=threads,
+        )
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What runs here: model, dim, input_size (pixels a side), backend, precision."""
+        return {
+            "model": self._model.name,
+            "dim": self._model.dim,
+            "input_size": self._model.input_size,
+            "backend": self._backend.name,
+            "precision": self._backend.precision,
+        }
+
+    def submit(
+        self, contents: Sequence[Content | None], *, batch_size: int = 32, deadline: float | None = None
+    ) -> list[Future[np.ndarray]]:
+        """Queue images; a future of float32 (dim,) for each, as `Batcher.submit` says."""
+        return self._batcher.submit(contents, batch_size=batch_size, deadline=deadline)
+
+    def encode(self, contents: Sequence[Content], *, batch_size: int = 32) -> np.ndarray:
+        """Images -> embeddings, float32 (n, dim), in order.
+
+        :param contents: encoded bytes, uint8 (height, width, 3) arrays or URIs.
+        :raises RequestError: for the first image that cannot be encoded.
+        """
+        rows = [future.result() for future in self.submit(contents, batch_size=batch_size)]
+        return np.stack(rows) if rows else np.empty((0, self._model.dim), dtype=np.float32)
+
+    def close(self) -> None:
+        """Finish what is queued and end the threads."""
+        self._batcher.close()
+
+
+def _at_least_one(option: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(f"{option} must be a whole number of at least 1, not {value!r}")
+    return value
+
+
+def unit_length(embedding: np.ndarray) -> np.ndarray:
+    """`embedding` (dim,) scaled to length 1; a vector of zeros stays what it is."""
+    length = float(np.linalg.norm(embedding))
+    return embedding / np.float32(length) if length else embedding

@@ -1,0 +1,149 @@
+"""A CLIP checkpoint in Hugging Face's layout -> OpenAI's image tower, by a map of keys.
+
+Only safetensors are read (no pickle), only the image tower is taken, and a checkpoint whose numbers OpenAI's architecture would
+get wrong (another activation, layer norm or preprocessing) is refused by name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from clip_image_flow.errors import ModelError
+from clip_image_flow.openai_clip import VisionTransformer
+from clip_image_flow.preprocess import MEAN, STD
+
+_CONFIG, _WEIGHTS, _PREPROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
+_TOP = {
+    "vision_model.embeddings.class_embedding": "class_embedding",
+    "vision_model.embeddings.patch_embedding.weight": "conv1.weight",
+    "vision_model.embeddings.position_embedding.weight": "positional_embedding",
+    "vision_model.pre_layrnorm.weight": "ln_pre.weight",  # the misspelling is theirs
+    "vision_model.pre_layrnorm.bias": "ln_pre.bias",
+    "vision_model.post_layernorm.weight": "ln_post.weight",
+    "vision_model.post_layernorm.bias": "ln_post.bias",
+}
+_LAYER = {
+    "self_attn.out_proj": "attn.out_proj",
+    "layer_norm1": "ln_1",
+    "layer_norm2": "ln_2",
+    "mlp.fc1": "mlp.c_fc",
+    "mlp.fc2": "mlp.c_proj",
+}
+
+
+def download(repository: str, cache_dir: Path) -> Path:
+    """The folder of `repository` (`organisation/name`) in the cache, fetched where it is not there.
+
+    :raises ModelError: it does not exist, or cannot be reached.
+    """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    files = [_CONFIG, _WEIGHTS, _PREPROCESSOR]
+    endpoint = os.environ.get("HF_ENDPOINT")
+    try:
+        return Path(snapshot_download(repository, cache_dir=cache_dir, allow_patterns=files, endpoint=endpoint))
+    except RepositoryNotFoundError as error:
+        raise ModelError(f"model {repository!r}: the hub has no such repository, or HF_TOKEN may not read it") from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise ModelError(
+            f"model {repository!r} is not in {cache_dir} and cannot be downloaded ({_first_line(error)}); "
+            "download it on a machine with network access and give its folder as pretrained_model_name_or_path"
+        ) from error
+
+
+def load_visual(folder: Path, name: str) -> nn.Module:
+    """The image tower in `folder`, in fp32.
+
+    :raises ModelError: a file is missing or broken, or the checkpoint is not OpenAI's architecture.
+    """
+    config = _vision_config(folder, name)
+    try:
+        with safe_open(folder / _WEIGHTS, framework="pt") as file:
+            keys = [k for k in file.keys() if k.startswith(("vision_model.", "visual_projection."))]  # noqa: SIM118
+            tensors = {key: file.get_tensor(key).float() for key in keys}
+    except FileNotFoundError as error:
+        raise ModelError(f"model {name!r}: {folder} has no {_WEIGHTS}; pickled weights are not read") from error
+    except SafetensorError as error:
+        raise ModelError(f"model {name!r}: {folder / _WEIGHTS} is broken ({error}); copy it again") from error
+    try:
+        layers = config["num_hidden_layers"]
+        state = _to_openai(tensors, layers)
+        visual = VisionTransformer(
+            input_resolution=config["image_size"],
+            patch_size=config["patch_size"],
+            width=config["hidden_size"],
+            layers=layers,
+            heads=config["num_attention_heads"],
+            output_dim=state["proj"].shape[1],
+        )
+        visual.load_state_dict(state)
+    except (KeyError, RuntimeError, TypeError) as error:
+        raise ModelError(f"model {name!r}: the weights do not fit {_CONFIG}: {_first_line(error)}") from error
+    return visual.eval()
+
+
+def _vision_config(folder: Path, name: str) -> dict[str, Any]:
+    """The vision part of config.json, its gaps filled with Hugging Face's defaults (transformers, CLIPVisionConfig)."""
+    whole = _json(folder / _CONFIG, name)
+    kind = whole.get("model_type")
+    if kind not in ("clip", "clip_vision_model"):
+        raise ModelError(f"model {name!r} is a {kind!r} model; only 'clip' is served")
+    config = {
+        "hidden_size": 768,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "image_size": 224,
+        "patch_size": 32,
+        "hidden_act": "quick_gelu",
+        "layer_norm_eps": 1e-5,
+        **(whole.get("vision_config") or (whole if kind == "clip_vision_model" else {})),
+    }
+    if config["hidden_act"] != "quick_gelu":
+        raise ModelError(f"model {name!r} uses the activation {config['hidden_act']!r}; OpenAI's CLIP has 'quick_gelu'")
+    if config["layer_norm_eps"] != 1e-5:
+        raise ModelError(f"model {name!r} uses layer_norm_eps {config['layer_norm_eps']}; OpenAI's CLIP has 1e-05")
+    if (folder / _PREPROCESSOR).is_file():
+        wanted = _json(folder / _PREPROCESSOR, name)
+        for key, ours in (("image_mean", MEAN), ("image_std", STD)):
+            if any(abs(a - b) > 1e-4 for a, b in zip(wanted.get(key, ours.flat), ours.flat, strict=True)):
+                raise ModelError(f"model {name!r} wants {key} {wanted[key]}; OpenAI's CLIP has {ours.flatten().tolist()}")
+    return config
+
+
+def _to_openai(tensors: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
+    """Hugging Face's keys -> those of `clip.model.VisionTransformer`; query, key and value become one matrix."""
+    state = {ours: tensors[theirs] for theirs, ours in _TOP.items()}
+    state["proj"] = tensors["visual_projection.weight"].T.contiguous()
+    for layer in range(layers):
+        theirs, ours = f"vision_model.encoder.layers.{layer}", f"transformer.resblocks.{layer}"
+        for kind in ("weight", "bias"):
+            parts = [tensors[f"{theirs}.self_attn.{part}_proj.{kind}"] for part in "qkv"]
+            state[f"{ours}.attn.in_proj_{kind}"] = torch.cat(parts)
+            for their_name, our_name in _LAYER.items():
+                state[f"{ours}.{our_name}.{kind}"] = tensors[f"{theirs}.{their_name}.{kind}"]
+    return state
+
+
+def _json(file: Path, name: str) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(f"model {name!r}: {file.parent} has no {file.name}") from error
+    except ValueError as error:
+        raise ModelError(f"model {name!r}: {file} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"model {name!r}: {file} is not a JSON object")
+    return content
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,0 +1,111 @@
+"""What a caller may ask of one request, checked.
+
+Numbers arrive as floats over gRPC (a protobuf Struct knows no integers), so 4.0 is 4 and 4.5 is an error. Keys that begin and
+end with two underscores are reserved for the gateway: `__request_id__` and `__deadline__` are read, others are passed over.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from clip_image_flow.errors import BadParameter
+
+ON_ERROR = ("raise", "skip")
+
+# DocArray's grammar, with the leading @ optional: selectors r (roots), c (chunks), m (matches) or .[attribute], each with an
+# optional slice, one after the other; several paths stand side by side with commas.
+_INTEGER = r"(?:-?\d{1,9})"
+_SLICE = rf"(?=[-\d:]){_INTEGER}?(?::{_INTEGER}?){{0,2}}"
+_NAME = r"[A-Za-z_]\w*"
+_STEP = rf"(?:[rcm]|\.\[{_NAME}(?:,{_NAME})*\])(?:\[{_SLICE}\]|{_SLICE})?"
+_TRAVERSAL_PATHS = re.compile(rf"@?(?:{_STEP})+(?:,@?(?:{_STEP})+)*", re.ASCII)
+_LONGEST_PATH = 256  # characters
+
+
+@dataclass(frozen=True)
+class EncodeParameters:
+    """The options of one request.
+
+    :param traversal_paths: DocArray path to the documents to encode, such as `@r` or `@r,c`.
+    :param batch_size: most images of this request in one forward pass.
+    :param on_error: `raise` fails the request on its first bad document, `skip` encodes the others.
+    :param normalize: scale each embedding to unit length.
+    :param deadline: Unix time in seconds after which the answer is of no use, or None.
+    :param request_id: names the request in logs.
+    """
+
+    traversal_paths: str = "@r"
+    batch_size: int = 32
+    on_error: str = "raise"
+    normalize: bool = False
+    deadline: float | None = None
+    request_id: str = ""
+
+    def override(self, parameters: Mapping[str, Any] | None) -> EncodeParameters:
+        """These options with those of one request over them.
+
+        :raises BadParameter: for an unknown key or a value that is not allowed.
+        """
+        changes: dict[str, Any] = {}
+        for key, value in (parameters or {}).items():
+            if key in _PARSERS:
+                name, parse = _PARSERS[key]
+                changes[name] = parse(key, value)
+            elif not (key.startswith("__") and key.endswith("__")):
+                known = ", ".join(k for k in _PARSERS if not k.startswith("__"))
+                raise BadParameter(f"unknown parameter {key!r}; allowed are {known}")
+        return replace(self, **changes)
+
+
+def positive_integer(key: str, value: Any) -> int:
+    """`value` as an integer of at least 1; a float without a fraction is one."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1 or value < 1:
+        raise BadParameter(f"{key} must be a whole number of at least 1, not {_show(value)}")
+    if math.isinf(value):
+        raise BadParameter(f"{key} must be finite")
+    return int(value)
+
+
+def _traversal_paths(key: str, value: Any) -> str:
+    path = value if isinstance(value, str) and len(value) <= _LONGEST_PATH else ""
+    path = re.sub(r"\s+", "", path)
+    if not _TRAVERSAL_PATHS.fullmatch(path):
+        raise BadParameter(f"{key} must be a DocArray path such as '@r', '@c', '@r,c' or '@c[:2]', not {_show(value)}")
+    return "@" + path.replace("@", "")
+
+
+def _choice(key: str, value: Any) -> str:
+    if value not in ON_ERROR:
+        raise BadParameter(f"{key} must be one of {', '.join(ON_ERROR)}, not {_show(value)}")
+    return str(value)
+
+
+def _boolean(key: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise BadParameter(f"{key} must be true or false, not {_show(value)}")
+    return value
+
+
+def _deadline(key: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise BadParameter(f"{key} must be a Unix time in seconds, not {_show(value)}")
+    return float(value)
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+_PARSERS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
+    "traversal_paths": ("traversal_paths", _traversal_paths),
+    "batch_size": ("batch_size", positive_integer),
+    "on_error": ("on_error", _choice),
+    "normalize": ("normalize", _boolean),
+    "__deadline__": ("deadline", _deadline),
+    "__request_id__": ("request_id", lambda _, value: str(value)[:200]),
+}

@@ -1,0 +1,52 @@
+"""CLIP's own preprocessing: resize the shorter side to n pixels (bicubic), cut out the centre, scale, normalise.
+
+The same numbers as `clip`'s transform (https://github.com/openai/CLIP/blob/main/clip/clip.py, `_transform`), without torch, so
+that it can run in threads beside the model.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+# Mean and standard deviation of the channels, in units of full intensity, from the same `_transform`.
+MEAN = np.array([0.48145466, 0.4578275, 0.40821073], dtype=np.float32).reshape(3, 1, 1)
+STD = np.array([0.26862954, 0.26130258, 0.27577711], dtype=np.float32).reshape(3, 1, 1)
+
+# A 1 x 50,000,000 picture would be resized to 224 x 11 billion before its centre is cut out. From this many output pixels on,
+# only the centre is resized; below, the whole, since the two round differently in rare pixels.
+_LARGEST_RESIZED = 1 << 25
+
+
+def preprocess(image: Image.Image, size: int) -> np.ndarray:
+    """What the model sees of a picture.
+
+    :param image: any size, mode RGB.
+    :param size: the model's input size n, in pixels.
+    :return: float32 (3, n, n).
+    """
+    pixels = np.asarray(_resize_and_crop(image, size)).transpose(2, 0, 1)
+    values = np.ascontiguousarray(pixels).astype(np.float32)
+    values /= 255
+    values -= MEAN
+    values /= STD
+    return values
+
+
+def _resize_and_crop(image: Image.Image, size: int) -> Image.Image:
+    """The centre (size, size) of the picture whose shorter side is `size` pixels long."""
+    width, height = image.size
+    # torchvision's Resize truncates the longer side; its CenterCrop rounds half to even, as round() does.
+    if width <= height:
+        resized = (size, int(size * height / width))
+    else:
+        resized = (int(size * width / height), size)
+    left = round((resized[0] - size) / 2.0)
+    top = round((resized[1] - size) / 2.0)
+    if resized[0] * resized[1] > _LARGEST_RESIZED:
+        across, down = width / resized[0], height / resized[1]
+        box = (left * across, top * down, (left + size) * across, (top + size) * down)
+        return image.resize((size, size), Image.Resampling.BICUBIC, box=box)
+    if image.size != resized:
+        image = image.resize(resized, Image.Resampling.BICUBIC)
+    return image.crop((left, top, left + size, top + size))

@@ -1,0 +1,115 @@
+"""Traversal paths -> the images of each document, and the embeddings back onto the documents.
+
+The one module that knows DocArray. What a document is, decides what it gets:
+
+1. one with chunks of modality `image`: a row for each of them, in chunk order;
+2. else one whose own content is an image (tensor, blob or URI): one vector;
+3. else (text, another modality, nothing) it is left as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from docarray import Document, DocumentArray
+
+from clip_image_flow.errors import BadParameter, RequestError, TooLarge
+from clip_image_flow.images import Content
+
+IMAGE = "image"
+
+
+@dataclass(frozen=True)
+class SelectedImage:
+    """One image to encode, and where it stands: `place` is "" for a document's own content, else "chunk K"."""
+
+    document_id: str
+    place: str
+    content: Content | None
+
+
+@dataclass(frozen=True)
+class _Target:
+    """A document that gets an embedding, made of the images at `rows`."""
+
+    document: Document
+    rows: list[int]
+    stacked: bool  # (n, dim), else (dim,)
+
+
+@dataclass
+class Selection:
+    """The images that one request asks for, each once however often the paths reach it."""
+
+    images: list[SelectedImage] = field(default_factory=list)
+    _targets: list[_Target] = field(default_factory=list)
+
+    def write(self, results: Sequence[np.ndarray | RequestError]) -> None:
+        """Put the embeddings onto the documents.
+
+        :param results: for each of `images`, float32 (dim,) or the error that its document gets in `tags["error"]`.
+        """
+        for target in self._targets:
+            own = [results[row] for row in target.rows]
+            error = next((r for r in own if isinstance(r, RequestError)), None)
+            if error is None:
+                target.document.embedding = np.stack(own) if target.stacked else own[0]
+            else:
+                target.document.embedding = None
+                target.document.tags["error"] = repr(error)
+
+
+def select(docs: DocumentArray, traversal_paths: str, max_documents: int) -> Selection:
+    """The images at `traversal_paths` of `docs`.
+
+    :raises BadParameter: when the paths do not fit the documents.
+    :raises TooLarge: when they reach more than `max_documents` documents.
+    """
+    try:
+        documents = docs[traversal_paths]
+    except ValueError as error:  # a slice of step 0, or an attribute of a document that has none
+        raise BadParameter(f"traversal_paths {traversal_paths!r} does not fit the documents: {error}") from error
+    if len(documents) > max_documents:
+        raise TooLarge(f"{len(documents)} documents at {traversal_paths!r}; at most {max_documents} go in one request")
+
+    selection = Selection()
+    targets: set[int] = set()
+    rows: dict[int, int] = {}  # by identity: ids need not be unique within a request
+
+    def row(holder: Document, document_id: str, place: str) -> int:
+        if id(holder) not in rows:
+            rows[id(holder)] = len(selection.images)
+            selection.images.append(SelectedImage(document_id, place, _content(holder)))
+        return rows[id(holder)]
+
+    for document in documents:
+        if id(document) in targets:
+            continue
+        targets.add(id(document))
+        chunks = [(k, chunk) for k, chunk in enumerate(document.chunks) if chunk.modality == IMAGE]
+        if chunks:
+            own = [row(chunk, document.id, f"chunk {k}") for k, chunk in chunks]
+            selection._targets.append(_Target(document, own, stacked=True))
+        elif _is_image(document):
+            selection._targets.append(_Target(document, [row(document, document.id, "")], stacked=False))
+    return selection
+
+
+def _is_image(document: Document) -> bool:
+    """Whether the document's own content is an image, or says that it is one."""
+    if document.modality:
+        return bool(document.modality == IMAGE)
+    return _content(document) is not None or (document.mime_type or "").startswith("image/")
+
+
+def _content(document: Document) -> Content | None:
+    """The document's own picture: a tensor, encoded bytes or a URI; None where it has neither."""
+    if document.tensor is not None:
+        return np.asarray(document.tensor)
+    if document.blob:
+        return bytes(document.blob)
+    if document.uri and not document.text:
+        return str(document.uri)
+    return None

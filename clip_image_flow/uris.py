@@ -1,0 +1,126 @@
+"""URIs -> bytes, from nowhere but where the operator allows.
+
+Data URIs are read by default, and nothing else: an address that a caller names is fetched by this machine, with this machine's
+view of the network. Redirects are not followed, since they lead where nobody allowed.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import time
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import SplitResult, unquote, unquote_to_bytes, urlsplit
+
+from clip_image_flow.errors import BadDocument, ConfigError, TooLarge
+
+_PORTS = {"http": 80, "https": 443}
+_BLOCK = 1 << 16  # bytes
+
+
+class UriReader:
+    """Reads the URIs that begin with one of `allowed`.
+
+    :param allowed: prefixes such as `data:`, `https://images.example.com/` (this scheme, host and port, and paths below) or
+        `file:///pictures/` (files below that folder, links resolved).
+    :param timeout: seconds for one whole fetch.
+    :raises ConfigError: for a prefix that allows more than it seems to.
+    """
+
+    def __init__(self, allowed: Sequence[str] = ("data:",), timeout: float = 10.0) -> None:
+        if isinstance(allowed, str):
+            raise ConfigError(f"allowed_uris must be a list of prefixes, such as ['data:'], not {allowed!r}")
+        self._allowed = [_prefix(prefix) for prefix in allowed]
+        self._timeout = timeout
+        self._opener = urllib.request.build_opener(_NoRedirects)
+
+    def read(self, uri: str, max_bytes: int) -> bytes:
+        """The bytes behind `uri`.
+
+        :raises BadDocument: not allowed, malformed, or not to be had.
+        :raises TooLarge: more than `max_bytes`.
+        """
+        try:
+            parts = urlsplit(uri)
+            allowed = any(_covers(prefix, parts) for prefix in self._allowed)
+        except ValueError as error:
+            raise BadDocument(f"the URI {_short(uri)} is malformed: {error}") from error
+        if not allowed:
+            raise BadDocument(f"the URI {_short(uri)} is not allowed here; send the image's bytes as the document's blob")
+        if parts.scheme == "data":
+            return _data(uri, max_bytes)
+        try:
+            return self._fetch(uri, max_bytes)
+        except (OSError, ValueError) as error:
+            raise BadDocument(f"the URI {_short(uri)} cannot be read: {error}") from error
+
+    def _fetch(self, uri: str, max_bytes: int) -> bytes:
+        deadline = time.monotonic() + self._timeout
+        data = bytearray()
+        with self._opener.open(uri, timeout=self._timeout) as source:
+            while block := source.read1(_BLOCK):
+                data += block
+                if len(data) > max_bytes:
+                    raise TooLarge(f"behind {_short(uri)} are more than {max_bytes} bytes")
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"not complete after {self._timeout:g} s")
+        return bytes(data)
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+def _prefix(prefix: str) -> SplitResult:
+    parts = urlsplit(prefix)
+    if parts.scheme == "data" or (parts.scheme in _PORTS and parts.hostname):
+        return parts
+    if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
+        return parts
+    raise ConfigError(
+        f"allowed_uris: {prefix!r} is not understood; allowed are 'data:', 'https://HOST/', 'http://HOST/' and 'file:///FOLDER/'"
+    )
+
+
+def _covers(prefix: SplitResult, uri: SplitResult) -> bool:
+    if prefix.scheme != uri.scheme:
+        return False
+    if uri.scheme == "data":
+        return True
+    if uri.scheme == "file":
+        return not uri.netloc and _resolve(uri).is_relative_to(_resolve(prefix))
+    same_host = prefix.hostname == uri.hostname and _port(prefix) == _port(uri)
+    # A path that climbs ("..", also as %2e%2e) may mean another place to the server than to us.
+    climbs = ".." in unquote(uri.path).split("/")
+    return same_host and not climbs and (uri.path or "/").startswith(prefix.path or "/")
+
+
+def _resolve(uri: SplitResult) -> Path:
+    return Path(unquote(uri.path)).resolve()
+
+
+def _port(uri: SplitResult) -> int:
+    return uri.port or _PORTS[uri.scheme]
+
+
+def _data(uri: str, max_bytes: int) -> bytes:
+    """The bytes of a data URI (RFC 2397)."""
+    if len(uri) > 4 * max_bytes:  # percent-encoding triples, base64 adds a third: no need to decode it to know
+        raise TooLarge(f"the data URI has {len(uri)} characters; at most {max_bytes} bytes are read")
+    head, comma, body = uri.partition(",")
+    if not comma:
+        raise BadDocument("the data URI has no comma between its media type and its data")
+    raw = unquote_to_bytes(body)
+    if not head.endswith(";base64"):
+        return raw
+    try:
+        return base64.b64decode(raw, validate=True)
+    except binascii.Error as error:
+        raise BadDocument(f"the data URI is not valid base64: {error}") from error
+
+
+def _short(uri: str) -> str:
+    return repr(uri if len(uri) <= 80 else uri[:77] + "...")

@@ -1,0 +1,134 @@
+"""CLIPImageEncoder: the Jina side of `clip_image_flow`, and nothing else."""
+
+# No `from __future__ import annotations` here: Jina reads the annotations of endpoints and warns about strings.
+
+import asyncio
+import inspect
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+from docarray import Document, DocumentArray
+from jina import Executor, requests
+
+from clip_image_flow import ImageEncoder, __version__, cpus
+from clip_image_flow.encoder import unit_length
+from clip_image_flow.errors import BadDocument, ConfigError, RequestError, TooLarge, UnsupportedMedia
+from clip_image_flow.parameters import EncodeParameters, positive_integer
+from clip_image_flow.selection import SelectedImage, select
+
+_FROM_JINA = {"metas", "requests", "runtime_args", "workspace", "dynamic_batching"}
+
+
+class CLIPImageEncoder(Executor):
+    """Encodes the images of documents with CLIP.
+
+    A document with chunks of modality `image` gets float32 (n, dim), a row per image chunk; one whose own content is an image
+    gets (dim,); any other is left as it is.
+
+    :param pretrained_model_name_or_path: an OpenAI name, `openai/clip-vit-...`, `emoji-tiny`, a `.pt` file, a Hugging Face
+        directory or repository; see `clip_image_flow.models`.
+    :param device: `cpu`, `cuda` or `cuda:N`.
+    :param batch_size: most images in one forward pass. Per request too.
+    :param traversal_paths: DocArray path to the documents to encode. Per request too.
+    :param on_error: `raise` fails a request on its first bad document; `skip` encodes the others and puts the reason into the
+        bad document's `tags["error"]`. Per request too.
+    :param normalize: scale embeddings to unit length; OpenAI's own are not. Per request too.
+    :param backend: `auto` or `torch`.
+    :param precision: `fp32`, `bf16` or `fp16`; by default fp32 on the CPU, fp16 on CUDA.
+    :param threads: CPU threads; by default the CPU limit, shared out among the replicas on this machine.
+    :param max_documents: most documents of one request that are looked at.
+    :param options: `cache_dir`, `max_batch_size`, `queue_size`, `max_image_bytes`, `max_image_pixels` and `allowed_uris` of
+        `clip_image_flow.ImageEncoder`.
+    :raises ConfigError: an option is unknown or not to be had here.
+    """
+
+    def __init__(
+        self,
+        pretrained_model_name_or_path: str = "ViT-B/32",
+        device: str = "cpu",
+        batch_size: int = 32,
+        traversal_paths: str = "@r",
+        on_error: str = "raise",
+        normalize: bool = False,
+        backend: str = "auto",
+        precision: str | None = None,
+        threads: int | None = None,
+        max_documents: int = 1024,
+        **options: Any,
+    ) -> None:
+        super().__init__(**{key: options.pop(key) for key in _FROM_JINA & options.keys()})
+        request_defaults = {
+            "batch_size": batch_size,
+            "traversal_paths": traversal_paths,
+            "on_error": on_error,
+            "normalize": normalize,
+        }
+        try:
+            self._defaults = EncodeParameters().override(request_defaults)
+            self._max_documents = positive_integer("max_documents", max_documents)
+        except RequestError as error:
+            raise ConfigError(f"uses_with: {error}") from error
+        if unknown := options.keys() - inspect.signature(ImageEncoder).parameters.keys():
+            raise ConfigError(f"uses_with: unknown option {min(unknown)!r}; see the parameters of CLIPImageEncoder")
+        replicas = getattr(self.runtime_args, "replicas", None) or 1
+        self._encoder = ImageEncoder(
+            pretrained_model_name_or_path,
+            device=device,
+            backend=backend,
+            precision=precision,
+            threads=threads or max(1, cpus.available() // replicas),
+            **options,
+        )
+        self.logger.info("serving %s", self._encoder.info)
+
+    @requests
+    async def encode(
+        self, docs: DocumentArray | None = None, parameters: dict[str, Any] | None = None, **_: Any
+    ) -> None:
+        """Set the embeddings of `docs` at the traversal paths.
+
+        :param parameters: `traversal_paths`, `batch_size`, `on_error`, `normalize`.
+        :raises RequestError: what the caller can mend; its class says how.
+        """
+        options = self._defaults.override(parameters)
+        if not docs:
+            return
+        selection = select(docs, options.traversal_paths, self._max_documents)
+        futures = self._encoder.submit(
+            [image.content for image in selection.images], batch_size=options.batch_size, deadline=options.deadline
+        )
+        try:
+            outcomes = await asyncio.gather(
+                *(_outcome(future, image, options) for future, image in zip(futures, selection.images, strict=True))
+            )
+        finally:
+            for future in futures:  # after an error nobody waits for the rest
+                future.cancel()
+        selection.write(outcomes)
+
+    @requests(on="/info")
+    async def info(self, docs: DocumentArray | None = None, **_: Any) -> dict[str, Any]:
+        """What runs here: in the parameters' `__results__`, as Jina returns it, and as the tags of one more document."""
+        info = {**self._encoder.info, "version": __version__}
+        if docs is not None:
+            docs.append(Document(tags=info))
+        return info
+
+    def close(self) -> None:
+        """Finish what is queued and end the threads."""
+        self._encoder.close()
+
+
+async def _outcome(
+    future: Future[np.ndarray], image: SelectedImage, options: EncodeParameters
+) -> np.ndarray | RequestError:
+    """The embedding of one image, or with `on_error: skip` what is wrong with it."""
+    try:
+        embedding = await asyncio.wrap_future(future)
+    except (BadDocument, TooLarge, UnsupportedMedia) as error:
+        named = error.at(image.document_id, image.place)
+        if options.on_error == "skip":
+            return named
+        raise named from error
+    return unit_length(embedding) if options.normalize else embedding

@@ -1,0 +1,79 @@
+"""Models and pictures that the tests share."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from clip_image_flow import ImageEncoder
+from clip_image_flow.openai_clip import clip
+
+
+def save_random_clip(path: Path, seed: int = 0, **changes: int) -> Path:
+    """A checkpoint in OpenAI's format: random weights, a ViT of 64 pixels and 32 dimensions unless told otherwise."""
+    torch.manual_seed(seed)
+    shape = {
+        "embed_dim": 32,
+        "image_resolution": 64,
+        "vision_layers": 2,
+        "vision_width": 64,
+        "vision_patch_size": 16,
+        "context_length": 77,
+        "vocab_size": 49408,
+        "transformer_width": 64,
+        "transformer_heads": 1,
+        "transformer_layers": 1,
+    }
+    torch.save(clip.model.CLIP(**{**shape, **changes}).state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random CLIP that computes in a millisecond."""
+    return save_random_clip(tmp_path_factory.mktemp("models") / "tiny.pt")
+
+
+@pytest.fixture(scope="session")
+def vit_b_32(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random CLIP of ViT-B/32's shape; its text tower, which no test runs, is kept small."""
+    changes = {"embed_dim": 512, "image_resolution": 224, "vision_layers": 12, "vision_width": 768, "vision_patch_size": 32}
+    return save_random_clip(tmp_path_factory.mktemp("models") / "vit-b-32.pt", **changes)
+
+
+@pytest.fixture(scope="session")
+def encoder(tiny_model: Path) -> ImageEncoder:
+    return ImageEncoder(str(tiny_model))
+
+
+def photo(width: int = 90, height: int = 60, seed: int = 0) -> Image.Image:
+    """A picture with structure: smooth colours and some noise."""
+    y, x = np.mgrid[0:height, 0:width]
+    waves = np.stack([np.sin(x / 7 + seed), np.cos(y / 5 + seed), np.sin((x + y) / 11)], axis=-1)
+    noise = np.random.default_rng(seed).normal(0, 12, waves.shape)
+    return Image.fromarray(np.clip(128 + 90 * waves + noise, 0, 255).astype(np.uint8))
+
+
+def encoded(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
+    """`image` as the bytes of a file."""
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
+def clip_embeddings() -> Callable[[Path, list[Image.Image]], np.ndarray]:
+    """What `clip` itself makes of RGB pictures in one batch: (model path, pictures) -> float32 (n, dim)."""
+
+    def embed(model_path: Path, images: list[Image.Image]) -> np.ndarray:
+        model, transform = clip.load(str(model_path), device="cpu")
+        with torch.inference_mode():
+            return model.encode_image(torch.stack([transform(image) for image in images])).numpy()
+
+    return embed
