@@ -91,7 +91,7 @@ def _load_visual(name: str, cache: Path) -> nn.Module:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     raise ModelError(
         f"model {name!r}: no such file or folder, and no name that is known"
-        + (f"; did you mean {close[0]!r}?" if close else "")
+        + (f"; did you mean {close[0]!r}?" if close else ".")
         + f" Names are {', '.join(known)}, a Hugging Face repository, or a path."
     )
 

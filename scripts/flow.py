@@ -1,0 +1,144 @@
+"""The Flow file, with the environment's settings over it, and the Flow as a process of its own.
+
+`flows/encode_flow.yml` holds literals, since Jina's YAML has no defaults for environment variables. `load_flow` lays these
+over it; `running_flow` runs the result as `jina flow` would, and takes everything down again: Jina's own parent leaves its
+processes behind on SIGTERM.
+
+| variable | what it sets |
+|---|---|
+| CLIP_GRPC_PORT, CLIP_HTTP_PORT | the gateway's ports |
+| CLIP_MODEL | `pretrained_model_name_or_path` of the executors that have one |
+| REPLICAS | replicas of the executors that have a number of them |
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+FLOW = ROOT / "flows" / "encode_flow.yml"
+_MODEL = "pretrained_model_name_or_path"
+_GRACE_SECONDS = 20.0
+
+
+class FlowError(RuntimeError):
+    """The Flow cannot be configured or did not come up."""
+
+
+def load_flow(path: Path = FLOW, environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """The Flow of `path` with the settings of `environment` over it; paths in it become absolute.
+
+    :raises FlowError: for a setting that makes no sense.
+    """
+    flow: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    gateway = flow["with"]
+    for i, name in enumerate(("CLIP_GRPC_PORT", "CLIP_HTTP_PORT")):
+        if value := environment.get(name):
+            gateway["port"][i] = _whole_number(name, value, 65535)
+    flow["py_modules"] = [_absolute(path, module) for module in flow.get("py_modules", [])]
+    for executor in flow["executors"]:
+        executor["uses"] = _absolute(path, executor["uses"])
+        if (value := environment.get("REPLICAS")) and "replicas" in executor:
+            executor["replicas"] = _whole_number("REPLICAS", value, 1000)
+        if (value := environment.get("CLIP_MODEL")) and _MODEL in executor.get("uses_with", {}):
+            executor["uses_with"][_MODEL] = str(Path(value).resolve()) if Path(value).exists() else value
+    return flow
+
+
+def _absolute(flow: Path, reference: str) -> str:
+    """A file named in `flow`, by a path that holds from anywhere; what is no file there (a class, an image) stays."""
+    file = (flow.parent / reference).resolve()
+    return str(file) if file.is_file() else reference
+
+
+def _whole_number(name: str, value: str, most: int) -> int:
+    if not value.isascii() or not value.isdigit() or not 1 <= int(value) <= most:
+        raise FlowError(f"{name} must be a whole number from 1 to {most}, not {value!r}")
+    return int(value)
+
+
+@dataclass(frozen=True)
+class RunningFlow:
+    """A Flow that answers."""
+
+    grpc_port: int
+    http_port: int
+    model: str
+    process: subprocess.Popen[bytes]
+
+    @property
+    def grpc(self) -> str:
+        """The address for `jina.Client(host=...)`."""
+        return f"grpc://127.0.0.1:{self.grpc_port}"
+
+    @property
+    def http(self) -> str:
+        """The address for `jina.Client(host=...)`, curl and browsers."""
+        return f"http://127.0.0.1:{self.http_port}"
+
+
+@contextlib.contextmanager
+def running_flow(environment: Mapping[str, str] = os.environ, output: IO[bytes] | None = None) -> Iterator[RunningFlow]:
+    """Run the Flow; on the way out all of its processes end, whatever happened.
+
+    Jina builds each Executor under a lock file in HOME that a killed process may leave locked, so each run has a HOME of its own.
+
+    :param environment: settings, see the table at the top of this module, and the environment of the processes.
+    :param output: where the Flow's log goes; by default to this process' own output.
+    :raises FlowError: it ended before it was ready, or a setting makes no sense.
+    """
+    flow = load_flow(environment=environment)
+    grpc_port, http_port = flow["with"]["port"]
+    with tempfile.TemporaryDirectory(prefix="clip-image-flow-") as home:
+        file, ready = Path(home) / "flow.yml", Path(home) / "ready"
+        file.write_text(yaml.safe_dump(flow, sort_keys=False), encoding="utf-8")  # Jina wants jtype first
+        process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "scripts.flow_process", str(file), str(ready)],
+            env=_process_environment(environment, home),
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT if output else None,
+            start_new_session=True,  # a process group of its own: Ctrl-C reaches it through us alone, and we can end all of it
+        )
+        try:
+            while not ready.exists():  # as long as the Flow lives: a first start may download a model
+                if (code := process.poll()) is not None:
+                    raise FlowError(f"the Flow ended with code {code} before it was ready; its log says why")
+                time.sleep(0.05)
+            model = next((e["uses_with"][_MODEL] for e in flow["executors"] if _MODEL in e.get("uses_with", {})), "")
+            yield RunningFlow(grpc_port, http_port, model, process)
+        finally:
+            _end(process)
+
+
+def _process_environment(environment: Mapping[str, str], home: str) -> dict[str, str]:
+    """`environment` with the HOME of this run; what is kept across runs is named by its own variable."""
+    cache = Path(environment.get("HOME") or "~").expanduser() / ".cache"
+    kept = {"CLIP_CACHE": str(cache / "clip"), "HF_HOME": str(cache / "huggingface")}
+    return {**kept, **environment, "HOME": home, "JINA_OPTOUT_TELEMETRY": "1", "JINA_LOG_NO_COLOR": "1"}
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ask the Flow to end as Ctrl-C does, the one way in which Jina takes its processes along; then end what is left."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE_SECONDS)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert process.stdin is not None
+    process.stdin.close()

@@ -1,0 +1,54 @@
+"""Run the Flow until Ctrl-C or SIGTERM, and leave nothing behind."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from types import FrameType
+
+from scripts import flow as flow_module
+from scripts.flow import FlowError, running_flow
+
+_READY = """
+clip-image-flow is ready: model {model}
+    gRPC  {grpc}
+    HTTP  {http}    (API description: {http}/docs)
+
+Encode a picture, from another terminal:
+    .venv/bin/python examples/01_encode_pictures.py --host {grpc} PICTURE ...
+
+Ctrl-C ends it.
+"""
+
+
+def main() -> int:
+    """Serve; the exit code is 0 after Ctrl-C or SIGTERM."""
+    epilog = (flow_module.__doc__ or "").partition("\n\n")[2]
+    argparse.ArgumentParser(
+        prog="python -m scripts.serve",
+        description=__doc__,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args()
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with running_flow() as flow:
+            print(_READY.format(model=flow.model, grpc=flow.grpc, http=flow.http), flush=True)
+            code = flow.process.wait()
+            print(f"the Flow ended by itself with code {code}; its log above says why", file=sys.stderr)
+            return 1
+    except FlowError as error:
+        print(f"clip-image-flow: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("clip-image-flow: ended", flush=True)
+        return 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())
