@@ -5,8 +5,8 @@
     encoder = ImageEncoder("emoji-tiny")
     embeddings = encoder.encode([open("cat.jpg", "rb").read()])  # float32 (1, dim)
 
-One request's way through, a module a step: `parameters` -> `selection` -> `batcher` (-> `images` -> `preprocess`) -> `backends`.
-`encoder` puts the steps together; `models` knows where weights come from. Nothing here needs Jina.
+One request's way through, a module a step: `parameters` -> `selection` -> `batcher` (-> `images` -> `preprocess`) ->
+`backends`. `encoder` puts the steps together; `models` knows where weights come from. Nothing here needs Jina.
 """
 
 from importlib.metadata import version

@@ -1,8 +1,9 @@
 """One bounded queue over all requests, and the thread that runs the model.
 
-Items wait first in, first out. The model thread takes what is waiting, up to the smallest `batch_size` among the items it
-takes, so that requests share forward passes under load and nobody waits for a timer. While it computes, a few of the next items
-are prepared (decoded, preprocessed) in worker threads; no further ahead, so that memory stays bounded by the queue.
+Items wait first in, first out. The model thread takes what is waiting, up to the smallest `batch_size` among the items
+it takes, so that requests share forward passes under load and nobody waits for a timer. While it computes, a few of the
+next items are prepared (decoded, preprocessed) in worker threads; no further ahead, so that memory stays bounded by the
+queue.
 
 Knows neither images nor models: `prepare` and `forward` are given.
 """
@@ -92,7 +93,9 @@ class Batcher(Generic[T]):
             if self._closed:
                 raise RuntimeError("the batcher is closed")
             if len(items) > self._capacity:
-                raise TooLarge(f"the request has {len(items)} images; the queue holds {self._capacity}: send it in parts")
+                raise TooLarge(
+                    f"the request has {len(items)} images; the queue holds {self._capacity}: send it in parts"
+                )
             if self._admitted + len(items) > self._capacity:
                 raise QueueFull(f"the queue holds {self._admitted} of {self._capacity} images; try again later")
             self._admitted += len(items)

@@ -1,8 +1,8 @@
 """What can go wrong, in the words the caller needs.
 
 A `RequestError` is the caller's to mend. Its class name and its `args` are what crosses the wire (Jina copies
-`type(e).__name__` and `[str(a) for a in e.args]` into the status header), so both are part of the contract: a gateway maps
-the name to a status code and shows the args.
+`type(e).__name__` and `[str(a) for a in e.args]` into the status header), so both are part of the contract: a gateway
+maps the name to a status code and shows the args.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A CLIP checkpoint in Hugging Face's layout -> OpenAI's image tower, by a map of keys.
 
-Only safetensors are read (no pickle), only the image tower is taken, and a checkpoint whose numbers OpenAI's architecture would
-get wrong (another activation, layer norm or preprocessing) is refused by name.
+Only safetensors are read (no pickle), only the image tower is taken, and a checkpoint whose numbers OpenAI's
+architecture would get wrong (another activation, layer norm or preprocessing) is refused by name.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ def download(repository: str, cache_dir: Path) -> Path:
     try:
         return Path(snapshot_download(repository, cache_dir=cache_dir, allow_patterns=files, endpoint=endpoint))
     except RepositoryNotFoundError as error:
-        raise ModelError(f"model {repository!r}: the hub has no such repository, or HF_TOKEN may not read it") from error
+        raise ModelError(
+            f"model {repository!r}: the hub has no such repository, or HF_TOKEN may not read it"
+        ) from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise ModelError(
             f"model {repository!r} is not in {cache_dir} and cannot be downloaded ({_first_line(error)}); "
@@ -77,7 +79,7 @@ def load_visual(folder: Path, name: str) -> nn.Module:
     try:
         layers = config["num_hidden_layers"]
         state = _to_openai(tensors, layers)
-        visual = VisionTransformer(
+        visual: nn.Module = VisionTransformer(
             input_resolution=config["image_size"],
             patch_size=config["patch_size"],
             width=config["hidden_size"],
@@ -115,7 +117,9 @@ def _vision_config(folder: Path, name: str) -> dict[str, Any]:
         wanted = _json(folder / _PREPROCESSOR, name)
         for key, ours in (("image_mean", MEAN), ("image_std", STD)):
             if any(abs(a - b) > 1e-4 for a, b in zip(wanted.get(key, ours.flat), ours.flat, strict=True)):
-                raise ModelError(f"model {name!r} wants {key} {wanted[key]}; OpenAI's CLIP has {ours.flatten().tolist()}")
+                raise ModelError(
+                    f"model {name!r} wants {key} {wanted[key]}; OpenAI's CLIP has {ours.flatten().tolist()}"
+                )
     return config
 
 

@@ -17,7 +17,7 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from clip_image_flow.errors import BadDocument, RequestError, TooLarge, UnsupportedMedia
 from clip_image_flow.uris import UriReader
@@ -46,7 +46,8 @@ class ImageReader:
     def read(self, content: Content | None) -> Image.Image:
         """The picture in mode RGB.
 
-        :raises BadDocument: nothing there, a broken image, a tensor of another dtype or shape, a URI that is not allowed.
+        :raises BadDocument: nothing there, a broken image, a tensor of another dtype or shape, a URI that is not
+            allowed.
         :raises TooLarge: over `max_bytes` or `max_pixels`.
         :raises UnsupportedMedia: bytes in none of `FORMATS`.
         """
@@ -82,9 +83,9 @@ class ImageReader:
             raise
         except Image.DecompressionBombError as error:
             raise TooLarge(f"the image is over the limit of {self.max_pixels} pixels") from error
-        except Image.UnidentifiedImageError as error:
+        except UnidentifiedImageError as error:
             raise UnsupportedMedia(
-                f"these {len(data)} bytes are no image that is read here ({', '.join(FORMATS)}), or its header is broken"
+                f"these {len(data)} bytes are no image in a format read here ({', '.join(FORMATS)}), or a broken one"
             ) from error
         except MemoryError as error:
             raise TooLarge("the image does not fit into memory") from error

@@ -22,6 +22,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock
@@ -29,7 +30,7 @@ from torch import Tensor, nn
 
 from clip_image_flow import huggingface
 from clip_image_flow.errors import ModelError
-from clip_image_flow.openai_clip import build_model, clip
+from clip_image_flow.openai_clip import clip
 
 EMBEDDED = "emoji-tiny"
 EMBEDDED_FILE = Path(__file__).parent / "weights" / "emoji-tiny.pt"
@@ -70,8 +71,8 @@ def load(name: str, cache_dir: str | None = None) -> ClipModel:
     :raises ModelError: with what is wrong and what to do about it.
     """
     cache = cache_directory(cache_dir)
-    visual = _load_visual(str(name), cache).float()
-    return ClipModel(str(name), visual, int(visual.input_resolution), int(visual.output_dim))
+    visual: Any = _load_visual(str(name), cache).float()  # a Module has no types for its attributes
+    return ClipModel(str(name), visual, visual.input_resolution, visual.output_dim)
 
 
 def _load_visual(name: str, cache: Path) -> nn.Module:
@@ -106,15 +107,19 @@ def _load_openai(name: str, cache: Path) -> nn.Module:
             f"with network access ({clip.clip._MODELS[name]}), or serve {EMBEDDED!r}, which needs no download"
         ) from error
     except RuntimeError as error:
-        raise ModelError(f"model {name!r}: {error}; delete {cache / Path(clip.clip._MODELS[name]).name} and retry") from error
-    return model.visual
+        raise ModelError(
+            f"model {name!r}: {error}; delete {cache / Path(clip.clip._MODELS[name]).name} and retry"
+        ) from error
+    visual: nn.Module = model.visual
+    return visual
 
 
 def _load_file(path: Path) -> nn.Module:
     """A file in OpenAI's format, as `clip.load` reads it, but never as a pickle that may run code."""
     state = _read_state(path)
     try:
-        return build_model(state).visual
+        visual: nn.Module = clip.model.build_model(state).visual
+        return visual
     except (KeyError, RuntimeError, AttributeError, TypeError, ValueError, AssertionError, ArithmeticError) as error:
         raise ModelError(
             f"model {str(path)!r} is not CLIP in OpenAI's architecture ({type(error).__name__}: "
@@ -125,7 +130,7 @@ def _load_file(path: Path) -> nn.Module:
 def _read_state(path: Path) -> dict[str, Tensor]:
     try:
         if _is_torchscript(path):
-            return dict(torch.jit.load(str(path), map_location="cpu").state_dict())
+            return dict(torch.jit.load(str(path), map_location="cpu").state_dict())  # type: ignore[no-untyped-call]
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(

@@ -1,8 +1,8 @@
 """OpenAI's `clip`, imported beside whichever build of torchvision is there.
 
-`clip` takes its transforms from torchvision. A torchvision built for another torch (the registry's CUDA build beside a CPU torch)
-cannot load its operators, and its import ends in `operator torchvision::nms does not exist`; transforms need none of them, so
-their schemas are declared and the import is tried again.
+`clip` takes its transforms from torchvision. A torchvision built for another torch (the registry's CUDA build beside a
+CPU torch) cannot load its operators, and its import ends in `operator torchvision::nms does not exist`; transforms need
+none of them, so their schemas are declared and the import is tried again.
 """
 
 from __future__ import annotations
@@ -28,13 +28,12 @@ def _import_clip() -> ModuleType:
 
 def _declare_operators() -> None:
     global _library  # what a Library declares goes with it
-    _library = torch.library.Library("torchvision", "DEF")
+    _library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for name in ("nms", "qnms"):
-        _library.define(f"{name}(Tensor a, Tensor b, float c) -> Tensor")
+        _library.define(f"{name}(Tensor a, Tensor b, float c) -> Tensor")  # type: ignore[no-untyped-call]
 
 
 _library: torch.library.Library | None = None
 clip = _import_clip()
-build_model = clip.model.build_model
-convert_weights = clip.model.convert_weights
 VisionTransformer = clip.model.VisionTransformer
+convert_weights = clip.model.convert_weights

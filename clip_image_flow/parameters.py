@@ -1,7 +1,8 @@
 """What a caller may ask of one request, checked.
 
-Numbers arrive as floats over gRPC (a protobuf Struct knows no integers), so 4.0 is 4 and 4.5 is an error. Keys that begin and
-end with two underscores are reserved for the gateway: `__request_id__` and `__deadline__` are read, others are passed over.
+Numbers arrive as floats over gRPC (a protobuf Struct knows no integers), so 4.0 is 4 and 4.5 is an error. Keys that
+begin and end with two underscores are reserved for the gateway: `__request_id__` and `__deadline__` are read, others
+are passed over.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from clip_image_flow.errors import BadParameter
 
 ON_ERROR = ("raise", "skip")
 
-# DocArray's grammar, with the leading @ optional: selectors r (roots), c (chunks), m (matches) or .[attribute], each with an
-# optional slice, one after the other; several paths stand side by side with commas.
+# DocArray's grammar, with the leading @ optional: selectors r (roots), c (chunks), m (matches) or .[attribute], each
+# with an optional slice, one after the other; several paths stand side by side with commas.
 _INTEGER = r"(?:-?\d{1,9})"
 _SLICE = rf"(?=[-\d:]){_INTEGER}?(?::{_INTEGER}?){{0,2}}"
 _NAME = r"[A-Za-z_]\w*"

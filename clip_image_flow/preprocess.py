@@ -1,7 +1,7 @@
 """CLIP's own preprocessing: resize the shorter side to n pixels (bicubic), cut out the centre, scale, normalise.
 
-The same numbers as `clip`'s transform (https://github.com/openai/CLIP/blob/main/clip/clip.py, `_transform`), without torch, so
-that it can run in threads beside the model.
+The same numbers as `clip`'s transform (https://github.com/openai/CLIP/blob/main/clip/clip.py, `_transform`), without
+torch, so that it can run in threads beside the model.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from PIL import Image
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], dtype=np.float32).reshape(3, 1, 1)
 STD = np.array([0.26862954, 0.26130258, 0.27577711], dtype=np.float32).reshape(3, 1, 1)
 
-# A 1 x 50,000,000 picture would be resized to 224 x 11 billion before its centre is cut out. From this many output pixels on,
-# only the centre is resized; below, the whole, since the two round differently in rare pixels.
+# A 1 x 50,000,000 picture would be resized to 224 x 11 billion before its centre is cut out. From this many output
+# pixels on, only the centre is resized; below, the whole, since the two round differently in rare pixels.
 _LARGEST_RESIZED = 1 << 25
 
 

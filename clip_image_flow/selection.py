@@ -53,12 +53,12 @@ class Selection:
         """
         for target in self._targets:
             own = [results[row] for row in target.rows]
-            error = next((r for r in own if isinstance(r, RequestError)), None)
-            if error is None:
-                target.document.embedding = np.stack(own) if target.stacked else own[0]
+            rows = [result for result in own if not isinstance(result, RequestError)]
+            if len(rows) == len(own):
+                target.document.embedding = np.stack(rows) if target.stacked else rows[0]
             else:
                 target.document.embedding = None
-                target.document.tags["error"] = repr(error)
+                target.document.tags["error"] = next(repr(r) for r in own if isinstance(r, RequestError))
 
 
 def select(docs: DocumentArray, traversal_paths: str, max_documents: int) -> Selection:

@@ -1,7 +1,7 @@
 """URIs -> bytes, from nowhere but where the operator allows.
 
-Data URIs are read by default, and nothing else: an address that a caller names is fetched by this machine, with this machine's
-view of the network. Redirects are not followed, since they lead where nobody allowed.
+Data URIs are read by default, and nothing else: an address that a caller names is fetched by this machine, with this
+machine's view of the network. Redirects are not followed, since they lead where nobody allowed.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _BLOCK = 1 << 16  # bytes
 class UriReader:
     """Reads the URIs that begin with one of `allowed`.
 
-    :param allowed: prefixes such as `data:`, `https://images.example.com/` (this scheme, host and port, and paths below) or
-        `file:///pictures/` (files below that folder, links resolved).
+    :param allowed: prefixes such as `data:`, `https://images.example.com/` (this scheme, host and port, and paths
+        below) or `file:///pictures/` (files below that folder, links resolved).
     :param timeout: seconds for one whole fetch.
     :raises ConfigError: for a prefix that allows more than it seems to.
     """
@@ -48,7 +48,9 @@ class UriReader:
         except ValueError as error:
             raise BadDocument(f"the URI {_short(uri)} is malformed: {error}") from error
         if not allowed:
-            raise BadDocument(f"the URI {_short(uri)} is not allowed here; send the image's bytes as the document's blob")
+            raise BadDocument(
+                f"the URI {_short(uri)} is not allowed here; send the image's bytes as the document's blob"
+            )
         if parts.scheme == "data":
             return _data(uri, max_bytes)
         try:

@@ -1,8 +1,8 @@
 """The Flow file, with the environment's settings over it, and the Flow as a process of its own.
 
-`flows/encode_flow.yml` holds literals, since Jina's YAML has no defaults for environment variables. `load_flow` lays these
-over it; `running_flow` runs the result as `jina flow` would, and takes everything down again: Jina's own parent leaves its
-processes behind on SIGTERM.
+`flows/encode_flow.yml` holds literals, since Jina's YAML has no defaults for environment variables. `load_flow` lays
+these over it; `running_flow` runs the result as `jina flow` would, and takes everything down again: Jina's own parent
+leaves its processes behind on SIGTERM.
 
 | variable | what it sets |
 |---|---|
@@ -93,7 +93,8 @@ class RunningFlow:
 def running_flow(environment: Mapping[str, str] = os.environ, output: IO[bytes] | None = None) -> Iterator[RunningFlow]:
     """Run the Flow; on the way out all of its processes end, whatever happened.
 
-    Jina builds each Executor under a lock file in HOME that a killed process may leave locked, so each run has a HOME of its own.
+    Jina builds each Executor under a lock file in HOME that a killed process may leave locked, so each run has a HOME
+    of its own.
 
     :param environment: settings, see the table at the top of this module, and the environment of the processes.
     :param output: where the Flow's log goes; by default to this process' own output.
@@ -111,7 +112,7 @@ def running_flow(environment: Mapping[str, str] = os.environ, output: IO[bytes] 
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT if output else None,
-            start_new_session=True,  # a process group of its own: Ctrl-C reaches it through us alone, and we can end all of it
+            start_new_session=True,  # a process group of its own: Ctrl-C reaches it through us alone
         )
         try:
             while not ready.exists():  # as long as the Flow lives: a first start may download a model
@@ -132,7 +133,7 @@ def _process_environment(environment: Mapping[str, str], home: str) -> dict[str,
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask the Flow to end as Ctrl-C does, the one way in which Jina takes its processes along; then end what is left."""
+    """Ask the Flow to end as Ctrl-C does, the one way in which Jina ends its processes; then end what is left."""
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -43,8 +43,14 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def vit_b_32(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random CLIP of ViT-B/32's shape; its text tower, which no test runs, is kept small."""
-    changes = {"embed_dim": 512, "image_resolution": 224, "vision_layers": 12, "vision_width": 768, "vision_patch_size": 32}
-    return save_random_clip(tmp_path_factory.mktemp("models") / "vit-b-32.pt", **changes)
+    return save_random_clip(
+        tmp_path_factory.mktemp("models") / "vit-b-32.pt",
+        embed_dim=512,
+        image_resolution=224,
+        vision_layers=12,
+        vision_width=768,
+        vision_patch_size=32,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The engines that run CLIP's image tower, behind one small interface.
 
-A backend is the only place that knows its engine. Another one joins by a module beside `torch_backend.py` and a line in `load`.
+A backend is the only place that knows its engine. Another one joins by a module beside `torch_backend.py` and a line in
+`load`.
 """
 
 from __future__ import annotations

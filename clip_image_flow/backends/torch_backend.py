@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from clip_image_flow.openai_clip import convert_weights
 from clip_image_flow.errors import ConfigError
+from clip_image_flow.openai_clip import convert_weights
 
 _PRECISIONS = {"cpu": ("fp32", "bf16"), "cuda": ("fp16", "bf16", "fp32")}  # a device's default first
 
@@ -29,7 +29,7 @@ class TorchBackend:
         self.precision = precision or _PRECISIONS[kind][0]
         if self.precision not in _PRECISIONS[kind]:
             raise ConfigError(
-                f"precision {precision!r} is not to be had from torch on {kind}; allowed are {', '.join(_PRECISIONS[kind])}"
+                f"torch has no precision {precision!r} on {kind}; allowed are {', '.join(_PRECISIONS[kind])}"
             )
         if kind == "cpu":
             torch.set_num_threads(threads)
@@ -51,7 +51,10 @@ class TorchBackend:
         return np.concatenate([self.encode(batch[:half]), self.encode(batch[half:])])
 
     def _forward(self, batch: np.ndarray) -> np.ndarray:
-        with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+        with (
+            torch.inference_mode(),
+            torch.autocast(self._device.type, torch.bfloat16, enabled=self.precision == "bf16"),
+        ):
             pixels = torch.from_numpy(batch).to(self._device)
             embeddings = self._visual(pixels.half() if self.precision == "fp16" else pixels)
         return np.asarray(embeddings.float().cpu().numpy())

@@ -23,23 +23,23 @@ _FROM_JINA = {"metas", "requests", "runtime_args", "workspace", "dynamic_batchin
 class CLIPImageEncoder(Executor):
     """Encodes the images of documents with CLIP.
 
-    A document with chunks of modality `image` gets float32 (n, dim), a row per image chunk; one whose own content is an image
-    gets (dim,); any other is left as it is.
+    A document with chunks of modality `image` gets float32 (n, dim), a row per image chunk; one whose own content is an
+    image gets (dim,); any other is left as it is.
 
-    :param pretrained_model_name_or_path: an OpenAI name, `openai/clip-vit-...`, `emoji-tiny`, a `.pt` file, a Hugging Face
-        directory or repository; see `clip_image_flow.models`.
+    :param pretrained_model_name_or_path: an OpenAI name, `openai/clip-vit-...`, `emoji-tiny`, a `.pt` file, a Hugging
+        Face directory or repository; see `clip_image_flow.models`.
     :param device: `cpu`, `cuda` or `cuda:N`.
     :param batch_size: most images in one forward pass. Per request too.
     :param traversal_paths: DocArray path to the documents to encode. Per request too.
-    :param on_error: `raise` fails a request on its first bad document; `skip` encodes the others and puts the reason into the
-        bad document's `tags["error"]`. Per request too.
+    :param on_error: `raise` fails a request on its first bad document; `skip` encodes the others and puts the reason
+        into the bad document's `tags["error"]`. Per request too.
     :param normalize: scale embeddings to unit length; OpenAI's own are not. Per request too.
     :param backend: `auto` or `torch`.
     :param precision: `fp32`, `bf16` or `fp16`; by default fp32 on the CPU, fp16 on CUDA.
     :param threads: CPU threads; by default the CPU limit, shared out among the replicas on this machine.
     :param max_documents: most documents of one request that are looked at.
-    :param options: `cache_dir`, `max_batch_size`, `queue_size`, `max_image_bytes`, `max_image_pixels` and `allowed_uris` of
-        `clip_image_flow.ImageEncoder`.
+    :param options: `cache_dir`, `max_batch_size`, `queue_size`, `max_image_bytes`, `max_image_pixels` and
+        `allowed_uris` of `clip_image_flow.ImageEncoder`.
     :raises ConfigError: an option is unknown or not to be had here.
     """
 
@@ -109,7 +109,7 @@ class CLIPImageEncoder(Executor):
 
     @requests(on="/info")
     async def info(self, docs: DocumentArray | None = None, **_: Any) -> dict[str, Any]:
-        """What runs here: in the parameters' `__results__`, as Jina returns it, and as the tags of one more document."""
+        """What runs here: in the parameters' `__results__`, as Jina returns it, and as one more document's tags."""
         info = {**self._encoder.info, "version": __version__}
         if docs is not None:
             docs.append(Document(tags=info))

@@ -1,0 +1,97 @@
+# clip-image-flow: `make` lists what there is. Every target does its own set-up, into .venv.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+
+# torch comes apart from the lock: its CPU build from PIP_FIND_LINKS where a wheel lies there, else from PyTorch's index;
+# `make setup DEVICE=cuda` takes the registry's CUDA build, some gigabytes, which nothing else installs.
+TORCH_VERSION := 2.13.0
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+DEVICE ?= cpu
+LOCAL_TORCH := $(firstword $(foreach d,$(PIP_FIND_LINKS),$(wildcard $(d)/torch-$(TORCH_VERSION)*.whl)))
+TORCH_SOURCE := $(if $(filter cuda,$(DEVICE)),,--no-deps $(if $(LOCAL_TORCH),--no-index,--index-url $(TORCH_INDEX)))
+READY := $(VENV)/.ready-$(DEVICE)
+
+export JINA_OPTOUT_TELEMETRY := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(READY) ## install everything into .venv (DEVICE=cuda: torch's CUDA build)
+
+$(READY): locks/dev.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is needed (or PYTHON=/path/to/python3.11)" >&2; exit 1; }
+	@echo "setting up $(VENV) (some minutes the first time)"
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	@if compgen -G "$(VENV)/.ready-*" >/dev/null && [ ! -e $@ ]; then $(BIN)/pip uninstall --quiet --yes torch; fi
+	@$(BIN)/pip install --quiet $(TORCH_SOURCE) torch==$(TORCH_VERSION)
+	@$(BIN)/pip install --quiet --no-deps --require-hashes -r locks/dev.txt
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	@rm -f $(VENV)/.ready-*; touch $@
+
+.PHONY: demo
+demo: $(READY) ## start the Flow, encode real pictures, rank them by words, draw demo.png
+	@$(BIN)/python -m scripts.demo
+
+.PHONY: serve
+serve: $(READY) ## run the Flow (CLIP_MODEL, CLIP_GRPC_PORT, CLIP_HTTP_PORT, REPLICAS) until Ctrl-C
+	@exec $(BIN)/python -m scripts.serve
+
+.PHONY: test
+test: lint test-unit test-flow ## every check there is
+
+.PHONY: lint
+lint: $(READY) ## style, types, layers, YAML, shell
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/yamllint --strict .
+	@$(BIN)/shellcheck .ci/run
+
+.PHONY: test-unit
+test-unit: $(READY) ## the library and the Executor, in process
+	@$(BIN)/pytest tests/unit
+
+.PHONY: test-flow
+test-flow: $(READY) ## a real Flow on real sockets, by gRPC and HTTP
+	@$(BIN)/pytest tests/flow
+
+.PHONY: bench
+bench: $(READY) ## images/s of the library against a plain loop with `clip`
+	@$(BIN)/python -m benchmarks.in_process
+
+.PHONY: eval-model
+eval-model: $(READY) ## recall of emoji-tiny on the style it never saw (needs npm)
+	@$(BIN)/python models/emoji_tiny/evaluate.py
+
+.PHONY: train-model
+train-model: $(READY) ## train emoji-tiny again (an hour on two cores; needs npm)
+	@$(BIN)/python models/emoji_tiny/train.py
+
+.PHONY: format
+format: $(READY) ## let ruff rewrite what it can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+.PHONY: lock
+lock: $(READY) ## resolve locks/*.in anew
+	@$(BIN)/pip install --quiet uv
+	@for name in runtime dev; do \
+	  $(BIN)/uv pip compile --quiet --upgrade locks/$$name.in --output-file locks/$$name.txt \
+	    --constraint <(if [ $$name = dev ]; then grep -E '^[a-zA-Z0-9_.-]+==' locks/runtime.txt | sed 's/ .*//'; fi) \
+	    --python-version 3.11 --generate-hashes --no-emit-package torch --no-annotate --custom-compile-command 'make lock' \
+	    --find-links $(if $(LOCAL_TORCH),$(dir $(LOCAL_TORCH)),$(TORCH_INDEX)/torch/) \
+	    --no-emit-index-url --no-emit-find-links; \
+	done
+
+.PHONY: clean
+clean: ## remove .venv and caches
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache build *.egg-info

@@ -1,0 +1,141 @@
+"""How the Flow starts and ends: nothing is left behind, whatever ends it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from jina import Client
+
+from scripts.flow import ROOT
+from tests.flow.conftest import flow_environment
+
+START_SECONDS = 120
+
+
+def serve(environment: dict[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "scripts.serve"],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for(text: str, process: subprocess.Popen[str]) -> str:
+    """The output up to the line with `text`."""
+    output = ""
+    assert process.stdout is not None
+    for line in process.stdout:
+        output += line
+        if text in line:
+            return output
+    raise AssertionError(f"ended without {text!r}:\n{output}")
+
+
+def flow_processes(environment: dict[str, str]) -> list[int]:
+    """Processes of the Flow with this environment's port."""
+    marker = f"CLIP_GRPC_PORT={environment['CLIP_GRPC_PORT']}".encode()
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if marker in (folder / "environ").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+        except OSError:  # ended meanwhile
+            continue
+    return found
+
+
+def gone_within(environment: dict[str, str], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while flow_processes(environment):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
+def test_serve_ends_everything_when_it_is_told_to(tiny_model: Path, number: signal.Signals) -> None:
+    environment = flow_environment(tiny_model)
+    with serve(environment) as process:
+        wait_for("clip-image-flow is ready", process)
+        assert len(flow_processes(environment)) >= 4  # serve, the Flow, a gateway, an executor
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "ended" in output
+    assert flow_processes(environment) == []
+
+
+def test_the_flow_ends_when_serve_is_killed(tiny_model: Path) -> None:
+    environment = flow_environment(tiny_model, REPLICAS="1")
+    with serve(environment) as process:
+        wait_for("clip-image-flow is ready", process)
+        process.kill()
+        assert gone_within(environment, 30)
+
+
+def test_serve_says_how_to_send_an_image(tiny_model: Path) -> None:
+    environment = flow_environment(tiny_model, REPLICAS="1")
+    with serve(environment) as process:
+        wait_for("clip-image-flow is ready", process)
+        assert process.stdout is not None
+        told = "".join(process.stdout.readline() for _ in range(6))
+        process.terminate()
+    assert f"grpc://127.0.0.1:{environment['CLIP_GRPC_PORT']}" in told
+    assert "examples/01_encode_pictures.py" in told
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"CLIP_MODEL": "no/such/model.pt"}, "no such file or folder"),
+        ({"CLIP_GRPC_PORT": "many"}, "CLIP_GRPC_PORT must be a whole number"),
+        ({"REPLICAS": "0"}, "REPLICAS must be a whole number"),
+    ],
+)
+def test_serve_says_why_it_cannot_start(tiny_model: Path, settings: dict[str, str], message: str) -> None:
+    environment = {**flow_environment(tiny_model, REPLICAS="1"), **settings}
+    with serve(environment) as process:
+        output, _ = process.communicate(timeout=START_SECONDS)
+    assert process.returncode == 1
+    assert message in " ".join(output.split())
+    assert flow_processes(environment) == []
+
+
+def test_jina_flow_runs_the_file_as_it_is_and_calls_nobody(tmp_path: Path) -> None:
+    """Every call to the outside would go to the proxy that listens here: Jina's telemetry is on unless told otherwise."""
+    calls: list[object] = []
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        threading.Thread(target=lambda: calls.append(proxy.accept()), daemon=True).start()
+        address = f"http://127.0.0.1:{proxy.getsockname()[1]}"
+        environment = {k: v for k, v in os.environ.items() if k != "JINA_OPTOUT_TELEMETRY"}
+        environment |= {"HTTPS_PROXY": address, "HTTP_PROXY": address, "NO_PROXY": "", "HOME": str(tmp_path)}
+        with subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "jina", "flow", "--uses", "flows/encode_flow.yml"],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        ) as process:
+            try:
+                wait_for("Flow is ready", process)
+                hosts = ("grpc://127.0.0.1:51000", "http://127.0.0.1:8000")
+                answers = [Client(host=host).post("/info")[0] for host in hosts]
+            finally:
+                process.send_signal(signal.SIGINT)
+                process.communicate(timeout=60)
+        assert [answer.tags["model"] for answer in answers] == ["emoji-tiny"] * 2
+        assert calls == []
