@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +89,10 @@ def main() -> int:
         save_random_weights(weights)
         torch.set_num_threads(cpus.available())
         encoder = ImageEncoder(str(weights))
-        ways = {"plain loop": plain_loop(weights), "library": lambda f: encoder.encode(f, batch_size=BATCH)}
+        ways: dict[str, Callable[[list[bytes]], np.ndarray]] = {
+            "plain loop": plain_loop(weights),
+            "library": partial(encoder.encode, batch_size=BATCH),
+        }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     results = {}
     with tqdm(total=(options.rounds + 1) * len(ways), unit="run", disable=not sys.stderr.isatty()) as progress:

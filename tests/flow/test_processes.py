@@ -114,7 +114,7 @@ def test_serve_says_why_it_cannot_start(tiny_model: Path, settings: dict[str, st
 
 
 def test_jina_flow_runs_the_file_as_it_is_and_calls_nobody(tmp_path: Path) -> None:
-    """Every call to the outside would go to the proxy that listens here: Jina's telemetry is on unless told otherwise."""
+    """A call to the outside would go to the proxy that listens here: Jina's telemetry is on unless told otherwise."""
     calls: list[object] = []
     with socket.create_server(("127.0.0.1", 0)) as proxy:
         threading.Thread(target=lambda: calls.append(proxy.accept()), daemon=True).start()
