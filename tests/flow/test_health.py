@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -40,7 +41,7 @@ def executor_port(vit_b_32: Path, tmp_path: Path) -> Iterator[int]:
         health.Check(health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=120)
         yield port
     finally:
-        process.terminate()
+        os.killpg(process.pid, signal.SIGKILL)  # SIGTERM ends the parent alone
         process.wait(30)
 
 
