@@ -1,0 +1,193 @@
+"""The whole way, once: start the Flow, encode real pictures through its gateway, check them, rank pictures by words.
+
+Everything is on this machine: the photographs in the scikit-learn and scikit-image packages, and the emoji of
+examples/pictures. What comes back is held against `clip` itself. The exit code is 1, with the reason, when anything is
+wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from scripts.demo_checks import FOUND_WITHIN, CheckFailed, check_agreement, check_embeddings, check_search
+from scripts.demo_encode import ALBUM, EncodingError, Request, Result, encode, requests
+from scripts.demo_pictures import QUERIES, TEMPLATE, MissingPicturesError, Picture, held_out, photographs
+from scripts.demo_show import draw_sheet, print_rankings, print_table, rank
+from scripts.flow import ROOT, FlowError, RunningFlow, load_flow, running_flow
+
+_STARTED = time.monotonic()
+_LOG_LINES = 12  # of the Flow, shown when something is wrong
+_NEXT = """
+What next:
+    make serve                               runs this Flow until Ctrl-C (ports 51000 and 8000), and then:
+    .venv/bin/python examples/01_encode_pictures.py PICTURE ...
+    examples/README.md                       six short programs, from gRPC and HTTP to search
+    docs/                                    models, parameters, errors
+"""
+
+
+class ReferenceFailed(RuntimeError):
+    """`clip` itself cannot embed the pictures."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What `clip` makes of the same files: float32 (n, dim) each."""
+
+    pictures: np.ndarray
+    texts: np.ndarray
+
+
+def main() -> int:
+    """Run the demo; the exit code is 0 when everything is right."""
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.demo",
+        description=__doc__,
+        epilog="CLIP_MODEL and REPLICAS are as for `python -m scripts.serve`; the ports are free ones.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("demo.png"), help="the contact sheet (default: %(default)s)"
+    )
+    output: Path = parser.parse_args().output
+    descriptor, log = tempfile.mkstemp(prefix="clip-image-flow-demo-", suffix=".log")
+    os.close(descriptor)
+    try:
+        tell_story(output, Path(log))
+    except (CheckFailed, EncodingError, FlowError, MissingPicturesError, ReferenceFailed, OSError) as error:
+        last = Path(log).read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
+        print(f"\ndemo failed: {error}\n\nthe Flow's log, {log}, ends with:", *last, sep="\n    ", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\ndemo: ended; the Flow's log is {log}", file=sys.stderr)
+        return 130
+    Path(log).unlink()
+    print(_NEXT)
+    return 0
+
+
+def tell_story(output: Path, log: Path) -> None:
+    """The demo, step by step.
+
+    :raises CheckFailed: a result is wrong.
+    """
+    photos, emoji = photographs(), held_out()
+    texts = [*QUERIES, *(TEMPLATE.format(picture.name) for picture in emoji)]
+    environment = {**os.environ, **dict(zip(("CLIP_GRPC_PORT", "CLIP_HTTP_PORT"), free_ports(2), strict=True))}
+    model = str(load_flow(environment=environment)["executors"][0]["uses_with"]["pretrained_model_name_or_path"])
+    say(f"starting the Flow with the model {model} (log: {log}) and, beside it, clip itself")
+    with reference(model, [*photos, *emoji], texts) as wait_for_reference:
+        with log.open("wb") as file, running_flow(environment, file) as flow:
+            say(f"the Flow is ready: {flow.grpc} and {flow.http}")
+            work = requests(photos, emoji)
+            by_grpc, by_http = encode_twice(flow, work)
+        print_table(work, by_grpc, by_http)
+        truth = wait_for_reference()
+    grpc = check_everything(work, by_grpc, by_http, truth, photos, emoji)
+    pictures = np.stack([grpc[picture.file] for picture in emoji])
+    rankings = rank(emoji, pictures, QUERIES, truth.texts[: len(QUERIES)])
+    print_rankings(rankings)
+    files = {picture.file for picture in emoji}
+    seconds = sum(result.seconds for result in by_grpc if result.embeddings.keys() <= files)
+    draw_sheet(output, model, rankings, seconds)
+    say(f"everything is right; the contact sheet is {output}")
+
+
+def say(text: str) -> None:
+    """What is going on, with the seconds since the start."""
+    print(f"{time.monotonic() - _STARTED:5.1f} s  {text}", flush=True)
+
+
+def free_ports(count: int) -> list[str]:
+    """Ports that nothing listens on."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [str(s.getsockname()[1]) for s in sockets]
+
+
+@contextlib.contextmanager
+def reference(model: str, pictures: Sequence[Picture], texts: Sequence[str]) -> Iterator[Callable[[], Reference]]:
+    """Have `clip` embed the same files in a process of its own, while the Flow starts. Yields how to wait for it."""
+    with tempfile.TemporaryDirectory(prefix="clip-image-flow-demo-") as folder:
+        request, result = Path(folder, "request.json"), Path(folder, "reference.npz")
+        request.write_text(json.dumps({"pictures": [str(p.path) for p in pictures], "texts": texts}), encoding="utf-8")
+        command = [sys.executable, "-W", "ignore", "-m", "scripts.demo_reference", model, str(result)]
+        with (
+            request.open("rb") as file,
+            subprocess.Popen(
+                command, cwd=ROOT, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            ) as process,
+        ):
+
+            def wait() -> Reference:
+                said, _ = process.communicate()
+                if process.returncode:
+                    raise ReferenceFailed(f"the reference ended with code {process.returncode}: {said.strip()}")
+                with np.load(result) as arrays:
+                    return Reference(arrays["pictures"], arrays["texts"])
+
+            try:
+                yield wait
+            finally:
+                process.kill()
+
+
+def encode_twice(flow: RunningFlow, work: Sequence[Request]) -> tuple[list[Result], list[Result]]:
+    """Everything over gRPC, then over HTTP."""
+    results = []
+    total = sum(len(request.documents) for request in work)
+    for protocol, host in (("gRPC", flow.grpc), ("HTTP", flow.http)):
+        with tqdm(total=total, desc=f"         {protocol}", unit=" documents", ncols=88) as bar:
+            results.append(encode(host, work, bar.update))
+    return results[0], results[1]
+
+
+def together(results: Sequence[Result]) -> dict[str, np.ndarray | None]:
+    """Document id -> embedding, of all requests."""
+    return {document: embedding for result in results for document, embedding in result.embeddings.items()}
+
+
+def check_everything(
+    work: Sequence[Request],
+    by_grpc: Sequence[Result],
+    by_http: Sequence[Result],
+    truth: Reference,
+    photos: Sequence[Picture],
+    emoji: Sequence[Picture],
+) -> dict[str, np.ndarray]:
+    """Every check, each with a line about what held.
+
+    :return: the embeddings by document id.
+    """
+    dim = truth.pictures.shape[1]
+    shapes = {document: shape for request in work for document, shape in request.shapes(dim).items()}
+    grpc = check_embeddings(together(by_grpc), shapes)
+    http = check_embeddings(together(by_http), shapes)
+    say(f"✓ {len(shapes)} documents over gRPC and over HTTP: shapes, float32, finite")
+    say(f"✓ HTTP is gRPC: {check_agreement('gRPC and HTTP', http, grpc)}")
+    rows = {ALBUM: np.stack([grpc[picture.file] for picture in photos])}
+    say(f"✓ chunks are documents: {check_agreement('chunks and documents', grpc, rows)}")
+    expected = {picture.file: row for picture, row in zip([*photos, *emoji], truth.pictures, strict=True)}
+    say(f"✓ the Flow is clip: {check_agreement('the Flow and clip', grpc, expected)}")
+    names = truth.texts[len(QUERIES) :]
+    found = check_search(np.stack([grpc[picture.file] for picture in emoji]), names)
+    say(f"✓ {found:.0%} of the {len(emoji)} names find their picture among the first {FOUND_WITHIN}")
+    return grpc
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,188 @@
+"""The engines give the numbers of `clip`, within each one's bar, and say which device or precision is not to be had."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from clip_image_flow import backends, models
+from clip_image_flow.backends import Backend
+from clip_image_flow.backends.torch_backend import TorchBackend
+from clip_image_flow.errors import ConfigError
+from clip_image_flow.preprocess import preprocess
+from tests.conftest import photo
+
+PICTURES = [photo(90, 60, seed) for seed in range(4)]
+
+
+def load(model: Path, name: str = "torch", **options: str | None) -> Backend:
+    device = options.pop("device", None) or "cpu"
+    precision = options.pop("precision", None)
+    return backends.load(name, models.load(str(model)).visual, device=device, precision=precision, threads=2)
+
+
+def random_batch(count: int, size: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((count, 3, size, size), dtype=np.float32)
+
+
+def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+
+
+@pytest.fixture(scope="module")
+def visual(vit_b_32: Path) -> nn.Module:
+    """The image tower of a ViT-B/32; neither fp32 nor bf16 changes its weights."""
+    return models.load(str(vit_b_32)).visual
+
+
+@pytest.fixture(scope="module")
+def reference(vit_b_32: Path, clip_embeddings: Callable[[Path, list[Image.Image]], np.ndarray]) -> np.ndarray:
+    """What `clip` makes of the pictures, in one batch."""
+    return clip_embeddings(vit_b_32, PICTURES)
+
+
+@pytest.mark.parametrize(
+    ("precision", "largest_difference", "smallest_cosine"), [("fp32", 1e-5, 0.99999), ("bf16", np.inf, 0.999)]
+)
+def test_parity_with_clip(
+    visual: nn.Module, reference: np.ndarray, precision: str, largest_difference: float, smallest_cosine: float
+) -> None:
+    backend = backends.load("torch", visual, device="cpu", precision=precision, threads=2)
+    ours = backend.encode(np.stack([preprocess(picture, 224) for picture in PICTURES]))
+    assert ours.shape == reference.shape == (4, 512)
+    assert ours.dtype == np.float32
+    assert np.ptp(reference, axis=0).max() > 1e-2  # the pictures differ for the model too
+    assert cosines(ours, reference).min() >= smallest_cosine
+    assert np.abs(ours - reference).max() <= largest_difference
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_model: Path) -> Backend:
+    return load(tiny_model)
+
+
+@pytest.mark.parametrize("size", range(1, 9))
+def test_fp32_results_do_not_depend_on_the_batch_size(tiny: Backend, size: int) -> None:
+    batch = random_batch(8, 64)
+    parts = [tiny.encode(batch[start : start + size]) for start in range(0, 8, size)]
+    assert np.abs(np.concatenate(parts) - tiny.encode(batch)).max() <= 1e-5
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_embeddings_are_float32_rows(tiny_model: Path, precision: str) -> None:
+    embeddings = load(tiny_model, precision=precision).encode(random_batch(3, 64))
+    assert (embeddings.shape, embeddings.dtype) == ((3, 32), np.float32)
+    assert np.isfinite(embeddings).all()
+
+
+def test_a_checkpoint_in_fp16_runs_in_fp32_on_the_cpu(tiny_model: Path, tmp_path: Path) -> None:
+    half = tmp_path / "half.pt"
+    torch.save({k: v.half() for k, v in torch.load(tiny_model).items()}, half)
+    batch = random_batch(2, 64)
+    difference = np.abs(load(half).encode(batch) - load(tiny_model).encode(batch)).max()
+    assert 0 < difference < 1e-2  # the weights are rounded, the arithmetic is not
+
+
+@pytest.mark.parametrize(("precision", "expected"), [(None, "fp32"), ("fp32", "fp32"), ("bf16", "bf16")])
+def test_the_precision_on_the_cpu(tiny_model: Path, precision: str | None, expected: str) -> None:
+    backend = load(tiny_model, precision=precision)
+    assert (backend.name, backend.precision) == ("torch", expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "onnx"}, r"backend must be one of auto, .*torch.*, not 'onnx'"),
+        ({"name": ""}, "backend must be one of"),
+        ({"precision": "fp16"}, "precision 'fp16' on cpu; allowed are fp32, bf16"),
+        ({"precision": "fp64"}, "precision 'fp64' on cpu; allowed are fp32, bf16"),
+        ({"device": "gpu"}, "device must be 'cpu', 'cuda' or 'cuda:N', not 'gpu'"),
+        ({"device": "cuda:x"}, "device must be .*, not 'cuda:x'"),
+        ({"device": "cuda:-1"}, "device must be .*, not 'cuda:-1'"),
+        ({"device": "CPU"}, "device must be .*, not 'CPU'"),
+    ],
+    ids=lambda value: "-".join(value.values()) if isinstance(value, dict) else "",
+)
+def test_what_is_not_to_be_had_is_named_with_what_is(tiny_model: Path, options: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(tiny_model, **options)
+
+
+@pytest.mark.skipif(torch.version.cuda is not None, reason="torch has CUDA here")
+@pytest.mark.parametrize("device", ["cuda", "cuda:0", "cuda:7"])
+def test_cuda_on_a_build_without_it(tiny_model: Path, device: str) -> None:
+    with pytest.raises(ConfigError, match=f"device '{device}' asked for, but this build of torch .* has no CUDA"):
+        load(tiny_model, device=device)
+
+
+@pytest.mark.parametrize(("device", "count"), [("cuda", 0), ("cuda:0", 0), ("cuda:1", 1), ("cuda:10", 2)])
+def test_a_cuda_device_that_is_not_there(
+    tiny_model: Path, device: str, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.version, "cuda", "12.6")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    with pytest.raises(ConfigError, match=f"device '{device}' asked for, but torch sees {count} CUDA devices here"):
+        load(tiny_model, device=device)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_number_of_threads_is_kept_to(tiny_model: Path, threads: int) -> None:
+    before = torch.get_num_threads()
+    try:
+        backends.load("torch", models.load(str(tiny_model)).visual, device="cpu", precision=None, threads=threads)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+class LittleMemory(nn.Module):
+    """Gives each picture its first value, as long as no more than `most` come at once."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+        self.passes: list[int] = []
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        self.passes.append(len(pixels))
+        if len(pixels) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return pixels[:, :1, 0, 0]
+
+
+@pytest.fixture
+def emptied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Grows by one each time the cache of the device is emptied."""
+    calls: list[str] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append("emptied"))
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "passes"),
+    [(8, 8, [8]), (8, 4, [8, 4, 4]), (7, 4, [7, 3, 4]), (8, 3, [8, 4, 2, 2, 4, 2, 2]), (3, 1, [3, 1, 2, 1, 1])],
+)
+def test_a_batch_that_memory_cannot_hold_is_halved(
+    count: int, most: int, passes: list[int], emptied: list[str]
+) -> None:
+    visual = LittleMemory(most)
+    batch = random_batch(count, 2)
+    embeddings = TorchBackend(visual, device="cpu", precision=None, threads=2).encode(batch)
+    assert np.array_equal(embeddings, batch[:, :1, 0, 0])
+    assert visual.passes == passes
+    assert len(emptied) == sum(size > most for size in passes)
+
+
+def test_a_single_picture_that_memory_cannot_hold_is_an_error(emptied: list[str]) -> None:
+    visual = LittleMemory(0)
+    backend = TorchBackend(visual, device="cpu", precision=None, threads=2)
+    with pytest.raises(torch.OutOfMemoryError):
+        backend.encode(random_batch(4, 2))
+    assert visual.passes == [4, 2, 1]
+    assert emptied  # what was freed is not held back from the next request
