@@ -90,11 +90,13 @@ def clip_embeddings() -> Callable[[Path, list[Image.Image]], np.ndarray]:
 class WebServer:
     """A web server on this machine.
 
-    :param answers: path -> the body of a 200, or a function that answers by itself; any other path is a 404.
+    :param answers: path -> the body of a 200, or a function that answers by itself.
+    :param otherwise: answers any other path, by default with a 404.
     :param asked: what came in so far, such as "GET /cat.jpg".
     """
 
     def __init__(self) -> None:
+        self.otherwise: Callable[[BaseHTTPRequestHandler], None] = lambda handler: handler.send_error(404)
         self.answers: dict[str, bytes | Callable[[BaseHTTPRequestHandler], None]] = {}
         self.asked: list[str] = []
         web = self
@@ -102,10 +104,8 @@ class WebServer:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 web.asked.append(f"{self.command} {self.path}")
-                answer = web.answers.get(self.path)
-                if answer is None:
-                    self.send_error(404)
-                elif callable(answer):
+                answer = web.answers.get(self.path, web.otherwise)
+                if callable(answer):
                     answer(self)
                 else:
                     self.send_response(200)
