@@ -11,6 +11,7 @@ import binascii
 import time
 import urllib.request
 from collections.abc import Sequence
+from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, unquote_to_bytes, urlsplit
 
@@ -55,7 +56,7 @@ class UriReader:
             return _data(uri, max_bytes)
         try:
             return self._fetch(uri, max_bytes)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, HTTPException) as error:
             raise BadDocument(f"the URI {_short(uri)} cannot be read: {error}") from error
 
     def _fetch(self, uri: str, max_bytes: int) -> bytes:
