@@ -102,7 +102,7 @@ def _load_openai(name: str, cache: Path) -> nn.Module:
     try:
         with _alone(cache), _bounded_connect():
             model, _ = clip.load(name, device="cpu", download_root=str(cache))
-    except (OSError, HTTPException, TypeError) as error:  # TypeError: an answer without a length, from something between us and OpenAI
+    except (OSError, HTTPException, TypeError) as error:  # TypeError: an answer without a length, from a proxy
         raise ModelError(
             f"model {name!r} is not in {cache} and cannot be downloaded ({error}); copy the file there from a machine "
             f"with network access ({clip.clip._MODELS[name]}), or serve {EMBEDDED!r}, which needs no download"
