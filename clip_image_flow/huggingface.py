@@ -55,7 +55,7 @@ def download(repository: str, cache_dir: Path) -> Path:
         raise ModelError(
             f"model {repository!r}: the hub has no such repository, or HF_TOKEN may not read it"
         ) from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError, TypeError) as error:
         raise ModelError(
             f"model {repository!r} is not in {cache_dir} and cannot be downloaded ({_first_line(error)}); "
             "download it on a machine with network access and give its folder as pretrained_model_name_or_path"

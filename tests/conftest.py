@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,6 +74,22 @@ def encoded(image: Image.Image, format: str = "PNG", **options: object) -> bytes
     buffer = io.BytesIO()
     image.save(buffer, format, **options)
     return buffer.getvalue()
+
+
+@pytest.fixture
+def make_executor(tiny_model: Path) -> Iterator[Callable[..., Any]]:
+    """Makes Executors of this process, of the tiny model unless told otherwise: (uses_with) -> CLIPImageEncoder."""
+    from clip_image import CLIPImageEncoder
+
+    made = []
+
+    def make(**uses_with: Any) -> CLIPImageEncoder:
+        made.append(CLIPImageEncoder(**{"pretrained_model_name_or_path": str(tiny_model), **uses_with}))
+        return made[-1]
+
+    yield make
+    for executor in made:
+        executor.close()
 
 
 @pytest.fixture(scope="session")
