@@ -48,7 +48,7 @@ class ImageEncoder:
         max_image_pixels: int = 50_000_000,
         allowed_uris: Sequence[str] = ("data:",),
     ) -> None:
-        threads = _at_least_one("threads", threads or cpus.available())
+        threads = _at_least_one("threads", cpus.available() if threads is None else threads)
         max_batch_size = _at_least_one("max_batch_size", max_batch_size)
         queue_size = _at_least_one("queue_size", queue_size)
         max_image_bytes = _at_least_one("max_image_bytes", max_image_bytes)

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
@@ -88,7 +89,7 @@ def load_visual(folder: Path, name: str) -> nn.Module:
             output_dim=state["proj"].shape[1],
         )
         visual.load_state_dict(state)
-    except (KeyError, RuntimeError, TypeError) as error:
+    except (KeyError, RuntimeError, TypeError, ValueError, AssertionError, ArithmeticError) as error:
         raise ModelError(f"model {name!r}: the weights do not fit {_CONFIG}: {_first_line(error)}") from error
     return visual.eval()
 
@@ -99,6 +100,9 @@ def _vision_config(folder: Path, name: str) -> dict[str, Any]:
     kind = whole.get("model_type")
     if kind not in ("clip", "clip_vision_model"):
         raise ModelError(f"model {name!r} is a {kind!r} model; only 'clip' is served")
+    vision = whole.get("vision_config") or (whole if kind == "clip_vision_model" else {})
+    if not isinstance(vision, dict):
+        raise ModelError(f"model {name!r}: the vision_config of {_CONFIG} must be an object, not {vision!r}")
     config = {
         "hidden_size": 768,
         "num_hidden_layers": 12,
@@ -107,7 +111,7 @@ def _vision_config(folder: Path, name: str) -> dict[str, Any]:
         "patch_size": 32,
         "hidden_act": "quick_gelu",
         "layer_norm_eps": 1e-5,
-        **(whole.get("vision_config") or (whole if kind == "clip_vision_model" else {})),
+        **vision,
     }
     if config["hidden_act"] != "quick_gelu":
         raise ModelError(f"model {name!r} uses the activation {config['hidden_act']!r}; OpenAI's CLIP has 'quick_gelu'")
@@ -116,24 +120,33 @@ def _vision_config(folder: Path, name: str) -> dict[str, Any]:
     if (folder / _PREPROCESSOR).is_file():
         wanted = _json(folder / _PREPROCESSOR, name)
         for key, ours in (("image_mean", MEAN), ("image_std", STD)):
-            if any(abs(a - b) > 1e-4 for a, b in zip(wanted.get(key, ours.flat), ours.flat, strict=True)):
+            if key in wanted and not _close(wanted[key], ours):
                 raise ModelError(
                     f"model {name!r} wants {key} {wanted[key]}; OpenAI's CLIP has {ours.flatten().tolist()}"
                 )
     return config
 
 
+def _close(value: Any, ours: np.ndarray) -> bool:
+    """Whether `value`, as JSON gave it, is the same list of numbers as `ours` (3, 1, 1)."""
+    numbers = isinstance(value, list) and all(isinstance(one, int | float) for one in value)
+    return numbers and len(value) == ours.size and bool(np.allclose(value, ours.ravel(), rtol=0, atol=1e-4))
+
+
 def _to_openai(tensors: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
     """Hugging Face's keys -> those of `clip.model.VisionTransformer`; query, key and value become one matrix."""
-    state = {ours: tensors[theirs] for theirs, ours in _TOP.items()}
-    state["proj"] = tensors["visual_projection.weight"].T.contiguous()
+    rest = {key: value for key, value in tensors.items() if not key.endswith(".position_ids")}  # 0, 1, 2, ...
+    state = {ours: rest.pop(theirs) for theirs, ours in _TOP.items()}
+    state["proj"] = rest.pop("visual_projection.weight").T.contiguous()
     for layer in range(layers):
         theirs, ours = f"vision_model.encoder.layers.{layer}", f"transformer.resblocks.{layer}"
         for kind in ("weight", "bias"):
-            parts = [tensors[f"{theirs}.self_attn.{part}_proj.{kind}"] for part in "qkv"]
+            parts = [rest.pop(f"{theirs}.self_attn.{part}_proj.{kind}") for part in "qkv"]
             state[f"{ours}.attn.in_proj_{kind}"] = torch.cat(parts)
             for their_name, our_name in _LAYER.items():
-                state[f"{ours}.{our_name}.{kind}"] = tensors[f"{theirs}.{their_name}.{kind}"]
+                state[f"{ours}.{our_name}.{kind}"] = rest.pop(f"{theirs}.{their_name}.{kind}")
+    if rest:
+        raise KeyError(f"no place for {min(rest)}")
     return state
 
 

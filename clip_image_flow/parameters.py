@@ -64,10 +64,8 @@ class EncodeParameters:
 
 def positive_integer(key: str, value: Any) -> int:
     """`value` as an integer of at least 1; a float without a fraction is one."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1 or value < 1:
+    if not _is_finite(value) or value != int(value) or value < 1:
         raise BadParameter(f"{key} must be a whole number of at least 1, not {_show(value)}")
-    if math.isinf(value):
-        raise BadParameter(f"{key} must be finite")
     return int(value)
 
 
@@ -92,9 +90,17 @@ def _boolean(key: str, value: Any) -> bool:
 
 
 def _deadline(key: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not _is_finite(value):
         raise BadParameter(f"{key} must be a Unix time in seconds, not {_show(value)}")
     return float(value)
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether `value` is a number that a float can hold; a boolean is none."""
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an integer beyond every float
+        return False
 
 
 def _show(value: Any) -> str:

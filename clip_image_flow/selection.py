@@ -69,7 +69,8 @@ def select(docs: DocumentArray, traversal_paths: str, max_documents: int) -> Sel
     """
     try:
         documents = docs[traversal_paths]
-    except ValueError as error:  # a slice of step 0, or an attribute of a document that has none
+    # A slice of step 0, an attribute of a document that has none, or one that describes itself wrongly.
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise BadParameter(f"traversal_paths {traversal_paths!r} does not fit the documents: {error}") from error
     if len(documents) > max_documents:
         raise TooLarge(f"{len(documents)} documents at {traversal_paths!r}; at most {max_documents} go in one request")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import time
 import urllib.request
 from collections.abc import Sequence
@@ -53,7 +54,10 @@ class UriReader:
                 f"the URI {_short(uri)} is not allowed here; send the image's bytes as the document's blob"
             )
         if parts.scheme == "data":
-            return _data(uri, max_bytes)
+            data = _data(uri, max_bytes)
+            if len(data) > max_bytes:
+                raise TooLarge(f"the data URI holds {len(data)} bytes; at most {max_bytes} bytes are read")
+            return data
         try:
             return self._fetch(uri, max_bytes)
         except (OSError, ValueError, HTTPException) as error:
@@ -78,13 +82,15 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def _prefix(prefix: str) -> SplitResult:
-    parts = urlsplit(prefix)
-    if parts.scheme == "data" or (parts.scheme in _PORTS and parts.hostname):
-        return parts
-    if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
-        return parts
+    with contextlib.suppress(ValueError):  # brackets without an end, a port that is no number
+        parts = urlsplit(prefix)
+        if parts.scheme == "data" or (parts.scheme in _PORTS and parts.hostname and _port(parts)):
+            return parts
+        if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
+            return parts
     raise ConfigError(
-        f"allowed_uris: {prefix!r} is not understood; allowed are 'data:', 'https://HOST/', 'http://HOST/' and 'file:///FOLDER/'"
+        f"allowed_uris: {prefix!r} is not understood; "
+        "allowed are 'data:', 'https://HOST/', 'http://HOST/' and 'file:///FOLDER/'"
     )
 
 

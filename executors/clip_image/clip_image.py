@@ -69,7 +69,8 @@ class CLIPImageEncoder(Executor):
             self._max_documents = positive_integer("max_documents", max_documents)
         except RequestError as error:
             raise ConfigError(f"uses_with: {error}") from error
-        if unknown := options.keys() - inspect.signature(ImageEncoder).parameters.keys():
+        known = inspect.signature(ImageEncoder).parameters.keys() - {"model"}  # which has a name of its own here
+        if unknown := options.keys() - known:
             raise ConfigError(f"uses_with: unknown option {min(unknown)!r}; see the parameters of CLIPImageEncoder")
         replicas = getattr(self.runtime_args, "replicas", None) or 1
         self._encoder = ImageEncoder(
@@ -77,7 +78,7 @@ class CLIPImageEncoder(Executor):
             device=device,
             backend=backend,
             precision=precision,
-            threads=threads or max(1, cpus.available() // replicas),
+            threads=max(1, cpus.available() // replicas) if threads is None else threads,
             **options,
         )
         self.logger.info("serving %s", self._encoder.info)
