@@ -82,11 +82,11 @@ format: $(READY) ## let ruff rewrite what it can
 	@$(BIN)/ruff format .
 
 .PHONY: lock
-lock: $(READY) ## resolve locks/*.in anew
+lock: $(READY) ## resolve locks/*.in (UPGRADE=1: to the newest versions, not those locked now)
 	@$(BIN)/pip install --quiet uv
-	@for name in runtime dev; do \
-	  $(BIN)/uv pip compile --quiet --upgrade locks/$$name.in --output-file locks/$$name.txt \
-	    --constraint <(if [ $$name = dev ]; then grep -E '^[a-zA-Z0-9_.-]+==' locks/runtime.txt | sed 's/ .*//'; fi) \
+	@for name in runtime gateway dev; do \
+	  $(BIN)/uv pip compile --quiet $(if $(UPGRADE),--upgrade) locks/$$name.in --output-file locks/$$name.txt \
+	    --constraint <(if [ $$name != runtime ]; then grep -E '^[a-zA-Z0-9_.-]+==' locks/runtime.txt | sed 's/ .*//'; fi) \
 	    --python-version 3.11 --generate-hashes --no-emit-package torch --no-annotate --custom-compile-command 'make lock' \
 	    --find-links $(if $(LOCAL_TORCH),$(dir $(LOCAL_TORCH)),$(TORCH_INDEX)/torch/) \
 	    --no-emit-index-url --no-emit-find-links; \
