@@ -16,6 +16,10 @@ LOCAL_TORCH := $(firstword $(foreach d,$(PIP_FIND_LINKS),$(wildcard $(d)/torch-$
 TORCH_SOURCE := $(if $(filter cuda,$(DEVICE)),,--no-deps $(if $(LOCAL_TORCH),--no-index,--index-url $(TORCH_INDEX)))
 READY := $(VENV)/.ready-$(DEVICE)
 
+# YAML that a program wrote: sound, in a style that is not ours.
+WRITTEN_YAML := {extends: relaxed, rules: {line-length: disable, indentation: {indent-sequences: whatever}, empty-lines: disable}}
+
+export WRITTEN_YAML
 export JINA_OPTOUT_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -45,7 +49,7 @@ serve: $(READY) ## run the Flow (CLIP_MODEL, CLIP_GRPC_PORT, CLIP_HTTP_PORT, REP
 	@exec $(BIN)/python -m scripts.serve
 
 .PHONY: test
-test: lint test-unit test-flow ## every check there is
+test: lint test-unit test-flow test-chart ## every check there is
 
 .PHONY: lint
 lint: $(READY) ## style, types, layers, YAML, shell
@@ -54,6 +58,9 @@ lint: $(READY) ## style, types, layers, YAML, shell
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/yamllint --strict .
+	@$(BIN)/yamllint --strict --config-data "$$WRITTEN_YAML" k8s
+	@for helm in helm helm3; do if ! command -v $$helm >/dev/null; then echo "SKIPPED: $$helm lint ($$helm is not on the PATH)"; \
+	  [ -z "$${CI:-}" ]; else $$helm lint --strict --quiet helm/clip-image-flow; fi; done
 	@$(BIN)/shellcheck .ci/run
 
 .PHONY: test-unit
@@ -63,6 +70,19 @@ test-unit: $(READY) ## the library and the Executor, in process
 .PHONY: test-flow
 test-flow: $(READY) ## a real Flow on real sockets, by gRPC and HTTP
 	@$(BIN)/pytest tests/flow
+
+.PHONY: test-chart
+test-chart: $(READY) ## the export and the chart, without a cluster
+	@$(BIN)/pytest tests/chart
+
+.PHONY: export
+export: $(READY) ## write k8s/, the chart's topology, schema, README and golden rendering from the Flow and values.yaml
+	@$(BIN)/python -m scripts.export_k8s
+	@$(BIN)/python -m scripts.chart_schema
+	@if ! command -v helm-docs >/dev/null; then echo "SKIPPED: the chart's README (helm-docs is not on the PATH)"; \
+	  else helm-docs --chart-search-root helm --sort-values-order file --log-level warning; fi
+	@if ! command -v helm >/dev/null; then echo "SKIPPED: the golden rendering (helm is not on the PATH)"; \
+	  else helm template clip helm/clip-image-flow --namespace clip >tests/chart/golden/defaults.yaml; fi
 
 .PHONY: bench
 bench: $(READY) ## images/s of the library against a plain loop with `clip`

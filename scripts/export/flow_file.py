@@ -1,0 +1,159 @@
+"""The Flow file, checked, with an image in place of every `uses: path/config.yml`."""
+
+from __future__ import annotations
+
+import copy
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+# Set in every exported pod: Jina reports each start to its makers unless the environment says not to.
+_POD_ENVIRONMENT = {"JINA_OPTOUT_TELEMETRY": "1"}
+
+# What Jina exports in a way that no cluster should run, or what only makes sense on one machine, and where it belongs.
+_NOT_EXPORTED = {
+    "external": "its address would be lost; run it as part of the Flow",
+    "floating": "a floating executor's failures reach nobody; give it a place in the graph with `needs`",
+    "gpus": "a GPU is asked for in the chart's values: executors.{name}.device and executors.{name}.gpu",
+    "image_pull_secrets": "name them in the chart's values: imagePullSecrets",
+    "method": "only plain executors are exported; join branches with `needs`",
+    "py_modules": "name the modules in the config.yml that `uses` points at: that file is in the image",
+    "uses_after": "make it an executor of its own, with `needs`",
+    "uses_before": "make it an executor of its own, with `needs`",
+    "volumes": "mount what a pod needs by the chart's values: executors.{name}.extraVolumes",
+}
+_IMAGE_NAME = re.compile(r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*")
+_REFERENCE = re.compile(r"docker://(?P<image>\S+)")
+_DNS_LABEL = re.compile(r"[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?")
+_RESERVED_NAMES = {"gateway", "gateway-headless", "test"}  # the chart's own objects
+
+
+class ExportError(RuntimeError):
+    """The Flow cannot be exported; the message names the option and the mend."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """How images are called.
+
+    :param registry: put before every name, with `/` between; empty for none.
+    :param tag: of every image; by default the project's version.
+    :param digests: `sha256:...` by image name (`metas.name`), in place of the tag.
+    """
+
+    registry: str = ""
+    tag: str = ""
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+    def reference(self, name: str) -> str:
+        """The full reference of the image `name`."""
+        path = f"{self.registry.rstrip('/')}/{name}" if self.registry else name
+        if digest := self.digests.get(name):
+            return f"{path}@{digest}"
+        return f"{path}:{self.tag or project_version()}"
+
+
+def project_version() -> str:
+    """The version in pyproject.toml: of the package, the images and the chart."""
+    version: str = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    return version
+
+
+def dns_name(executor: str) -> str:
+    """The name of an executor's Kubernetes objects, as Jina makes it of the executor's own."""
+    return executor.replace("/", "-").replace("_", "-").lower()
+
+
+def read_flow(path: Path, images: Images) -> dict[str, Any]:
+    """The Flow of `path` as it is exported: images for local configurations, nothing of this machine in it.
+
+    :raises ExportError: it is no Flow, or has what cannot be exported.
+    """
+    flow = _mapping(_load(path), str(path))
+    if flow.get("jtype") != "Flow":
+        raise ExportError(f"{path}: `jtype: Flow` is missing, so this is no Flow file")
+    if variable := re.search(r"\$\{\{.*?\}\}", path.read_text(encoding="utf-8")):
+        raise ExportError(f"{path}: {variable[0]} depends on who exports; write the value itself")
+    flow = {key: copy.deepcopy(value) for key, value in flow.items() if key != "py_modules"}  # of the local process
+
+    gateway = _mapping(flow.get("gateway"), f"{path}: gateway")
+    if "uses" not in gateway:
+        raise ExportError(f"{path}: gateway: `uses: path/config.yml` is missing; Jina's own gateway has no readiness")
+    flow["gateway"] = _exported(path, "gateway", gateway, images)
+
+    executors = flow.get("executors")
+    if not isinstance(executors, list) or not executors:
+        raise ExportError(f"{path}: `executors:` must be a list of at least one executor")
+    flow["executors"] = [
+        _exported(path, f"executors[{i}]", _mapping(executor, f"{path}: executors[{i}]"), images)
+        for i, executor in enumerate(executors)
+    ]
+    _check_names(path, [executor.get("name") for executor in flow["executors"]])
+    return flow
+
+
+def _exported(path: Path, where: str, options: dict[str, Any], images: Images) -> dict[str, Any]:
+    """The options of one executor or of the gateway, as they are exported."""
+    name = str(options.get("name", where))
+    where = f"{path}: {name}"
+    for option in sorted(_NOT_EXPORTED.keys() & options.keys()):
+        if options[option] not in (None, False, [], "", "add"):
+            raise ExportError(f"{where}: {option} is not exported: {_NOT_EXPORTED[option].format(name=name)}")
+    if (shards := options.get("shards", 1)) != 1:
+        raise ExportError(f"{where}: shards: {shards} is not exported; scale with replicas")
+    environment = {**_POD_ENVIRONMENT, **_mapping(options.get("env") or {}, f"{where}: env")}
+    return {**options, "uses": _image(path, where, options.get("uses"), images), "env": environment}
+
+
+def _image(path: Path, where: str, uses: object, images: Images) -> str:
+    """`uses` as the `docker://` address that Jina's export asks for."""
+    if not isinstance(uses, str) or not uses:
+        raise ExportError(f"{where}: `uses` must be the path of a config.yml or docker://image, not {uses!r}")
+    if reference := _REFERENCE.fullmatch(uses):
+        return f"docker://{reference['image']}"
+    file = path.parent / uses
+    if not file.is_file():
+        raise ExportError(f"{where}: uses: {uses} is neither docker://image nor a file beside {path.name}")
+    config = _mapping(_load(file), str(file))
+    name = _mapping(config.get("metas") or {}, f"{file}: metas").get("name")
+    if not isinstance(name, str) or not _IMAGE_NAME.fullmatch(name):
+        raise ExportError(
+            f"{file}: metas.name must be the image's name (lower case, digits, `.`, `_`, `-`), not {name!r}"
+        )
+    return f"docker://{images.reference(name)}"
+
+
+def _check_names(path: Path, names: list[object]) -> None:
+    seen: dict[str, object] = {}
+    for name in names:
+        if not isinstance(name, str) or not name:
+            raise ExportError(f"{path}: every executor needs a `name`")
+        label = dns_name(name)
+        if not _DNS_LABEL.fullmatch(label) or label in _RESERVED_NAMES:
+            raise ExportError(
+                f"{path}: executor {name!r}: a name has up to 40 letters, digits, `-` and `_`, begins with a letter, "
+                f"and is none of {', '.join(sorted(_RESERVED_NAMES))}"
+            )
+        if label in seen:
+            raise ExportError(f"{path}: executors {seen[label]!r} and {name!r} would both be called {label!r}")
+        seen[label] = name
+
+
+def _load(path: Path) -> object:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ExportError(f"{path}: {' '.join(str(error).split())}") from error
+
+
+def _mapping(value: object, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ExportError(f"{where}: must be a mapping, not {value!r}")
+    return value

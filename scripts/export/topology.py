@@ -1,0 +1,94 @@
+"""Jina's manifests as the data that the chart's templates are code over: what runs, not how."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import yaml
+
+from scripts.export.flow_file import dns_name
+from scripts.export.manifests import container, documents
+
+# The chart owns these: it knows the namespace, the addresses and how many there are.
+_CHARTS_OWN = {"--deployments-addresses", "--k8s-namespace", "--replicas", "--timeout-ready"}
+# Data rather than arguments, since the chart lays its own settings over them.
+_DATA = {
+    "--uses-with": "usesWith",
+    "--grpc-server-options": "grpcServerOptions",
+    "--grpc-channel-options": "grpcChannelOptions",
+}
+_GRAPH = "--graph-description"
+# In every ConfigMap of Jina's; no program reads them in lower case.
+_NOISE = {"pythonunbuffered", "worker_class"}
+_HEADER = """\
+# What runs, written from the Flow by `make export`; change the Flow, not this file. How it runs is values.yaml.
+"""
+
+
+def topology(executors: Iterable[str], texts: Mapping[str, str]) -> dict[str, Any]:
+    """The Flow as the chart sees it.
+
+    :param executors: names, in the Flow's order.
+    :param texts: of `manifests.export`.
+    :returns: `gateway` and `executors`, each {name, image, args, usesWith, grpcServerOptions, grpcChannelOptions, env,
+        ports}, and `graph`, which is Jina's: a list of successors by name.
+    """
+    gateway, data = _deployment("gateway", texts["gateway/gateway.yml"])
+    nodes = [_deployment(name, texts[f"{name}/{dns_name(name)}.yml"])[0] for name in executors]
+    return {"gateway": gateway, "executors": nodes, "graph": dict(sorted(data[_GRAPH].items()))}
+
+
+def topology_text(data: dict[str, Any]) -> str:
+    """The topology as YAML, with a word on where it comes from."""
+    return _HEADER + yaml.safe_dump(data, sort_keys=False, width=120)
+
+
+def _deployment(name: str, text: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    one = container(text)
+    arguments: list[str] = [one["args"][0]]
+    data: dict[str, Any] = {}
+    for option, values in _options(one["args"][1:]):
+        if option in _DATA or option == _GRAPH:
+            data[option] = json.loads(values[0])
+        elif option not in _CHARTS_OWN:
+            arguments += [option, *values]
+    node = {
+        "name": name,
+        "image": one["image"],
+        "args": arguments,
+        **{key: data.get(option, {}) for option, key in _DATA.items()},
+        "env": _environment(one, text),
+        "ports": _ports(one["args"], text),
+    }
+    return node, data
+
+
+def _options(arguments: list[str]) -> list[tuple[str, list[str]]]:
+    """`--a 1 2 --b` as [("--a", ["1", "2"]), ("--b", [])]. `manifests` has shown that Jina reads them so."""
+    options: list[tuple[str, list[str]]] = []
+    for argument in arguments:
+        if argument.startswith("--"):
+            options.append((argument, []))
+        else:
+            options[-1][1].append(argument)
+    return options
+
+
+def _environment(one: dict[str, Any], text: str) -> list[dict[str, Any]]:
+    """The Flow's `env` and `env_from_secret`, as Kubernetes has them; what Jina adds on top the chart says itself."""
+    (config,) = documents(text, "ConfigMap")
+    plain = [{"name": key, "value": value} for key, value in sorted(config["data"].items()) if key not in _NOISE]
+    secret = [entry for entry in one["env"] if "secretKeyRef" in entry.get("valueFrom", {})]
+    return plain + secret
+
+
+def _ports(arguments: list[str], text: str) -> list[dict[str, Any]]:
+    """The ports of the Services, called by what is spoken there."""
+    protocols = [
+        value.lower() for option, values in _options(arguments[1:]) if option == "--protocol" for value in values
+    ]
+    ports = [port for service in documents(text, "Service") for port in service["spec"]["ports"]]
+    spoken = iter(protocols or ["grpc"])
+    return [{"name": next(spoken) if port["name"] == "port" else port["name"], "port": port["port"]} for port in ports]
