@@ -43,7 +43,8 @@ def load_flow(path: Path = FLOW, environment: Mapping[str, str] = os.environ) ->
     :raises FlowError: for a setting that makes no sense.
     """
     flow: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    gateway = flow["with"]
+    gateway = flow["gateway"]
+    gateway["uses"] = _absolute(path, gateway["uses"])
     for i, name in enumerate(("CLIP_GRPC_PORT", "CLIP_HTTP_PORT")):
         if value := environment.get(name):
             gateway["port"][i] = _whole_number(name, value, 65535)
@@ -101,7 +102,7 @@ def running_flow(environment: Mapping[str, str] = os.environ, output: IO[bytes] 
     :raises FlowError: it ended before it was ready, or a setting makes no sense.
     """
     flow = load_flow(environment=environment)
-    grpc_port, http_port = flow["with"]["port"]
+    grpc_port, http_port = flow["gateway"]["port"]
     with tempfile.TemporaryDirectory(prefix="clip-image-flow-") as home:
         file, ready = Path(home) / "flow.yml", Path(home) / "ready"
         file.write_text(yaml.safe_dump(flow, sort_keys=False), encoding="utf-8")  # Jina wants jtype first

@@ -1,0 +1,17 @@
+"""The Flow's gateway: Jina's own, with true status codes, health, limits, tokens, TLS and plain HTTP doors.
+
+Every request, whatever door it comes through, is answered by one function, `RequestHandler.serve`:
+
+| module | what it does |
+|---|---|
+| `gateway` | `ClipGateway`, which Jina loads: options, one server per protocol |
+| `grpc_server`, `http_server` | Jina's two servers, with an interceptor and an ASGI middleware at the door |
+| `http_door` | what every HTTP request passes: id, token, limits, log line |
+| `embed`, `openai_door`, `jina_door` | the HTTP routes |
+| `request_handler` | a request through the Flow: checks, time limit, errors |
+| `executors` | who behind the gateway answers, and to which endpoints |
+| `problems` | the one map from an error's name to its status codes and its body |
+| `settings`, `limits`, `tokens`, `logs` | what their names say |
+
+It imports Jina and no torch; it knows an Executor by what crosses the wire alone.
+"""

@@ -1,0 +1,88 @@
+"""`POST /embed`: one image as it is, its embedding back."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter
+from jina.types.request.data import DataRequest
+from starlette.requests import Request
+from starlette.responses import Response
+
+from clip_gateway.http_messages import ask, embeddings, json_response, media_type
+from clip_gateway.model import Models
+from clip_gateway.problems import Problem
+from clip_gateway.request_handler import RequestHandler
+
+_DOCUMENT = "body"  # the document's id in errors
+_NPY = "application/x-npy"
+
+
+def router(handler: RequestHandler, models: Models) -> APIRouter:
+    """The route.
+
+    :param handler: the way through the Flow.
+    """
+    routes = APIRouter()
+
+    @routes.post("/embed", openapi_extra=_OPENAPI, response_class=Response)
+    async def embed(request: Request) -> Response:
+        """Encode one image, sent as it is: `curl --data-binary @cat.jpg -H 'Content-Type: image/jpeg'`.
+
+        The query holds parameters of the Flow, such as `normalize=true`. With `Accept: application/x-npy` the answer is
+        a NumPy file of float32 (dim,).
+        """
+        sent = media_type(request)
+        if sent and not sent.startswith("image/") and sent != "application/octet-stream":
+            raise Problem(
+                "UnsupportedMedia",
+                f"the body must be an image, sent with a header such as 'Content-Type: image/jpeg', not {sent[:100]!r}",
+            )
+        if not (body := await request.body()):
+            raise Problem("BadDocument", "the body is empty: send an image (curl --data-binary @cat.jpg)")
+        data_request = DataRequest()
+        data_request.header.exec_endpoint = "/"
+        data_request.parameters = parameters(request)
+        data_request.data._content.docs.docs.add(id=_DOCUMENT, blob=body)
+        (embedding,) = embeddings(await ask(handler, request, data_request))
+        if _NPY in request.headers.get("accept", ""):
+            file = io.BytesIO()
+            np.save(file, embedding)
+            return Response(file.getvalue(), media_type=_NPY)
+        model = await models.current(request.scope["caller"])
+        return json_response({"embedding": embedding.tolist(), "dim": len(embedding), "model": model.id})
+
+    return routes
+
+
+def parameters(request: Request) -> dict[str, Any]:
+    """The query as parameters of the Flow: `true`, `false` and numbers are what they look like."""
+    found: dict[str, Any] = {}
+    for key, text in request.query_params.multi_items():
+        if key in found:
+            raise Problem("BadParameter", f"the query names {key[:100]!r} twice")
+        found[key] = _value(text)
+    return found
+
+
+def _value(text: str) -> bool | float | str:
+    if text in ("true", "false"):
+        return text == "true"
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return number if np.isfinite(number) else text
+
+
+_OPENAPI: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            name: {"schema": {"type": "string", "format": "binary"}}
+            for name in ("image/jpeg", "image/png", "image/webp", "image/*", "application/octet-stream")
+        },
+    }
+}

@@ -1,0 +1,75 @@
+"""ClipGateway: the Jina side of the gateway, its options and one server for each protocol."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from jina.enums import ProtocolType
+from jina.serve.runtimes.gateway.gateway import BaseGateway
+from jina.serve.runtimes.servers import BaseServer
+from jina.serve.runtimes.servers.composite import CompositeBaseServer
+
+from clip_gateway import logs
+from clip_gateway.grpc_calls import GrpcCalls
+from clip_gateway.grpc_server import GrpcServer
+from clip_gateway.http_server import HttpServer
+from clip_gateway.settings import Settings, SettingsError
+from clip_gateway.tokens import Tokens
+
+
+class ClipGateway(CompositeBaseServer, BaseGateway):
+    """Jina's gateway for gRPC and HTTP, with true status codes, health, limits, tokens and TLS.
+
+    Its `uses_with` are the fields of `clip_gateway.settings.Settings`, besides those of Jina's own gateway.
+
+    :raises SettingsError: an option makes no sense.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        asked = (kwargs.get("runtime_args") or {}).get("uses_with") or {}
+        self._settings = Settings.take(kwargs, asked)
+        super().__init__(**kwargs)
+        tokens = Tokens(self._settings.tokens_file, logs.LOG)
+        self.servers: list[BaseServer] = []
+        for server_kwargs in self._server_kwargs:
+            if self._settings.tls_key_file:
+                server_kwargs["ssl_keyfile"] = self._settings.tls_key_file
+                server_kwargs["ssl_certfile"] = self._settings.tls_certificate_file
+            self.servers.append(self._server(tokens, server_kwargs))
+        logs.configure(str(self._settings.log_format))
+
+    def _server(self, tokens: Tokens, kwargs: dict[str, Any]) -> BaseServer:
+        protocol = kwargs["runtime_args"]["protocol"]
+        if protocol == ProtocolType.GRPC:
+            return GrpcServer(tokens, self._settings.max_body_bytes, **kwargs)
+        if protocol == ProtocolType.HTTP:
+            return HttpServer(tokens, **kwargs)
+        raise SettingsError(f"protocol: this gateway speaks GRPC and HTTP, not {protocol}")
+
+    def _get_request_handler(self) -> GrpcCalls:
+        settings = self._settings
+
+        def make(**kwargs: Any) -> GrpcCalls:
+            return GrpcCalls(settings=settings, **kwargs)
+
+        self.req_handler_cls = make
+        handler: GrpcCalls = super()._get_request_handler()
+        return handler
+
+    async def setup_server(self) -> None:
+        """Start the servers, and look after the executors."""
+        await super().setup_server()
+        self._watch = asyncio.create_task(self._request_handler.executors.watch(self._set_health))
+
+    async def _set_health(self, name: str, answers: bool) -> None:
+        for server in self.servers:
+            if isinstance(server, GrpcServer):
+                await server.set_health(name, answers)
+
+    async def shutdown(self) -> None:
+        """Refuse what is new, finish what is under way, then end."""
+        self._request_handler.executors.shutting_down = True
+        await self._request_handler.slots.drained(self._settings.time_limit_seconds)
+        self._watch.cancel()
+        await super().shutdown()

@@ -1,0 +1,84 @@
+"""The gRPC server: Jina's, with an interceptor that asks for a token, and the executors' names in its health."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2
+from jina.serve.runtimes.servers.grpc import GRPCServer
+
+from clip_gateway.caller import accept_id
+from clip_gateway.logs import request_id, request_line
+from clip_gateway.problems import Problem
+from clip_gateway.request_handler import RequestHandler
+from clip_gateway.tokens import Tokens
+
+_OPEN = "/grpc.health.v1.Health/"
+
+_Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]]
+
+
+class GrpcServer(GRPCServer):
+    """Jina's gRPC server.
+
+    :param tokens: who may come in.
+    :param max_body_bytes: of one message.
+    """
+
+    grpc_tracing_server_interceptors: Sequence[Any] | None
+    grpc_server_options: dict[str, Any] | None
+
+    def __init__(self, tokens: Tokens, max_body_bytes: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        tracing = self.grpc_tracing_server_interceptors or []
+        self.grpc_tracing_server_interceptors = [*tracing, TokenInterceptor(tokens)]
+        options = {"grpc.max_receive_message_length": max_body_bytes}
+        self.grpc_server_options = {**options, **dict(self.grpc_server_options or {})}
+
+    async def setup_server(self) -> None:
+        """Start; executors are not there until they have answered."""
+        handler: RequestHandler = self._request_handler
+        for name in handler.executors.names:
+            await self.set_health(name, False)
+        await super().setup_server()
+
+    async def set_health(self, name: str, answers: bool) -> None:
+        """What `grpc.health.v1` says of an executor."""
+        status = health_pb2.HealthCheckResponse
+        await self.health_servicer.set(name, status.SERVING if answers else status.NOT_SERVING)
+
+
+class TokenInterceptor(grpc.aio.ServerInterceptor):
+    """Refuses calls without a valid token in their metadata, before a message is read; health is open.
+
+    :param tokens: the valid ones.
+    """
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+
+    async def intercept_service(
+        self, continuation: _Continuation, details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler:
+        """Jina's handler for the call, or one that refuses it."""
+        if details.method.startswith(_OPEN):
+            return await continuation(details)
+        metadata = dict(details.invocation_metadata or ())
+        try:
+            self._tokens.check(metadata.get("authorization"))
+        except Problem as problem:
+            refusal = problem
+        else:
+            return await continuation(details)
+
+        async def refuse(_: Any, context: grpc.aio.ServicerContext) -> None:
+            sent = metadata.get("x-request-id")
+            known = accept_id(sent if isinstance(sent, str) else None)
+            request_id.set(known)
+            request_line("gRPC", "call", details.method, refusal.kind.status, refusal.name, time.perf_counter())
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, refusal.detail, (("x-request-id", known),))
+
+        return grpc.stream_stream_rpc_method_handler(refuse)

@@ -1,0 +1,47 @@
+"""Health over HTTP: the process alone, the present truth, and what a kubelet wants to know."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from clip_gateway.executors import Executors
+from clip_gateway.http_messages import json_response
+
+
+def router(executors: Executors) -> APIRouter:
+    """The routes.
+
+    :param executors: of the Flow.
+    """
+    routes = APIRouter(tags=["Health"])
+
+    @routes.get("/healthz", response_class=Response)
+    async def healthz() -> Response:
+        """The process is alive; who is behind it does not matter."""
+        return json_response({"status": "ok"})
+
+    @routes.get("/readyz", response_class=Response)
+    async def readyz() -> Response:
+        """The present truth, for people and alerts: 503 names the executors that do not answer."""
+        await executors.refresh()
+        return _state(executors, executors.missing)
+
+    @routes.get("/startupz", response_class=Response)
+    async def startupz() -> Response:
+        """For a kubelet's readiness: 503 until every executor has answered once, then 200 until shutdown.
+
+        An executor that goes away later does not take the gateway out of service: callers then get a 503 with
+        Retry-After rather than a refused connection.
+        """
+        return _state(executors, [] if executors.started else executors.missing or executors.names)
+
+    return routes
+
+
+def _state(executors: Executors, missing: list[str]) -> Response:
+    if executors.shutting_down:
+        return json_response({"status": "shutting down"}, 503, retry_after="2")
+    if missing:
+        return json_response({"status": "unavailable", "missing": missing}, 503, retry_after="2")
+    return json_response({"status": "ok"})

@@ -1,0 +1,123 @@
+"""What every HTTP request passes before its route: id, token, slot, size and time of the body, log line."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from clip_gateway.caller import Caller, accept_id
+from clip_gateway.http_messages import problem_response
+from clip_gateway.logs import LOG, request_id, request_line
+from clip_gateway.problems import INTERNAL, Problem
+from clip_gateway.request_handler import RequestHandler
+from clip_gateway.tokens import Tokens
+
+# Asked by kubelets, load balancers and Jina itself: no token, no slot, no log line.
+OPEN = {"/", "/healthz", "/readyz", "/startupz"}
+
+
+class HttpDoor:
+    """ASGI middleware around the routes.
+
+    :param handler: its slots and limits.
+    :param tokens: who may come in.
+    """
+
+    def __init__(self, app: ASGIApp, handler: RequestHandler, tokens: Tokens) -> None:
+        self._app = app
+        self._handler = handler
+        self._tokens = tokens
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in OPEN:
+            await self._app(scope, receive, send)
+            return
+        headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+        deadline = time.time() + self._handler.settings.time_limit_seconds
+        caller = Caller(accept_id(headers.get("x-request-id")), "HTTP", deadline)
+        scope["caller"] = caller
+        request_id.set(caller.id)
+        exchange = _Exchange(send, caller.id)
+        try:
+            await self._pass(scope, headers, self._limited(receive, headers, deadline), exchange)
+        except Problem as problem:
+            await exchange.refuse(scope, problem)
+        except ClientDisconnect:
+            exchange.status = 499  # nobody is there to read an answer
+        except Exception:  # a fault of ours is answered and logged here, and shows nothing of itself
+            LOG.exception("a request failed")
+            await exchange.refuse(scope, Problem("InternalError", INTERNAL))
+        finally:
+            request_line(
+                "HTTP", scope["method"], scope["path"], exchange.status, scope.get("problem", "-"), caller.started
+            )
+
+    async def _pass(self, scope: Scope, headers: Mapping[str, str], receive: Receive, send: Send) -> None:
+        self._tokens.check(headers.get("authorization"))
+        if scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        if not self._handler.slots.take():
+            raise self._handler.slots.full()
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._handler.slots.give()
+
+    def _limited(self, receive: Receive, headers: Mapping[str, str], deadline: float) -> Receive:
+        """`receive` that counts while it reads, so that no more than the limit is ever held, whatever was announced."""
+        most = self._handler.settings.max_body_bytes
+        announced = headers.get("content-length", "")
+        read, whole = 0, False
+
+        async def limited() -> Message:
+            nonlocal read, whole
+            if whole:
+                return await receive()
+            if announced.isdecimal() and int(announced) > most:
+                raise _too_large(most)
+            try:
+                async with asyncio.timeout(deadline - time.time()):
+                    message = await receive()
+            except TimeoutError:
+                raise Problem("UploadTimeout", "the body did not arrive within the time limit") from None
+            read += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
+            if read > most:
+                raise _too_large(most)
+            return message
+
+        return limited
+
+
+def _too_large(most: int) -> Problem:
+    return Problem("TooLarge", f"the body is larger than {most} bytes, the most that is read")
+
+
+class _Exchange:
+    """`send` that adds the request id to the answer and remembers its status."""
+
+    def __init__(self, send: Send, call_id: str) -> None:
+        self._send = send
+        self._id = call_id
+        self.status = 500
+        self._begun = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._begun = True
+            self.status = message["status"]
+            message["headers"] = [*message["headers"], (b"x-request-id", self._id.encode())]
+        await self._send(message)
+
+    async def refuse(self, scope: Scope, problem: Problem) -> None:
+        if not self._begun:
+            await problem_response(scope, problem)(scope, self._nothing, self)
+
+    @staticmethod
+    async def _nothing() -> Message:
+        return {"type": "http.disconnect"}

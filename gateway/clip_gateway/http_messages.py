@@ -1,0 +1,92 @@
+"""HTTP bodies in and out, for every route: JSON read within limits, answers of the Flow, problems."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import numpy as np
+from jina.types.request.data import DataRequest
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Scope
+
+from clip_gateway.caller import Caller
+from clip_gateway.problems import Problem, problem_of
+from clip_gateway.request_handler import RequestHandler
+
+
+def media_type(request: Request) -> str:
+    """Of the body, without its parameters; "" when the caller does not say."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def read_json(request: Request) -> dict[str, Any]:
+    """The body as a JSON object.
+
+    :raises Problem: it is something else.
+    """
+    if media_type(request) != "application/json":
+        raise Problem("UnsupportedMedia", "the body must be JSON, sent with 'Content-Type: application/json'")
+    body = await request.body()
+    try:  # in a thread: megabytes of base64 must not keep health waiting
+        value = await asyncio.to_thread(json.loads, body, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise Problem("Malformed", f"the body is no JSON: {str(error)[:200]}") from error
+    if not isinstance(value, dict):
+        raise Problem("Malformed", "the body must be a JSON object")
+    return value
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+async def ask(handler: RequestHandler, request: Request, data_request: DataRequest) -> DataRequest:
+    """What the Flow answers to `data_request`.
+
+    :raises Problem: what went wrong.
+    """
+    caller: Caller = request.scope["caller"]
+    answer = await handler.serve(data_request, caller)
+    if problem := problem_of(answer):
+        raise problem
+    return answer
+
+
+def embeddings(answer: DataRequest) -> list[np.ndarray]:
+    """The embedding of each document, float32 (dim,).
+
+    :raises Problem: a document has none.
+    """
+    found = []
+    for document in answer.data._content.docs.docs:
+        dense = document.embedding.dense
+        array = np.frombuffer(dense.buffer, dtype=dense.dtype or np.float32).reshape(dense.shape)
+        if array.size == 0 or array.ndim != 1:
+            raise Problem("BadDocument", "the Flow has no embedding for this; is it an image?", document.id)
+        found.append(array.astype(np.float32, copy=False))
+    return found
+
+
+def json_response(content: Any, status: int = 200, media: str = "application/json", **headers: str) -> Response:
+    """`content` as JSON; the numbers are written so that they read back the same."""
+    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Response(text, status, named, media_type=media)
+
+
+def problem_response(scope: Scope, problem: Problem) -> Response:
+    """A problem as its answer; on OpenAI's paths with the member that OpenAI's clients read."""
+    scope["problem"] = problem.name  # for the log
+    body = problem.body(scope["caller"].id)
+    if scope["path"].startswith("/v1/"):
+        kind = "invalid_request_error" if problem.kind.status < 500 else "server_error"
+        body["error"] = {"message": problem.description, "type": kind, "param": None, "code": problem.name}
+    headers = {}
+    if problem.kind.retry_after:
+        headers["retry_after"] = str(problem.kind.retry_after)
+    if problem.kind.status == 401:
+        headers["www_authenticate"] = "Bearer"
+    return json_response(body, problem.kind.status, "application/problem+json", **headers)

@@ -1,0 +1,88 @@
+"""Jina's own HTTP: `POST /post` in its wire format, and `GET /dry_run`, which Jina's Client asks."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from docarray import Document, DocumentArray
+from fastapi import APIRouter
+from jina.proto import jina_pb2
+from jina.serve.runtimes.gateway.models import JinaResponseModel
+from jina.types.request.data import DataRequest
+from starlette.requests import Request
+from starlette.responses import Response
+
+from clip_gateway.http_messages import ask, json_response, read_json
+from clip_gateway.problems import Problem
+from clip_gateway.request_handler import RequestHandler
+
+
+def router(handler: RequestHandler) -> APIRouter:
+    """The routes.
+
+    :param handler: the way through the Flow.
+    """
+    routes = APIRouter(tags=["Jina"])
+
+    @routes.post("/post", response_class=Response)
+    async def post(request: Request) -> Response:
+        """Send documents to an endpoint of the Flow, as Jina's Client does over HTTP."""
+        body = await read_json(request)
+        data_request = await asyncio.to_thread(to_request, body)
+        answer = await ask(handler, request, data_request)
+        text = await asyncio.to_thread(from_answer, answer)
+        return Response(text, media_type="application/json")
+
+    @routes.get("/dry_run", response_class=Response)
+    async def dry_run() -> Response:
+        """Whether every executor answers now, for `Client.is_flow_ready`."""
+        await handler.executors.refresh()
+        if missing := handler.executors.missing:
+            raise Problem("Unavailable", f"no answer from {', '.join(missing)}")
+        return json_response({"code": jina_pb2.StatusProto.SUCCESS, "description": ""})
+
+    return routes
+
+
+def to_request(body: dict[str, Any]) -> DataRequest:
+    """The body as Jina's Client writes it, as the message that travels through the Flow.
+
+    :raises Problem: it does not read as one.
+    """
+    request = DataRequest()
+    try:
+        request.header.exec_endpoint = _first(body, "execEndpoint", "exec_endpoint") or "/"
+        request.header.target_executor = _first(body, "targetExecutor", "target_executor") or ""
+        request.parameters = body.get("parameters") or {}
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise Problem("Malformed", f"execEndpoint, targetExecutor or parameters: {str(error)[:200]}") from error
+    data = body.get("data") or []
+    if isinstance(data, dict):
+        data = data.get("docs") or []
+    if not isinstance(data, list):
+        raise Problem("Malformed", "data must be a list of documents")
+    documents = DocumentArray()
+    for i, fields in enumerate(data):
+        try:
+            documents.append(Document.from_dict(fields))
+        except (TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+            raise Problem("Malformed", f"this is no document: {str(error)[:200]}", f"data[{i}]") from error
+    try:
+        request.data.docs = documents
+    except (TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        raise Problem("Malformed", f"data: {str(error)[:200]}") from error
+    return request
+
+
+def _first(body: dict[str, Any], *names: str) -> Any:
+    return next((body[name] for name in names if body.get(name) is not None), None)
+
+
+def from_answer(answer: DataRequest) -> str:
+    """The answer as Jina's own gateway writes it."""
+    for document in answer.data._content.docs.docs:
+        for name in ("embedding", "tensor"):
+            if document.HasField(name):
+                getattr(document, name).cls_name = "numpy"
+    return str(JinaResponseModel(**answer.to_dict()).json(by_alias=True))

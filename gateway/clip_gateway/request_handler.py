@@ -1,0 +1,144 @@
+"""A request's way through the Flow, the same for every door: checked, within its time, with an answer that is true.
+
+Jina's handler sends a request through the topology; around it stands `serve`, which never raises: what went wrong is in
+the answer's status header, without stacks and without documents. HTTP turns that into a status code. gRPC leaves it
+there, since Jina's Client sends all requests of one `post` on one stream and a gRPC status would end its neighbours;
+gRPC codes are for what refuses the whole call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from typing import Any
+
+import grpc
+from docarray import DocumentArray
+from google.protobuf.json_format import Error as JsonError
+from google.protobuf.message import DecodeError
+from jina.proto import jina_pb2
+from jina.serve.runtimes.gateway.request_handling import GatewayRequestHandler
+from jina.types.request.data import DataRequest
+
+from clip_gateway.caller import Caller
+from clip_gateway.executors import Executors
+from clip_gateway.limits import Slots
+from clip_gateway.logs import LOG
+from clip_gateway.problems import INTERNAL, Problem, problem_of
+from clip_gateway.settings import Settings
+
+ALWAYS = {"/", "/encode"}  # the default binding answers these, whatever it announces
+_NETWORK = {
+    grpc.StatusCode.UNAVAILABLE: "Unavailable",
+    grpc.StatusCode.NOT_FOUND: "Unavailable",
+    grpc.StatusCode.DEADLINE_EXCEEDED: "Expired",
+}
+
+
+class RequestHandler(GatewayRequestHandler):
+    """Jina's handler, telling the truth.
+
+    :param settings: its limits.
+    """
+
+    def __init__(self, *args: Any, settings: Settings, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.settings = settings
+        self.slots = Slots(settings.max_concurrent_requests)
+        self.executors = Executors(self.streamer, self.executor)
+        self._floating: set[asyncio.Future[Any]] = set()
+        self._send = self.streamer._streamer._request_handler
+        self._finish = self.streamer._streamer._result_handler
+
+    async def serve(self, request: DataRequest, caller: Caller) -> DataRequest:
+        """The answer to `request`; what went wrong stands in its status header."""
+        try:
+            parameters = self._check(request)
+            deadline = min(caller.deadline, time.time() + self.settings.time_limit_seconds)
+            request.parameters = {**parameters, "__request_id__": caller.id, "__deadline__": deadline}
+            answer = await self._ask(request, deadline)
+            return _clean(answer, parameters)
+        except Problem as problem:
+            return problem.answer(request)
+        except Exception:  # a fault of ours must not end the requests beside it
+            LOG.exception("a request failed")
+            return Problem("InternalError", INTERNAL).answer(request)
+
+    def _check(self, request: DataRequest) -> dict[str, Any]:
+        """The caller's own parameters, when the request may go on."""
+        try:
+            _parse(request)
+            parameters = {k: v for k, v in request.parameters.items() if not (k.startswith("__") and k.endswith("__"))}
+        except (DecodeError, JsonError, ValueError) as error:
+            request.buffer, request._pb_body = None, jina_pb2.DataRequestProto()  # a header to answer in
+            raise Problem("Malformed", "this is no Jina DataRequest, or a parameter is no finite number") from error
+        _check_regular_expression(request.header.target_executor)
+        if self.executors.shutting_down:
+            raise Problem("Unavailable", "this gateway is shutting down")
+        if not request.header.target_executor and (gone := self.executors.gone):
+            raise Problem("Unavailable", f"no answer from {', '.join(gone)}; try again in a moment")
+        endpoint, known = request.header.exec_endpoint or "/", self.executors.endpoints
+        if endpoint not in ALWAYS and known is not None and endpoint not in known:
+            public = sorted(ALWAYS | {name for name in known if name.startswith("/")})
+            raise Problem("NotFound", f"no executor has the endpoint {endpoint[:100]!r}; there are {', '.join(public)}")
+        data = request.data._content
+        if data.WhichOneof("documents") == "docs_bytes":  # a pickle, which would run as code where it is read
+            raise Problem("Malformed", "send documents as `docs`; `docs_bytes` is not read")
+        if (count := len(data.docs.docs)) > self.settings.max_documents:
+            most = self.settings.max_documents
+            raise Problem("TooLarge", f"{count} documents in one request; at most {most} are allowed: send several")
+        return parameters
+
+    async def _ask(self, request: DataRequest, deadline: float) -> DataRequest:
+        """Send the request through the Flow.
+
+        :raises Problem: no answer in time, or none at all.
+        """
+        future, floating = self._send(request=request, return_type=DocumentArray)
+        if floating:  # executors whose answer nobody waits for
+            self._floating.add(floating)
+            floating.add_done_callback(self._floating.discard)
+        done, _ = await asyncio.wait({future}, timeout=deadline - time.time())
+        if not done:
+            future.cancel()
+            seconds = self.settings.time_limit_seconds
+            problem = Problem("Expired", f"no answer within the time limit ({seconds:g} s, or what the caller set)")
+            self._finish(problem.answer(request))  # Jina's metrics count neither a cancelled request nor its end
+            raise problem
+        error = future.exception()
+        if error is None:
+            return self._finish(future.result())
+        if isinstance(error, grpc.aio.AioRpcError) and error.code() in _NETWORK:
+            LOG.warning("no answer from an executor: %s", error.code().name)
+            raise Problem(_NETWORK[error.code()], "an executor did not answer; try again in a moment") from error
+        await self.executors.refresh()
+        if self.executors.missing:  # one that ends cancels its calls, and Jina has no word for that
+            raise Problem("Unavailable", "an executor ended while it worked; try again in a moment") from error
+        raise error
+
+
+def _check_regular_expression(pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise Problem("Malformed", f"targetExecutor is no regular expression: {error}") from error
+
+
+def _parse(request: DataRequest) -> None:
+    """Parse the message whole, once: Jina would first read it without its documents, and then again."""
+    if request.buffer:
+        _ = request.proto
+    else:
+        _ = request.proto_wo_data
+
+
+def _clean(answer: DataRequest, parameters: dict[str, Any]) -> DataRequest:
+    """The answer as the caller may see it: an error without documents and stacks, parameters without ours."""
+    if problem := problem_of(answer):
+        if problem.name != (name := answer.status.exception.name):
+            LOG.error("executor %s failed with %s; its log says more", problem.executor, name)
+        return problem.answer(answer)
+    results = answer.parameters.get("__results__")
+    answer.parameters = {**parameters, **({"__results__": results} if results else {})}
+    return answer

@@ -1,0 +1,74 @@
+"""The gateway's `uses_with`, checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+class SettingsError(ValueError):
+    """A setting that makes no sense: the gateway does not start, and says what to mend."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the operator chooses.
+
+    :param tokens_file: bearer tokens, one a line, `#` begins a comment; None lets everybody in.
+    :param tls_certificate_file: PEM, with the chain; with `tls_key_file` both protocols speak TLS.
+    :param tls_key_file: PEM.
+    :param max_body_bytes: of one HTTP body or gRPC message.
+    :param max_documents: of one request.
+    :param max_concurrent_requests: under way at the same time, over both protocols.
+    :param time_limit_seconds: for one request, from its first byte to the answer.
+    :param log_format: `text` or `json`; by default what the environment's LOG_FORMAT says, else `text`.
+    """
+
+    tokens_file: str | None = None
+    tls_certificate_file: str | None = None
+    tls_key_file: str | None = None
+    max_body_bytes: int = 32 * 2**20
+    max_documents: int = 1024
+    max_concurrent_requests: int = 128
+    time_limit_seconds: float = 60.0
+    log_format: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_body_bytes", "max_documents", "max_concurrent_requests"):
+            if type(value := getattr(self, name)) is not int or value < 1:
+                raise SettingsError(f"{name} must be a whole number of at least 1, not {value!r}")
+        seconds = self.time_limit_seconds
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+            raise SettingsError(f"time_limit_seconds must be a number of seconds above 0, not {seconds!r}")
+        if (self.tls_certificate_file is None) != (self.tls_key_file is None):
+            raise SettingsError("tls_certificate_file and tls_key_file belong together: set both or neither")
+        for name in ("tokens_file", "tls_certificate_file", "tls_key_file"):
+            if (value := getattr(self, name)) is not None and not Path(str(value)).is_file():
+                raise SettingsError(f"{name}: no such file: {value}")
+        if self.log_format is None:
+            object.__setattr__(self, "log_format", os.environ.get("LOG_FORMAT") or "text")
+        if self.log_format not in ("text", "json"):
+            raise SettingsError(f"log_format (or LOG_FORMAT) must be text or json, not {self.log_format!r}")
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Of all settings."""
+        return [field.name for field in dataclasses.fields(cls)]
+
+    @classmethod
+    def take(cls, options: dict[str, Any], asked: Mapping[str, Any]) -> Settings:
+        """The settings among `options`, which loses them; the rest is Jina's.
+
+        :param asked: what `uses_with` holds, to find names that are nobody's.
+        :raises SettingsError: a value makes no sense, or a name is unknown.
+        """
+        jina = {"title", "description", "cors", "proxy", "uvicorn_kwargs", "grpc_server_options"}
+        if unknown := asked.keys() - jina - set(cls.names()):
+            known = ", ".join(cls.names())
+            raise SettingsError(f"uses_with: unknown option {min(unknown)!r}; there are {known}")
+        return cls(**{name: options.pop(name) for name in cls.names() if name in options})

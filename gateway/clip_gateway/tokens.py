@@ -1,0 +1,79 @@
+"""Who may come in: bearer tokens from a file, read again when it changes."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+from pathlib import Path
+
+from clip_gateway.problems import Problem
+from clip_gateway.settings import SettingsError
+
+
+class Tokens:
+    """The tokens of a file: one a line, blank lines and those that begin with `#` are passed over.
+
+    Several at once let a token be rotated without a gap: add the new one, move the callers, remove the old one. Only
+    hashes are kept.
+
+    :param file: None lets everybody in.
+    :raises SettingsError: the file cannot be read or holds no token.
+    """
+
+    def __init__(self, file: str | None, log: logging.Logger) -> None:
+        self._file = Path(file) if file else None
+        self._log = log
+        self._state: object = None
+        self._hashes: list[bytes] = []
+        if self._file:
+            try:
+                self._read(self._file)
+            except (OSError, ValueError) as error:
+                raise SettingsError(f"tokens_file: {error}") from error
+            if not self._hashes:
+                raise SettingsError(f"tokens_file: no token in {self._file}; write one a line, or leave the option out")
+
+    def check(self, authorization: str | bytes | None) -> None:
+        """Pass when `authorization`, the header's value, holds a token of the file.
+
+        :raises Problem: it does not.
+        """
+        if self._file is None:
+            return
+        self._refresh(self._file)
+        value = authorization.encode() if isinstance(authorization, str) else authorization or b""
+        scheme, _, token = value.strip().partition(b" ")
+        if scheme.lower() != b"bearer" or not token.strip():
+            raise Problem("Unauthenticated", "send a token: 'Authorization: Bearer TOKEN'")
+        asked = _hash(token.strip())
+        # Every hash is looked at, so that the time does not tell which one was near.
+        if not sum([hmac.compare_digest(asked, known) for known in self._hashes]):
+            raise Problem("Unauthenticated", "this token is not valid, or not any more")
+
+    def _refresh(self, file: Path) -> None:
+        """Read the file again when it changed; one that cannot be read leaves the tokens as they were."""
+        try:
+            if _state(file) != self._state:
+                self._read(file)
+                self._log.info("tokens_file has changed: %d tokens", len(self._hashes))
+        except (OSError, ValueError) as error:
+            if self._state is not None:
+                self._log.error("tokens_file cannot be read, its last tokens stay valid: %s", error)
+            self._state = None  # say it once, and look again each time
+
+    def _read(self, file: Path) -> None:
+        state = _state(file)
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        self._hashes = [_hash(line.encode()) for line in lines if line and not line.startswith("#")]
+        self._state = state
+
+
+def _state(file: Path) -> tuple[int, int, int]:
+    """What differs when the file was written or replaced; links are followed, as a mounted Secret needs."""
+    status = file.stat()
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _hash(token: bytes) -> bytes:
+    return hashlib.sha256(token).digest()
