@@ -22,10 +22,11 @@ class ImageEncoder:
     :param model: see `clip_image_flow.models`.
     :param device: `cpu`, `cuda` or `cuda:N`.
     :param backend: see `clip_image_flow.backends`.
-    :param precision: `fp32`, `bf16` or `fp16`; by default fp32 on the CPU, fp16 on CUDA.
+    :param precision: `fp32`, `bf16`, `fp16` (CUDA) or `int8` (OpenVINO); by default fp32 on the CPU, fp16 on CUDA.
     :param threads: CPU threads, of the model and of decoding each; by default what the process may use.
-    :param cache_dir: folder of downloaded weights; by default CLIP_CACHE, else ~/.cache/clip.
-    :param max_batch_size: most images in one forward pass, whatever a caller asks for.
+    :param cache_dir: folder of downloaded weights and converted models; by default CLIP_CACHE, else ~/.cache/clip.
+    :param max_batch_size: most images in one forward pass, whatever a caller asks for; by default as many as make it
+        faster, 16 on the CPU and 128 on CUDA.
     :param queue_size: most images waiting or running at any time.
     :param max_image_bytes: most bytes of one encoded image.
     :param max_image_pixels: most pixels of one image.
@@ -42,28 +43,34 @@ class ImageEncoder:
         precision: str | None = None,
         threads: int | None = None,
         cache_dir: str | None = None,
-        max_batch_size: int = 128,
+        max_batch_size: int | None = None,
         queue_size: int = 2048,
         max_image_bytes: int = 20 * 1024 * 1024,
         max_image_pixels: int = 50_000_000,
         allowed_uris: Sequence[str] = ("data:",),
     ) -> None:
         threads = _at_least_one("threads", cpus.available() if threads is None else threads)
-        max_batch_size = _at_least_one("max_batch_size", max_batch_size)
+        if max_batch_size is not None:
+            max_batch_size = _at_least_one("max_batch_size", max_batch_size)
         queue_size = _at_least_one("queue_size", queue_size)
         max_image_bytes = _at_least_one("max_image_bytes", max_image_bytes)
         max_image_pixels = _at_least_one("max_image_pixels", max_image_pixels)
         reader = ImageReader(max_image_bytes, max_image_pixels, UriReader(allowed_uris))
-        self._model = models.load(model, cache_dir)
-        self._backend = backends.load(backend, self._model.visual, device=device, precision=precision, threads=threads)
-        size = self._model.input_size
+        source = backends.Source(
+            load=lambda: models.load(model, cache_dir).visual,
+            fingerprint=lambda: models.fingerprint(model, cache_dir),
+            cache=models.cache_directory(cache_dir),
+        )
+        self._name = str(model)
+        self._backend = backends.load(backend, source, device=device, precision=precision, threads=threads)
+        size = self._backend.input_size
         # The first pass allocates and picks kernels: done here, it delays no caller.
-        self._backend.encode(np.zeros((1, 3, size, size), dtype=np.float32))
+        self._backend.encode(np.zeros((1, size, size, 3), dtype=np.uint8))
         self._batcher: Batcher[Content | None] = Batcher(
             lambda content: preprocess(reader.read(content), size),
             self._backend.encode,
             capacity=queue_size,
-            max_batch_size=max_batch_size,
+            max_batch_size=max_batch_size or self._backend.best_batch_size,
             threads=threads,
         )
 
@@ -71,9 +78,9 @@ class ImageEncoder:
     def info(self) -> dict[str, Any]:
         """What runs here: model, dim, input_size (pixels a side), backend, precision."""
         return {
-            "model": self._model.name,
-            "dim": self._model.dim,
-            "input_size": self._model.input_size,
+            "model": self._name,
+            "dim": self._backend.dim,
+            "input_size": self._backend.input_size,
             "backend": self._backend.name,
             "precision": self._backend.precision,
         }
@@ -91,7 +98,7 @@ class ImageEncoder:
         :raises RequestError: for the first image that cannot be encoded.
         """
         rows = [future.result() for future in self.submit(contents, batch_size=batch_size)]
-        return np.stack(rows) if rows else np.empty((0, self._model.dim), dtype=np.float32)
+        return np.stack(rows) if rows else np.empty((0, self._backend.dim), dtype=np.float32)
 
     def close(self) -> None:
         """Finish what is queued and end the threads."""

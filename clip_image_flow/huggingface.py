@@ -9,18 +9,18 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
 
 from clip_image_flow.errors import ModelError
-from clip_image_flow.openai_clip import VisionTransformer
 from clip_image_flow.preprocess import MEAN, STD
 
-_CONFIG, _WEIGHTS, _PREPROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+FILES = _CONFIG, _WEIGHTS, _PREPROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
 _TOP = {
     "vision_model.embeddings.class_embedding": "class_embedding",
     "vision_model.embeddings.patch_embedding.weight": "conv1.weight",
@@ -48,10 +48,9 @@ def download(repository: str, cache_dir: Path) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import RepositoryNotFoundError
 
-    files = [_CONFIG, _WEIGHTS, _PREPROCESSOR]
     endpoint = os.environ.get("HF_ENDPOINT")
     try:
-        return Path(snapshot_download(repository, cache_dir=cache_dir, allow_patterns=files, endpoint=endpoint))
+        return Path(snapshot_download(repository, cache_dir=cache_dir, allow_patterns=list(FILES), endpoint=endpoint))
     except RepositoryNotFoundError as error:
         raise ModelError(
             f"model {repository!r}: the hub has no such repository, or HF_TOKEN may not read it"
@@ -68,6 +67,8 @@ def load_visual(folder: Path, name: str) -> nn.Module:
 
     :raises ModelError: a file is missing or broken, or the checkpoint is not OpenAI's architecture.
     """
+    from clip_image_flow.openai_clip import VisionTransformer
+
     config = _vision_config(folder, name)
     try:
         with safe_open(folder / _WEIGHTS, framework="pt") as file:
@@ -121,20 +122,20 @@ def _vision_config(folder: Path, name: str) -> dict[str, Any]:
         wanted = _json(folder / _PREPROCESSOR, name)
         for key, ours in (("image_mean", MEAN), ("image_std", STD)):
             if key in wanted and not _close(wanted[key], ours):
-                raise ModelError(
-                    f"model {name!r} wants {key} {wanted[key]}; OpenAI's CLIP has {ours.flatten().tolist()}"
-                )
+                raise ModelError(f"model {name!r} wants {key} {wanted[key]}; OpenAI's CLIP has {list(ours)}")
     return config
 
 
-def _close(value: Any, ours: np.ndarray) -> bool:
-    """Whether `value`, as JSON gave it, is the same list of numbers as `ours` (3, 1, 1)."""
+def _close(value: Any, ours: tuple[float, ...]) -> bool:
+    """Whether `value`, as JSON gave it, is the same list of numbers as `ours`."""
     numbers = isinstance(value, list) and all(isinstance(one, int | float) for one in value)
-    return numbers and len(value) == ours.size and bool(np.allclose(value, ours.ravel(), rtol=0, atol=1e-4))
+    return numbers and len(value) == len(ours) and bool(np.allclose(value, ours, rtol=0, atol=1e-4))
 
 
 def _to_openai(tensors: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
     """Hugging Face's keys -> those of `clip.model.VisionTransformer`; query, key and value become one matrix."""
+    import torch
+
     rest = {key: value for key, value in tensors.items() if not key.endswith(".position_ids")}  # 0, 1, 2, ...
     state = {ours: rest.pop(theirs) for theirs, ours in _TOP.items()}
     state["proj"] = rest.pop("visual_projection.weight").T.contiguous()

@@ -1,9 +1,12 @@
 """The name of a model -> its image tower. The one module that knows where weights come from.
 
+What reads weights imports torch, which takes seconds and 300 MB; it is imported only then, since a model that a backend
+has converted before needs none of it.
+
 | name | weights |
 |---|---|
 | `emoji-tiny` | the small model in this package |
-| `ViT-B/32`, ... (`clip.available_models()`) | OpenAI's, downloaded once by `clip.load`, which checks their SHA-256 |
+| `ViT-B/32`, ... (`OPENAI_NAMES`) | OpenAI's, downloaded once by `clip.load`, which checks their SHA-256 |
 | `openai/clip-vit-base-patch32`, ... | the same weights under Hugging Face's names |
 | a file | OpenAI's format: a state dict, or a TorchScript archive |
 | a folder | Hugging Face's layout: `config.json` and `model.safetensors` |
@@ -14,27 +17,37 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import hashlib
 import os
-import pickle
 import re
 import socket
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from filelock import FileLock
-from torch import Tensor, nn
 
 from clip_image_flow import huggingface
 from clip_image_flow.errors import ModelError
-from clip_image_flow.openai_clip import clip
+
+if TYPE_CHECKING:
+    from torch import nn
 
 EMBEDDED = "emoji-tiny"
 EMBEDDED_FILE = Path(__file__).parent / "weights" / "emoji-tiny.pt"
+OPENAI_NAMES = (
+    "RN50",
+    "RN101",
+    "RN50x4",
+    "RN50x16",
+    "RN50x64",
+    "ViT-B/32",
+    "ViT-B/16",
+    "ViT-L/14",
+    "ViT-L/14@336px",
+)
 HUGGING_FACE_NAMES = {
     "openai/clip-vit-base-patch32": "ViT-B/32",
     "openai/clip-vit-base-patch16": "ViT-B/16",
@@ -76,20 +89,54 @@ def load(name: str, cache_dir: str | None = None) -> ClipModel:
     return ClipModel(str(name), visual, visual.input_resolution, visual.output_dim)
 
 
+def fingerprint(name: str, cache_dir: str | None = None) -> str | None:
+    """SHA-256 of the files of the model called `name`; None where they are not here, and `load` gets them or says why.
+
+    Other weights, another fingerprint: what was made of a model holds for that fingerprint alone.
+    """
+    files = [file for file in _files(str(name), cache_directory(cache_dir)) if file.is_file()]
+    if not files:
+        return None
+    whole = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as content:
+            whole.update(hashlib.file_digest(content, "sha256").digest())
+    return whole.hexdigest()
+
+
+def _files(name: str, cache: Path) -> list[Path]:
+    """The files that `_load_visual` would read, whether they are there or not."""
+    openai_name = HUGGING_FACE_NAMES.get(name, name)
+    if name == EMBEDDED:
+        return [EMBEDDED_FILE]
+    if openai_name in OPENAI_NAMES:
+        return [cache / f"{openai_name.translate({ord(c): '-' for c in '/@'})}.pt"]
+    path = Path(name).expanduser()
+    if path.is_file():
+        return [path]
+    if not path.is_dir() and _is_repository(name):
+        path = huggingface.download(name, cache)
+    return [path / file for file in huggingface.FILES]
+
+
+def _is_repository(name: str) -> bool:
+    return bool(_REPOSITORY.fullmatch(name)) and not name.endswith((".pt", ".pth"))
+
+
 def _load_visual(name: str, cache: Path) -> nn.Module:
     openai_name = HUGGING_FACE_NAMES.get(name, name)
     if name == EMBEDDED:
         return _load_file(EMBEDDED_FILE)
-    if openai_name in clip.available_models():
+    if openai_name in OPENAI_NAMES:
         return _load_openai(openai_name, cache)
     path = Path(name).expanduser()
     if path.is_file():
         return _load_file(path)
     if path.is_dir():
         return huggingface.load_visual(path, name)
-    if _REPOSITORY.fullmatch(name) and path.suffix not in (".pt", ".pth"):
+    if _is_repository(name):
         return huggingface.load_visual(huggingface.download(name, cache), name)
-    known = [EMBEDDED, *clip.available_models(), *HUGGING_FACE_NAMES]
+    known = [EMBEDDED, *OPENAI_NAMES, *HUGGING_FACE_NAMES]
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     raise ModelError(
         f"model {name!r}: no such file or folder, and no name that is known"
@@ -98,7 +145,15 @@ def _load_visual(name: str, cache: Path) -> nn.Module:
     )
 
 
+def _load_file(path: Path) -> nn.Module:
+    from clip_image_flow import checkpoints
+
+    return checkpoints.load_visual(path)
+
+
 def _load_openai(name: str, cache: Path) -> nn.Module:
+    from clip_image_flow.openai_clip import clip
+
     try:
         with _alone(cache), _bounded_connect():
             model, _ = clip.load(name, device="cpu", download_root=str(cache))
@@ -113,44 +168,6 @@ def _load_openai(name: str, cache: Path) -> nn.Module:
         ) from error
     visual: nn.Module = model.visual
     return visual
-
-
-def _load_file(path: Path) -> nn.Module:
-    """A file in OpenAI's format, as `clip.load` reads it, but never as a pickle that may run code."""
-    state = _read_state(path)
-    try:
-        visual: nn.Module = clip.model.build_model(state).visual
-        return visual
-    except (KeyError, RuntimeError, AttributeError, TypeError, ValueError, AssertionError, ArithmeticError) as error:
-        raise ModelError(
-            f"model {str(path)!r} is not CLIP in OpenAI's architecture ({type(error).__name__}: "
-            f"{str(error).splitlines()[0] if str(error) else 'unexpected weights'})"
-        ) from error
-
-
-def _read_state(path: Path) -> dict[str, Tensor]:
-    try:
-        if _is_torchscript(path):
-            return dict(torch.jit.load(str(path), map_location="cpu").state_dict())  # type: ignore[no-untyped-call]
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ModelError(
-            f"model {str(path)!r} holds more than tensors, and such a file could run code; "
-            "save model.state_dict() alone, or use safetensors in Hugging Face's layout"
-        ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(f"model {str(path)!r} cannot be read as weights ({first}); copy the file again") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ModelError(f"model {str(path)!r} is not a state dict: save model.state_dict() alone")
-    return state
-
-
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 @contextlib.contextmanager

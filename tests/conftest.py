@@ -37,6 +37,14 @@ def save_random_clip(path: Path, seed: int = 0, **changes: int) -> Path:
     return path
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Converted models of one run are nobody else's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLIP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random CLIP that computes in a millisecond."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from clip_image_flow.errors import ConfigError
 from clip_image_flow.openai_clip import convert_weights
+from clip_image_flow.preprocess import MEAN, STD
 
 _PRECISIONS = {"cpu": ("fp32", "bf16"), "cuda": ("fp16", "bf16", "fp32")}  # a device's default first
 
@@ -33,13 +35,18 @@ class TorchBackend:
             )
         if kind == "cpu":
             torch.set_num_threads(threads)
+        tower: Any = visual  # a Module has no types for its attributes
+        self.input_size: int = tower.input_resolution
+        self.dim: int = tower.output_dim
+        self.best_batch_size = 16 if kind == "cpu" else 128
         self._device = torch.device(device)
         self._visual = visual.float().to(self._device).eval().requires_grad_(False)
         if self.precision == "fp16":
             convert_weights(self._visual)
+        self._mean, self._std = (torch.tensor(values, device=self._device).view(3, 1, 1) for values in (MEAN, STD))
 
     def encode(self, batch: np.ndarray) -> np.ndarray:
-        """float32 (b, 3, n, n) -> float32 (b, dim); a batch that CUDA has no memory for is halved."""
+        """uint8 (b, n, n, 3) -> float32 (b, dim); a batch that CUDA has no memory for is halved."""
         try:
             return self._forward(batch)
         except torch.OutOfMemoryError:
@@ -55,9 +62,17 @@ class TorchBackend:
             torch.inference_mode(),
             torch.autocast(self._device.type, torch.bfloat16, enabled=self.precision == "bf16"),
         ):
-            pixels = torch.from_numpy(batch).to(self._device)
+            pixels = self._normalised(torch.from_numpy(batch))
             embeddings = self._visual(pixels.half() if self.precision == "fp16" else pixels)
         return np.asarray(embeddings.float().cpu().numpy())
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        """uint8 (b, n, n, 3) -> float32 (b, 3, n, n) on the device, by the steps of `clip`'s ToTensor and Normalize."""
+        if self._device.type == "cuda":
+            # Pinned memory is copied without a detour through a buffer of the driver's; bytes are a quarter of floats.
+            pixels = pixels.pin_memory().to(self._device, non_blocking=True)
+        values = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+        return values.div_(255).sub_(self._mean).div_(self._std)
 
 
 def check_device(device: str) -> str:

@@ -270,3 +270,12 @@ def test_a_folder_comes_before_a_repository_of_that_name(
     shutil.copytree(checkpoint, tmp_path / "acme" / "clip-tiny")
     monkeypatch.chdir(tmp_path)
     assert models.load("acme/clip-tiny").dim == DIM
+
+
+def test_the_fingerprint_of_a_folder_is_that_of_its_files(checkpoint: Path) -> None:
+    of = [models.fingerprint(str(checkpoint))]
+    (checkpoint / "README.md").write_text("not part of the model")
+    of.append(models.fingerprint(str(checkpoint)))
+    write_json(checkpoint / "config.json", {"changed": True})
+    of.append(models.fingerprint(str(checkpoint)))
+    assert of[0] == of[1] != of[2]

@@ -1,0 +1,138 @@
+"""CLIP's image tower as OpenVINO runs it: in fp32 torch's numbers, twice as fast.
+
+The torch module is converted once, its normalisation with it, and kept on disk; a start that finds it there imports no
+torch. OpenVINO reports its use to its makers through a package of its own; it does without where that cannot be
+imported, so here it cannot.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import re
+import sys
+import warnings
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # "this module does not exist"
+
+import openvino  # noqa: E402
+from openvino.preprocess import PrePostProcessor  # noqa: E402
+
+from clip_image_flow.backends.openvino_cache import ConvertedModels  # noqa: E402
+from clip_image_flow.errors import ConfigError  # noqa: E402
+from clip_image_flow.preprocess import MEAN, STD  # noqa: E402
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from clip_image_flow.backends import Source
+
+_PRECISIONS = ("fp32", "bf16", "int8")
+_FILE = "model.xml"
+_VERSION = re.sub(r"[^\w.]", "_", openvino.__version__.split("-")[0])
+
+
+class OpenVINOBackend:
+    """The image tower of `source` on the CPU.
+
+    :raises ConfigError: for another device, a precision that this CPU does not have, or int8 without calibration.
+    """
+
+    name = "openvino"
+    best_batch_size = 16
+
+    def __init__(self, source: Source, *, device: str, precision: str | None, threads: int) -> None:
+        if device != "cpu":
+            raise ConfigError(f"backend 'openvino' runs on the device 'cpu', not on {device!r}")
+        self.precision = precision or _PRECISIONS[0]
+        core = openvino.Core()
+        allowed = [
+            p for p in _PRECISIONS if p != "bf16" or "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        ]
+        if self.precision not in allowed:
+            raise ConfigError(f"openvino has no precision {precision!r} on this CPU; allowed are {', '.join(allowed)}")
+        compiled = core.compile_model(
+            _model(core, source, self.precision),
+            "CPU",
+            {
+                "PERFORMANCE_HINT": "LATENCY",  # all threads on one batch: batches come one after another
+                "INFERENCE_NUM_THREADS": threads,
+                # Else OpenVINO would take bf16 unasked on a CPU that has it.
+                "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32",
+                # Replicas on one machine would pin their threads to the same cores.
+                "ENABLE_CPU_PINNING": False,
+            },
+        )
+        self.input_size = compiled.input(0).partial_shape[1].get_length()
+        self.dim = compiled.output(0).partial_shape[1].get_length()
+        self._request = compiled.create_infer_request()
+
+    def encode(self, batch: np.ndarray) -> np.ndarray:
+        """uint8 (b, n, n, 3) -> float32 (b, dim)."""
+        return np.asarray(self._request.infer([batch], share_inputs=True)[0])
+
+
+def _model(core: openvino.Core, source: Source, precision: str) -> openvino.Model:
+    """The tower as OpenVINO's model: from the cache, else converted and, where that is possible, put there."""
+    converted = ConvertedModels(source.cache / "openvino")
+    fingerprint = source.fingerprint()
+    if fingerprint and (folder := converted.find(cache_name(fingerprint, precision))):
+        return core.read_model(folder / _FILE)
+    if precision == "int8":
+        raise ConfigError(
+            "precision 'int8' needs a calibration with pictures of yours, once: "
+            f"python -m clip_image_flow.quantize MODEL PICTURES (there is none for these weights in {source.cache})"
+        )
+    model = convert(source.load())
+    fingerprint = source.fingerprint()  # what was downloaded only now has one too
+    if fingerprint and (folder := converted.keep(cache_name(fingerprint, precision), partial(save, model))):
+        model = core.read_model(folder / _FILE)  # maps the file; the other one holds on to torch's weights
+        _return_memory()
+    return model
+
+
+def cache_name(fingerprint: str, precision: str) -> str:
+    """The name under which a model is kept.
+
+    A conversion is made anew for each version of OpenVINO; a calibration is somebody's work, and newer versions read
+    the files of older ones. fp32 and bf16 are one model: what differs is how it is computed.
+    """
+    return f"{fingerprint[:32]}-int8" if precision == "int8" else f"{fingerprint[:32]}-fp32-{_VERSION}"
+
+
+def convert(visual: nn.Module) -> openvino.Model:
+    """The tower with its normalisation: uint8 (b, n, n, 3) -> float32 (b, dim), any b."""
+    import torch
+
+    size: Any = visual.input_resolution
+    example = torch.zeros(1, 3, size, size)
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about tracing, on which OpenVINO's converter is built
+        # Traced here, for convert_model would run the network four times more to check the trace.
+        traced = torch.jit.trace(visual, example, check_trace=False)  # type: ignore[no-untyped-call]
+        model = openvino.convert_model(traced, example_input=example, input=[-1, 3, size, size])
+    steps = PrePostProcessor(model)
+    steps.input().tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
+    steps.input().model().set_layout(openvino.Layout("NCHW"))
+    steps.input().preprocess().convert_element_type(openvino.Type.f32).mean([255 * m for m in MEAN]).scale(
+        [255 * s for s in STD]
+    )
+    return steps.build()
+
+
+def _return_memory() -> None:
+    """Give the memory that nobody uses any more back to the system: of torch's weights, C's allocator keeps it."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # a C library that is not glibc
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def save(model: openvino.Model, folder: Path) -> None:
+    """Write `model` into `folder`, in its own precision."""
+    openvino.save_model(model, folder / _FILE, compress_to_fp16=False)

@@ -1,0 +1,76 @@
+"""Models that were converted once, kept on disk.
+
+Each is a folder of its own, `<name>/`, written under another name and renamed when it is whole, with a list of its
+files' SHA-256 (`sha256sum -c SHA256SUMS` checks it too). What does not match its list is not used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+_SUMS = "SHA256SUMS"
+
+
+class ConvertedModels:
+    """The converted models in `folder`, which need not exist and need not be writable."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def find(self, name: str) -> Path | None:
+        """The folder of `name` as it was kept; None when there is none, or a broken one."""
+        folder = self._folder / name
+        if not folder.is_dir():
+            return None
+        if not _is_whole(folder):
+            logger.warning("the converted model in %s is broken and is not used", folder)
+            return None
+        return folder
+
+    def keep(self, name: str, write: Callable[[Path], None]) -> Path | None:
+        """Keep what `write` puts into the folder it is given.
+
+        :return: the folder to read it from, or None where it cannot be kept: no permission, no space.
+        """
+        folder = self._folder / name
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=self._folder, prefix=".new-") as parent:
+                new, old = Path(parent) / "new", Path(parent) / "old"
+                new.mkdir()
+                write(new)
+                sums = [f"{_sha256(file)}  {file.name}\n" for file in sorted(new.iterdir())]
+                (new / _SUMS).write_text("".join(sums), encoding="ascii")
+                with contextlib.suppress(FileNotFoundError):
+                    folder.rename(old)  # a broken one, or that of another replica, whose memory maps outlive the name
+                new.rename(folder)
+        except (OSError, RuntimeError) as error:  # RuntimeError: OpenVINO's own for a disk that is full
+            if (kept := self.find(name)) is None:  # else another replica was faster
+                logger.info("the converted model is not kept in %s: %s", self._folder, error)
+            return kept
+        return folder
+
+    def remove(self, name: str) -> None:
+        """Forget `name`; nothing where it is not there."""
+        shutil.rmtree(self._folder / name, ignore_errors=True)
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        lines = (folder / _SUMS).read_text(encoding="ascii").splitlines()
+        listed = [line.split("  ", 1) for line in lines]
+        return bool(listed) and all(_sha256(folder / file) == wanted for wanted, file in listed)
+    except (OSError, ValueError):
+        return False
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

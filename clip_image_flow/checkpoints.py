@@ -1,0 +1,57 @@
+"""A file in OpenAI's format, a state dict or a TorchScript archive -> OpenAI's image tower.
+
+A pickle that may run code is never read.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from clip_image_flow.errors import ModelError
+from clip_image_flow.openai_clip import clip
+
+
+def load_visual(path: Path) -> nn.Module:
+    """The image tower in `path`, built as `clip.load` builds it.
+
+    :raises ModelError: the file is broken, or holds something else.
+    """
+    state = _read_state(path)
+    try:
+        visual: nn.Module = clip.model.build_model(state).visual
+        return visual
+    except (KeyError, RuntimeError, AttributeError, TypeError, ValueError, AssertionError, ArithmeticError) as error:
+        raise ModelError(
+            f"model {str(path)!r} is not CLIP in OpenAI's architecture ({type(error).__name__}: "
+            f"{str(error).splitlines()[0] if str(error) else 'unexpected weights'})"
+        ) from error
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    try:
+        if _is_torchscript(path):
+            return dict(torch.jit.load(str(path), map_location="cpu").state_dict())  # type: ignore[no-untyped-call]
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"model {str(path)!r} holds more than tensors, and such a file could run code; "
+            "save model.state_dict() alone, or use safetensors in Hugging Face's layout"
+        ) from error
+    except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(f"model {str(path)!r} cannot be read as weights ({first}); copy the file again") from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ModelError(f"model {str(path)!r} is not a state dict: save model.state_dict() alone")
+    return state
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
