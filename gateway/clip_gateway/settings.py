@@ -11,6 +11,21 @@ from pathlib import Path
 from typing import Any
 
 
+# Options of Jina's gateway; it adds those with a default to what was asked.
+_OF_JINA = {
+    "title",
+    "description",
+    "cors",
+    "proxy",
+    "uvicorn_kwargs",
+    "grpc_server_options",
+    "no_debug_endpoints",
+    "no_crud_endpoints",
+    "expose_endpoints",
+    "expose_graphql_endpoint",
+}
+
+
 class SettingsError(ValueError):
     """A setting that makes no sense: the gateway does not start, and says what to mend."""
 
@@ -67,8 +82,7 @@ class Settings:
         :param asked: what `uses_with` holds, to find names that are nobody's.
         :raises SettingsError: a value makes no sense, or a name is unknown.
         """
-        jina = {"title", "description", "cors", "proxy", "uvicorn_kwargs", "grpc_server_options"}
-        if unknown := asked.keys() - jina - set(cls.names()):
+        if unknown := asked.keys() - _OF_JINA - set(cls.names()):
             known = ", ".join(cls.names())
             raise SettingsError(f"uses_with: unknown option {min(unknown)!r}; there are {known}")
         return cls(**{name: options.pop(name) for name in cls.names() if name in options})
