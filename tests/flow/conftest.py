@@ -6,9 +6,11 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jina import Client
+from jina.excepts import BadServer
 
 from scripts.flow import RunningFlow, running_flow
 
@@ -39,6 +41,15 @@ def flow(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     log = tmp_path_factory.mktemp("flow") / "flow.log"
     with log.open("wb") as output, running_flow(flow_environment(tiny_model), output) as running:
         yield running
+
+
+def refusal(client: Client, *args: Any, **kwargs: Any) -> str:
+    """How `client.post(...)` is refused: over gRPC in the answer that BadServer holds, over HTTP in its body."""
+    with pytest.raises((BadServer, ValueError)) as raised:
+        client.post(*args, **kwargs)
+    (told,) = raised.value.args
+    status = told["header"]["status"]["description"] if isinstance(told, dict) else told.status.description
+    return str(status)
 
 
 @pytest.fixture(params=["grpc", "http"])

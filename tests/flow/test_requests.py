@@ -16,17 +16,13 @@ from PIL import Image
 
 from scripts.flow import RunningFlow
 from tests.conftest import encoded, photo
+from tests.flow.conftest import refusal
 
 PICTURES = [photo(90 + 10 * i, 60, seed=i) for i in range(5)]
 
 
 def blob(i: int = 0, **fields: Any) -> Document:
     return Document(blob=encoded(PICTURES[i]), **fields)
-
-
-def description(refusal: pytest.ExceptionInfo[BadServer]) -> str:
-    """What the caller is told."""
-    return str(refusal.value.args[0].status.description)
 
 
 @pytest.fixture(scope="module")
@@ -113,9 +109,7 @@ def test_parameters_can_address_one_executor(client: Client) -> None:
     ],
 )
 def test_a_bad_parameter_is_an_error_that_names_it(client: Client, parameters: dict[str, Any], message: str) -> None:
-    with pytest.raises(BadServer) as refusal:
-        client.post("/", DocumentArray([blob()]), parameters=parameters)
-    assert message in description(refusal)
+    assert message in refusal(client, "/", DocumentArray([blob()]), parameters=parameters)
 
 
 BAD = {
@@ -130,9 +124,7 @@ BAD = {
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
 def test_a_bad_image_is_an_error_that_names_its_document(client: Client, bad: Document) -> None:
-    with pytest.raises(BadServer) as refusal:
-        client.post("/", DocumentArray([blob(), bad]))
-    assert "document 'bad'" in description(refusal)
+    assert "document 'bad'" in refusal(client, "/", DocumentArray([blob(), bad]))
 
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
