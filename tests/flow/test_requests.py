@@ -137,7 +137,7 @@ def test_skip_encodes_the_neighbours_of_a_bad_image(client: Client, bad: Documen
 
 def test_info_says_what_runs(client: Client, tiny_model: Path) -> None:
     (doc,) = client.post("/info")
-    expected = {"model": str(tiny_model), "dim": 32, "input_size": 64, "backend": "torch", "precision": "fp32"}
+    expected = {"model": str(tiny_model), "dim": 32, "input_size": 64, "backend": "openvino", "precision": "fp32"}
     assert {key: doc.tags[key] for key in expected} == expected
     (response,) = client.post("/info", return_responses=True)
     (result,) = response.parameters["__results__"].values()
