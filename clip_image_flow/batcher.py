@@ -1,9 +1,12 @@
 """One bounded queue over all requests, and the thread that runs the model.
 
-Items wait first in, first out. The model thread takes what is waiting, up to the smallest `batch_size` among the items
-it takes, so that requests share forward passes under load and nobody waits for a timer. While it computes, a few of the
-next items are prepared (decoded, preprocessed) in worker threads; no further ahead, so that memory stays bounded by the
-queue.
+The model thread takes what is there, up to the smallest `batch_size` among the items it takes, so that requests share
+forward passes under load and nobody waits for a timer. While it computes, the items of about one more batch are
+prepared (decoded, preprocessed) in worker threads; no further ahead, so that memory stays bounded.
+
+Requests take turns in getting ahead: every other place goes to the oldest request, the rest to the one with the fewest
+items left. So a single picture behind a thousand passes most of them, requests of one size come first in, first out,
+and nobody starves.
 
 Knows neither images nor models: `prepare` and `forward` are given.
 """
@@ -18,7 +21,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -37,11 +39,15 @@ class _Item(Generic[T]):
     result: Future[np.ndarray] = field(default_factory=Future)
     prepared: Future[np.ndarray] | None = None
 
+    def is_wanted(self) -> bool:
+        """Whether somebody waits for this item, in time."""
+        return not self.result.cancelled() and (self.deadline is None or time.time() <= self.deadline)
+
     def claim(self) -> bool:
         """Whether somebody still waits for this item; from now on nobody can call it off."""
         if not self.result.set_running_or_notify_cancel():
             return False
-        if self.deadline is not None and time.time() > self.deadline:
+        if not self.is_wanted():
             self.result.set_exception(Expired("the time limit passed while the request waited for its turn"))
             return False
         return True
@@ -54,6 +60,8 @@ class Batcher(Generic[T]):
     :param forward: (b, ...) -> (b, dim), called in the one model thread; what it raises is the result of all b.
     :param capacity: most items waiting or running at any time.
     :param max_batch_size: most items in one forward pass, whatever a caller asks for.
+    :param patience: seconds that a batch which is not full waits for more items. Worth it only where a forward pass of
+        many takes hardly longer than one of few, as on a GPU.
     """
 
     def __init__(
@@ -64,12 +72,17 @@ class Batcher(Generic[T]):
         capacity: int,
         max_batch_size: int,
         threads: int,
+        patience: float = 0.0,
     ) -> None:
         self._prepare = prepare
         self._forward = forward
         self._capacity = capacity
         self._max_batch_size = max_batch_size
-        self._waiting: deque[_Item[T]] = deque()
+        self._patience = patience
+        self._most_ahead = max(max_batch_size, threads)
+        self._waiting: list[deque[_Item[T]]] = []  # requests, as they came
+        self._ahead: deque[_Item[T]] = deque()  # what is next; it is being prepared
+        self._oldest_first = True
         self._admitted = 0
         self._closed = False
         self._changed = threading.Condition()
@@ -99,8 +112,9 @@ class Batcher(Generic[T]):
             if self._admitted + len(items) > self._capacity:
                 raise QueueFull(f"the queue holds {self._admitted} of {self._capacity} images; try again later")
             self._admitted += len(items)
-            self._waiting.extend(items)
-            self._prepare_next()
+            if items:
+                self._waiting.append(deque(items))
+            self._look_ahead()
             self._changed.notify()
         return [item.result for item in items]
 
@@ -112,15 +126,19 @@ class Batcher(Generic[T]):
         self._model_thread.join()
         self._workers.shutdown()
 
-    def _prepare_next(self) -> None:
-        """Have the items of the next two batches prepared. Called with the lock held."""
-        if self._waiting:
-            for item in islice(self._waiting, 2 * self._waiting[0].batch_size):
-                self._start_preparing(item)
-
-    def _start_preparing(self, item: _Item[T]) -> None:
-        if item.prepared is None:
-            item.prepared = self._workers.submit(self._prepare, item.content)
+    def _look_ahead(self) -> None:
+        """Choose what is next, and have it prepared. Called with the lock held."""
+        while self._waiting and len(self._ahead) < self._most_ahead:
+            place = 0 if self._oldest_first else min(range(len(self._waiting)), key=lambda i: len(self._waiting[i]))
+            self._oldest_first = not self._oldest_first
+            item = self._waiting[place].popleft()
+            if not self._waiting[place]:
+                del self._waiting[place]
+            if item.is_wanted() or item.claim():
+                item.prepared = self._workers.submit(self._prepare, item.content)
+                self._ahead.append(item)
+            else:
+                self._release(1)
 
     def _release(self, items: int) -> None:
         """Make room in the queue, before anyone hears of a result: the answer to it may be the next request."""
@@ -137,24 +155,37 @@ class Batcher(Generic[T]):
             os._exit(70)  # EX_SOFTWARE
 
     def _next_batch(self) -> list[_Item[T]]:
-        """What is waiting, up to the batch size; empty only when closed."""
+        """What is there, up to the batch size; empty only when closed."""
         with self._changed:
             while True:
-                self._changed.wait_for(lambda: self._waiting or self._closed)
-                if not self._waiting:
+                self._changed.wait_for(lambda: self._ahead or self._closed)
+                if not self._ahead:
                     return []
-                batch: list[_Item[T]] = []
-                limit = self._max_batch_size
-                while self._waiting and len(batch) < (limit := min(limit, self._waiting[0].batch_size)):
-                    item = self._waiting.popleft()
-                    if item.claim():
-                        self._start_preparing(item)
-                        batch.append(item)
-                    else:
-                        self._release(1)
-                self._prepare_next()
+                if self._patience:
+                    self._changed.wait_for(self._is_full, self._patience)
+                batch = self._take()
+                self._look_ahead()
                 if batch:
                     return batch
+
+    def _is_full(self) -> bool:
+        return self._closed or len(self._ahead) >= self._max_batch_size
+
+    def _take(self) -> list[_Item[T]]:
+        """The first of what is ahead, and those after it that may share its batch. Called with the lock held."""
+        batch: list[_Item[T]] = []
+        rest: deque[_Item[T]] = deque()
+        limit = self._max_batch_size
+        for item in self._ahead:
+            if len(batch) >= min(limit, item.batch_size):
+                rest.append(item)
+            elif item.claim():
+                limit = min(limit, item.batch_size)
+                batch.append(item)
+            else:
+                self._release(1)
+        self._ahead = rest
+        return batch
 
     def _compute(self, batch: list[_Item[T]]) -> None:
         """Run one forward pass and answer every item of `batch`."""

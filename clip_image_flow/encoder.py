@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,11 @@ from clip_image_flow.errors import ConfigError
 from clip_image_flow.images import Content, ImageReader
 from clip_image_flow.preprocess import preprocess
 from clip_image_flow.uris import UriReader
+
+DECODE = ("exact", "fast")
+# A JPEG is decoded no smaller than this many times the model's input: the rest is left to bicubic resizing, which blurs
+# away most of what the two ways of shrinking differ in.
+_FAST_MARGIN = 1.5
 
 
 class ImageEncoder:
@@ -27,6 +33,9 @@ class ImageEncoder:
     :param cache_dir: folder of downloaded weights and converted models; by default CLIP_CACHE, else ~/.cache/clip.
     :param max_batch_size: most images in one forward pass, whatever a caller asks for; by default as many as make it
         faster, 16 on the CPU and 128 on CUDA.
+    :param decode: `exact`, the pixels of `clip`, or `fast`: a large JPEG is decoded at a fraction of its size and only
+        the centre is resized, for embeddings that are nearly the same; docs/speed.md has the difference.
+    :param batch_wait_ms: milliseconds that a batch which is not full waits for more images, of use on a GPU.
     :param queue_size: most images waiting or running at any time.
     :param max_image_bytes: most bytes of one encoded image.
     :param max_image_pixels: most pixels of one image.
@@ -43,7 +52,9 @@ class ImageEncoder:
         precision: str | None = None,
         threads: int | None = None,
         cache_dir: str | None = None,
+        decode: str = "exact",
         max_batch_size: int | None = None,
+        batch_wait_ms: float = 0,
         queue_size: int = 2048,
         max_image_bytes: int = 20 * 1024 * 1024,
         max_image_pixels: int = 50_000_000,
@@ -55,6 +66,10 @@ class ImageEncoder:
         queue_size = _at_least_one("queue_size", queue_size)
         max_image_bytes = _at_least_one("max_image_bytes", max_image_bytes)
         max_image_pixels = _at_least_one("max_image_pixels", max_image_pixels)
+        if decode not in DECODE:
+            raise ConfigError(f"decode must be one of {', '.join(DECODE)}, not {decode!r}")
+        if type(batch_wait_ms) not in (int, float) or not 0 <= batch_wait_ms <= 1000:
+            raise ConfigError(f"batch_wait_ms must be a number from 0 to 1000, not {batch_wait_ms!r}")
         reader = ImageReader(max_image_bytes, max_image_pixels, UriReader(allowed_uris))
         source = backends.Source(
             load=lambda: models.load(model, cache_dir).visual,
@@ -67,11 +82,12 @@ class ImageEncoder:
         # The first pass allocates and picks kernels: done here, it delays no caller.
         self._backend.encode(np.zeros((1, size, size, 3), dtype=np.uint8))
         self._batcher: Batcher[Content | None] = Batcher(
-            lambda content: preprocess(reader.read(content), size),
+            partial(_prepare, reader, size, decode == "exact"),
             self._backend.encode,
             capacity=queue_size,
             max_batch_size=max_batch_size or self._backend.best_batch_size,
             threads=threads,
+            patience=batch_wait_ms / 1000,
         )
 
     @property
@@ -103,6 +119,12 @@ class ImageEncoder:
     def close(self) -> None:
         """Finish what is queued and end the threads."""
         self._batcher.close()
+
+
+def _prepare(reader: ImageReader, size: int, exact: bool, content: Content | None) -> np.ndarray:
+    """One image as the model sees it, uint8 (size, size, 3)."""
+    image = reader.read(content, at_least=None if exact else int(_FAST_MARGIN * size))
+    return preprocess(image, size, exact=exact)
 
 
 def _at_least_one(option: str, value: Any) -> int:

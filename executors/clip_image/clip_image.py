@@ -34,12 +34,12 @@ class CLIPImageEncoder(Executor):
     :param on_error: `raise` fails a request on its first bad document; `skip` encodes the others and puts the reason
         into the bad document's `tags["error"]`. Per request too.
     :param normalize: scale embeddings to unit length; OpenAI's own are not. Per request too.
-    :param backend: `auto` or `torch`.
-    :param precision: `fp32`, `bf16` or `fp16`; by default fp32 on the CPU, fp16 on CUDA.
+    :param backend: `auto`, `openvino` or `torch`.
+    :param precision: `fp32`, `bf16`, `fp16` or `int8`; by default fp32 on the CPU, fp16 on CUDA.
     :param threads: CPU threads; by default the CPU limit, shared out among the replicas on this machine.
     :param max_documents: most documents of one request that are looked at.
-    :param options: `cache_dir`, `max_batch_size`, `queue_size`, `max_image_bytes`, `max_image_pixels` and
-        `allowed_uris` of `clip_image_flow.ImageEncoder`.
+    :param options: `cache_dir`, `decode`, `max_batch_size`, `batch_wait_ms`, `queue_size`, `max_image_bytes`,
+        `max_image_pixels` and `allowed_uris` of `clip_image_flow.ImageEncoder`.
     :raises ConfigError: an option is unknown or not to be had here.
     """
 

@@ -22,7 +22,9 @@ SECONDS = 30  # longer than anything here takes
 class Bench:
     """A batcher of numbers whose `forward` doubles them, waits at `gate`, and notes what it was given."""
 
-    def __init__(self, *, capacity: int = 1000, max_batch_size: int = 100, threads: int = 2) -> None:
+    def __init__(
+        self, *, capacity: int = 1000, max_batch_size: int = 100, threads: int = 2, patience: float = 0.0
+    ) -> None:
         self.gate = threading.Event()
         self.gate.set()
         self.running = threading.Semaphore(0)  # counts forward passes that have begun
@@ -30,7 +32,12 @@ class Bench:
         self.prepared: list[int] = []
         self.bad: dict[int, Exception] = {}
         self.batcher = Batcher[int](
-            self.prepare, self.forward, capacity=capacity, max_batch_size=max_batch_size, threads=threads
+            self.prepare,
+            self.forward,
+            capacity=capacity,
+            max_batch_size=max_batch_size,
+            threads=threads,
+            patience=patience,
         )
 
     def prepare(self, number: int) -> np.ndarray:
@@ -63,7 +70,7 @@ class Bench:
 def make() -> Iterator[Callable[..., Bench]]:
     benches: list[Bench] = []
 
-    def make(**options: int) -> Bench:
+    def make(**options: Any) -> Bench:
         benches.append(Bench(**options))
         return benches[-1]
 
@@ -122,8 +129,8 @@ def test_a_batch_is_no_larger_than_the_smallest_of_its_requests_allows(bench: Be
     futures = bench.submit(1, 2, 3, batch_size=10) + bench.submit(4, 5, batch_size=3) + bench.submit(6, batch_size=4)
     bench.gate.set()
     values(held + futures)
-    # 4 would join three others, but allows only two.
-    assert bench.batches == [[0], [1, 2, 3], [4, 5, 6]]
+    # 4 and 5 would join three others, but allow only two; 6 allows three.
+    assert bench.batches == [[0], [1, 2, 3, 6], [4, 5]]
 
 
 def test_a_small_batch_size_ends_with_its_own_request(bench: Bench) -> None:
@@ -134,12 +141,72 @@ def test_a_small_batch_size_ends_with_its_own_request(bench: Bench) -> None:
     assert bench.batches == [[0], [1], [2], [3, 4, 5]]
 
 
-def test_first_in_first_out(bench: Bench) -> None:
+def test_requests_of_one_size_come_first_in_first_out(make: Callable[..., Bench]) -> None:
+    bench = make(max_batch_size=4)
     held = bench.hold()
-    futures = [future for n in range(1, 30) for future in bench.submit(n, batch_size=1 + n % 5)]
+    futures = [future for n in range(1, 31, 3) for future in bench.submit(n, n + 1, n + 2)]
     bench.gate.set()
     values(held + futures)
-    assert [n for batch in bench.batches for n in batch] == list(range(30))
+    assert [n for batch in bench.batches for n in batch] == list(range(31))
+
+
+@pytest.mark.parametrize("bulk_requests", [1, 10])
+def test_a_single_picture_behind_a_thousand_waits_for_two_batches(
+    make: Callable[..., Bench], bulk_requests: int
+) -> None:
+    bench = make(capacity=2000, max_batch_size=16)
+    held = bench.hold()
+    each = 1000 // bulk_requests
+    bulk = [f for i in range(bulk_requests) for f in bench.submit(*range(1 + i * each, 1 + (i + 1) * each))]
+    single = bench.submit(5000)
+    bench.gate.set()
+    values(held + bulk + single)
+    # After the one that runs: the batch that is prepared already, then its own.
+    assert [5000 in batch for batch in bench.batches].index(True) <= 2
+    assert len(bench.batches) == 1 + 63  # full ones, for all that
+
+
+def test_a_bulk_request_is_not_starved_by_small_ones(make: Callable[..., Bench]) -> None:
+    bench = make(capacity=2000, max_batch_size=4)
+    held = bench.hold()
+    bulk = bench.submit(*range(1, 101))
+    small = [future for n in range(1000, 1400) for future in bench.submit(n)]
+    bench.gate.set()
+    values(held + bulk + small)
+    whole = next(i for i in range(len(bench.batches)) if 100 in bench.batches[i])
+    assert whole <= 1 + 100 / 2 + 1  # half of the places were its own
+
+
+def test_a_caller_of_small_batches_does_not_make_those_of_others_small(make: Callable[..., Bench]) -> None:
+    bench = make(capacity=2000, max_batch_size=8)
+    held = bench.hold()
+    one_by_one = bench.submit(*range(1000, 1100), batch_size=1)
+    bulk = bench.submit(*range(1, 101))
+    bench.gate.set()
+    values(held + one_by_one + bulk)
+    sizes = [len(batch) for batch in bench.batches[1:] if max(batch) < 1000]
+    assert sum(sizes) / len(sizes) >= 4
+
+
+def test_a_batch_that_is_not_full_may_wait_for_more(make: Callable[..., Bench]) -> None:
+    bench = make(max_batch_size=3, patience=SECONDS)
+    futures = bench.submit(1)
+    time.sleep(0.05)
+    assert bench.batches == []
+    futures += bench.submit(2) + bench.submit(3)  # full: it waits no longer
+    assert values(futures) == [2, 4, 6]
+    assert bench.batches == [[1, 2, 3]]
+
+
+def test_a_batch_that_nobody_joins_runs_after_its_wait(make: Callable[..., Bench]) -> None:
+    assert values(make(max_batch_size=3, patience=0.01).submit(1)) == [2]
+
+
+def test_closing_does_not_wait_for_more(make: Callable[..., Bench]) -> None:
+    bench = make(max_batch_size=3, patience=SECONDS)
+    futures = bench.submit(1)
+    bench.batcher.close()
+    assert [future.done() for future in futures] == [True]
 
 
 def test_a_request_that_never_fits_is_too_large(make: Callable[..., Bench]) -> None:
@@ -271,14 +338,17 @@ def test_a_model_that_answers_with_too_few_rows_fails_its_batch() -> None:
     batcher.close()
 
 
-@pytest.mark.parametrize("batch_size", [1, 4])
-def test_no_more_than_two_batches_are_prepared_ahead(bench: Bench, batch_size: int) -> None:
+@pytest.mark.parametrize(("max_batch_size", "threads", "expected"), [(4, 2, 4), (1, 2, 2)])
+def test_no_more_than_one_batch_is_prepared_ahead(
+    make: Callable[..., Bench], max_batch_size: int, threads: int, expected: int
+) -> None:
+    bench = make(max_batch_size=max_batch_size, threads=threads)
     held = bench.hold()
-    futures = bench.submit(*range(1, 100), batch_size=batch_size)
-    wait_until(lambda: len(bench.prepared) >= 1 + 2 * batch_size)
+    futures = bench.submit(*range(1, 100))
+    wait_until(lambda: len(bench.prepared) >= 1 + expected)
     # The workers are idle now: one more task of theirs would come after all that were ordered.
     bench.batcher._workers.submit(int).result(SECONDS)
-    assert sorted(bench.prepared) == list(range(1 + 2 * batch_size))
+    assert sorted(bench.prepared) == list(range(1 + expected))
     bench.gate.set()
     values(held + futures)
 
