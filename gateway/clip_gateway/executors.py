@@ -7,6 +7,7 @@ has. It goes the way that requests go: over the same connections, with Jina's ow
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -17,7 +18,8 @@ from clip_gateway.logs import LOG
 
 _ANSWER_SECONDS = 3.0  # for one look at one Executor; a busy machine may need some
 _PERIOD_SECONDS = 2.0
-_HURRY_SECONDS = 0.5  # while someone is missing; also the least time between two looks
+_HURRY_SECONDS = 0.5  # while someone is missing
+_RECENT_SECONDS = 0.05  # a look that is as good as a new one
 _FAILURES = 2  # in a row, after which requests are refused without a try
 
 
@@ -40,7 +42,7 @@ class Executors:
         self._streamer = streamer
         self._executors = {name: _Executor() for name in names}
         self._look: asyncio.Task[None] | None = None
-        self._looked = -_HURRY_SECONDS
+        self._looked = -_RECENT_SECONDS
         self.started = False
         self.shutting_down = False
 
@@ -55,16 +57,22 @@ class Executors:
         return [name for name, executor in self._executors.items() if not executor.answers]
 
     @property
-    def gone(self) -> list[str]:
-        """Those that have not answered for several looks: a request to them would only wait."""
-        return [name for name, executor in self._executors.items() if executor.failures >= _FAILURES]
-
-    @property
     def endpoints(self) -> frozenset[str] | None:
         """All that are announced, or None while an Executor has not announced its own yet."""
         if not all(executor.answered_once for executor in self._executors.values()):
             return None
         return frozenset().union(*(executor.endpoints for executor in self._executors.values()))
+
+    async def gone(self) -> list[str]:
+        """Those that have not answered for several looks, and do not now: a request to them would only wait."""
+        if self._gone():
+            with contextlib.suppress(TimeoutError):  # it may have come back this moment
+                async with asyncio.timeout(_HURRY_SECONDS):
+                    await self.refresh()
+        return self._gone()
+
+    def _gone(self) -> list[str]:
+        return [name for name, executor in self._executors.items() if executor.failures >= _FAILURES]
 
     async def watch(self, changed: Callable[[str, bool], Awaitable[None]]) -> None:
         """Look at them for ever.
@@ -84,7 +92,7 @@ class Executors:
 
     async def refresh(self) -> None:
         """Ask all of them now; those who call at the same time share one look, and a very recent one is good enough."""
-        if self._look is None and time.monotonic() - self._looked < _HURRY_SECONDS / 2:
+        if self._look is None and time.monotonic() - self._looked < _RECENT_SECONDS:
             return
         if self._look is None:
             self._look = asyncio.create_task(self._ask_all())

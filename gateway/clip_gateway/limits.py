@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 from jina.types.request.data import DataRequest
 
+from clip_gateway.messages import document_count, parse
 from clip_gateway.problems import Problem
 
 
@@ -80,7 +81,8 @@ class Stream:
                 await self._ended.wait()
             if self.refusal:
                 return
-            self._under_way[id(request)] = _documents(request)
+            parse(request)
+            self._under_way[id(request)] = document_count(request)
             self.admitted += 1
             yield request
 
@@ -94,10 +96,3 @@ class Stream:
         if not self._under_way:
             return True
         return len(self._under_way) < self._most and sum(self._under_way.values()) < self._DOCUMENTS
-
-
-def _documents(request: DataRequest) -> int:
-    try:
-        return len(request.data._content.docs.docs)
-    except Exception:  # what is no message is refused where it is answered
-        return 0

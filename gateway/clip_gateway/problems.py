@@ -7,6 +7,7 @@ nothing else of it leaves the gateway, since it may hold paths.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,15 +33,18 @@ class Kind:
     grpc: grpc.StatusCode | None = None
 
 
-KINDS = {
-    # the Executor's, and the gateway's where it sees the same fault first
+# An Executor's errors, and the gateway's where it sees the same fault first.
+OF_EXECUTORS = {
     "BadParameter": Kind(400, "Bad parameter"),
     "BadDocument": Kind(400, "Bad document"),
     "TooLarge": Kind(413, "Too large"),
     "UnsupportedMedia": Kind(415, "Unsupported media type"),
     "QueueFull": Kind(429, "The queue is full", retry_after=1),
     "Expired": Kind(504, "Time limit passed"),
-    # the gateway's alone
+}
+
+KINDS = {
+    **OF_EXECUTORS,
     "Unauthenticated": Kind(401, "No valid token", grpc=grpc.StatusCode.UNAUTHENTICATED),
     "NotFound": Kind(404, "Not found"),
     "MethodNotAllowed": Kind(405, "Method not allowed"),
@@ -116,12 +120,15 @@ class Problem(Exception):
 INTERNAL = "something is wrong on our side; the request id finds it in the logs"
 
 
-def problem_of(answer: DataRequest) -> Problem | None:
-    """What went wrong, by the status header of an answer."""
+def problem_of(answer: DataRequest, names: Container[str] = KINDS) -> Problem | None:
+    """What went wrong, by the status header of an answer.
+
+    :param names: that are known to whom the answer comes from; an error of any other name is our fault.
+    """
     if answer.status.code != jina_pb2.StatusProto.ERROR:
         return None
     exception = answer.status.exception
-    if exception.name not in KINDS:
+    if exception.name not in names:
         return Problem("InternalError", INTERNAL, executor=exception.executor)
     detail, document_id, place = [*map(str, exception.args), "", "", ""][:3]
     return Problem(exception.name, detail, document_id, place, exception.executor)

@@ -15,9 +15,6 @@ from typing import Any
 
 import grpc
 from docarray import DocumentArray
-from google.protobuf.json_format import Error as JsonError
-from google.protobuf.message import DecodeError
-from jina.proto import jina_pb2
 from jina.serve.runtimes.gateway.request_handling import GatewayRequestHandler
 from jina.types.request.data import DataRequest
 
@@ -25,7 +22,8 @@ from clip_gateway.caller import Caller
 from clip_gateway.executors import Executors
 from clip_gateway.limits import Slots
 from clip_gateway.logs import LOG
-from clip_gateway.problems import INTERNAL, Problem, problem_of
+from clip_gateway.messages import document_count, parse
+from clip_gateway.problems import INTERNAL, OF_EXECUTORS, Problem, problem_of
 from clip_gateway.settings import Settings
 
 ALWAYS = {"/", "/encode"}  # the default binding answers these, whatever it announces
@@ -54,7 +52,7 @@ class RequestHandler(GatewayRequestHandler):
     async def serve(self, request: DataRequest, caller: Caller) -> DataRequest:
         """The answer to `request`; what went wrong stands in its status header."""
         try:
-            parameters = self._check(request)
+            parameters = await self._check(request)
             deadline = min(caller.deadline, time.time() + self.settings.time_limit_seconds)
             request.parameters = {**parameters, "__request_id__": caller.id, "__deadline__": deadline}
             answer = await self._ask(request, deadline)
@@ -65,27 +63,28 @@ class RequestHandler(GatewayRequestHandler):
             LOG.exception("a request failed")
             return Problem("InternalError", INTERNAL).answer(request)
 
-    def _check(self, request: DataRequest) -> dict[str, Any]:
+    async def _check(self, request: DataRequest) -> dict[str, Any]:
         """The caller's own parameters, when the request may go on."""
+        if not parse(request):
+            raise Problem("Malformed", "this is no Jina DataRequest")
         try:
-            _parse(request)
             parameters = {k: v for k, v in request.parameters.items() if not (k.startswith("__") and k.endswith("__"))}
-        except (DecodeError, JsonError, ValueError) as error:
-            request.buffer, request._pb_body = None, jina_pb2.DataRequestProto()  # a header to answer in
-            raise Problem("Malformed", "this is no Jina DataRequest, or a parameter is no finite number") from error
+        except ValueError as error:
+            raise Problem("Malformed", "parameters: a number is not finite") from error
         _check_regular_expression(request.header.target_executor)
         if self.executors.shutting_down:
             raise Problem("Unavailable", "this gateway is shutting down")
-        if not request.header.target_executor and (gone := self.executors.gone):
+        if not request.header.target_executor and (gone := await self.executors.gone()):
             raise Problem("Unavailable", f"no answer from {', '.join(gone)}; try again in a moment")
         endpoint, known = request.header.exec_endpoint or "/", self.executors.endpoints
         if endpoint not in ALWAYS and known is not None and endpoint not in known:
             public = sorted(ALWAYS | {name for name in known if name.startswith("/")})
             raise Problem("NotFound", f"no executor has the endpoint {endpoint[:100]!r}; there are {', '.join(public)}")
-        data = request.data._content
-        if data.WhichOneof("documents") == "docs_bytes":  # a pickle, which would run as code where it is read
+        if (
+            request.data._content.WhichOneof("documents") == "docs_bytes"
+        ):  # a pickle, which would run as code where it is read
             raise Problem("Malformed", "send documents as `docs`; `docs_bytes` is not read")
-        if (count := len(data.docs.docs)) > self.settings.max_documents:
+        if (count := document_count(request)) > self.settings.max_documents:
             most = self.settings.max_documents
             raise Problem("TooLarge", f"{count} documents in one request; at most {most} are allowed: send several")
         return parameters
@@ -125,18 +124,10 @@ def _check_regular_expression(pattern: str) -> None:
         raise Problem("Malformed", f"targetExecutor is no regular expression: {error}") from error
 
 
-def _parse(request: DataRequest) -> None:
-    """Parse the message whole, once: Jina would first read it without its documents, and then again."""
-    if request.buffer:
-        _ = request.proto
-    else:
-        _ = request.proto_wo_data
-
-
 def _clean(answer: DataRequest, parameters: dict[str, Any]) -> DataRequest:
     """The answer as the caller may see it: an error without documents and stacks, parameters without ours."""
-    if problem := problem_of(answer):
-        if problem.name != (name := answer.status.exception.name):
+    if problem := problem_of(answer, OF_EXECUTORS):
+        if (name := answer.status.exception.name) not in OF_EXECUTORS:
             LOG.error("executor %s failed with %s; its log says more", problem.executor, name)
         return problem.answer(answer)
     results = answer.parameters.get("__results__")

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-
 # Options of Jina's gateway; it adds those with a default to what was asked.
 _OF_JINA = {
     "title",

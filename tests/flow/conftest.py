@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,19 +12,9 @@ from jina import Client
 from jina.excepts import BadServer
 
 from scripts.flow import RunningFlow, running_flow
+from tests.flow.gateways import Gateway, executor, free_ports, gateway
 
 os.environ["JINA_OPTOUT_TELEMETRY"] = "1"  # of the clients in this process
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def flow_environment(model: Path | str, **settings: str) -> dict[str, str]:
@@ -56,3 +45,25 @@ def refusal(client: Client, *args: Any, **kwargs: Any) -> str:
 def client(request: pytest.FixtureRequest, flow: RunningFlow) -> Client:
     """Jina's Client, over each protocol."""
     return Client(host=getattr(flow, request.param))
+
+
+@pytest.fixture(scope="session")
+def obedient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of an executor that does what a request's parameters say."""
+    (port,) = free_ports(1)
+    with executor(port, tmp_path_factory.mktemp("executor") / "executor.log"):
+        yield port
+
+
+@pytest.fixture(scope="session")
+def limited(obedient: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway with small limits, whose log is JSON, in front of that executor."""
+    settings = {
+        "max_body_bytes": 1_000_000,
+        "max_documents": 8,
+        "max_concurrent_requests": 4,
+        "time_limit_seconds": 1.5,
+    }
+    log = tmp_path_factory.mktemp("gateway") / "gateway.log"
+    with gateway({"encoder": obedient}, log, settings, LOG_FORMAT="json") as running:
+        yield running

@@ -1,0 +1,137 @@
+"""Gateways and executors as processes of their own, on real sockets, as containers run them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import requests
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from jina import Client
+
+from scripts.flow import ROOT
+
+EXECUTOR = ROOT / "tests" / "flow" / "test_executor" / "config.yml"
+START_SECONDS = 60
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on now."""
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+@dataclass
+class Gateway:
+    """A running gateway."""
+
+    grpc_port: int
+    http_port: int
+    log: Path
+    process: subprocess.Popen[bytes]
+    scheme: str = "http"
+
+    @property
+    def http(self) -> str:
+        return f"{self.scheme}://127.0.0.1:{self.http_port}"
+
+    @property
+    def grpc(self) -> str:
+        return f"grpc://127.0.0.1:{self.grpc_port}"
+
+    def client(self, protocol: str) -> Client:
+        return Client(host=getattr(self, protocol))
+
+    def log_lines(self, **wanted: Any) -> list[dict[str, Any]]:
+        """The JSON lines of the log that hold these values."""
+        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith('{"time"')]
+        return [line for line in lines if wanted.items() <= line.items()]
+
+
+@contextlib.contextmanager
+def running(arguments: list[str], log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`jina ARGUMENTS`, with a HOME of its own, in a process group that ends with the block."""
+    home = log.with_suffix(".home")
+    home.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "jina", *arguments],
+            cwd=ROOT,
+            env={**os.environ, "HOME": str(home), "JINA_OPTOUT_TELEMETRY": "1", **environment},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        kill(process)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """End a process and its children at once."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(30)
+
+
+@contextlib.contextmanager
+def executor(port: int, log: Path, uses: Path = EXECUTOR, wait: bool = True) -> Iterator[subprocess.Popen[bytes]]:
+    """An executor that listens on `port`."""
+    with running(["executor", "--name", "encoder", "--uses", str(uses), "--port", str(port)], log) as process:
+        if wait:
+            with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+                check = health_pb2_grpc.HealthStub(channel).Check
+                check(health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=START_SECONDS)
+        yield process
+
+
+@contextlib.contextmanager
+def gateway(
+    executors: dict[str, int], log: Path, settings: dict[str, Any] | None = None, **environment: str
+) -> Iterator[Gateway]:
+    """ClipGateway in front of executors in a row: name -> port. It is up, whether they are or not."""
+    ports = free_ports(2)
+    names = list(executors)
+    graph = {
+        name: [following] for name, following in zip(["start-gateway", *names], [*names, "end-gateway"], strict=True)
+    }
+    addresses = {name: [f"grpc://127.0.0.1:{port}"] for name, port in executors.items()}
+    arguments = ["gateway", "--uses", "gateway/config.yml", "--protocol", "GRPC", "HTTP", "--port", *map(str, ports)]
+    arguments += ["--graph-description", json.dumps(graph), "--deployments-addresses", json.dumps(addresses)]
+    arguments += ["--uses-with", json.dumps(settings or {})]
+    secure = "tls_key_file" in (settings or {})
+    with running(arguments, log, **environment) as process:
+        found = Gateway(ports[0], ports[1], log, process, "https" if secure else "http")
+        wait_for(
+            lambda: requests.get(f"{found.http}/healthz", verify=not secure, timeout=5).status_code == 200, log, process
+        )
+        yield found
+
+
+def wait_for(condition: Any, log: Path, process: subprocess.Popen[bytes], seconds: float = START_SECONDS) -> None:
+    """Until `condition` holds; a refused connection is no."""
+    end = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(requests.ConnectionError):
+            if condition():
+                return
+        alive = process.poll() is None and time.monotonic() < end
+        assert alive, log.read_text()[-3000:]
+        time.sleep(0.05)

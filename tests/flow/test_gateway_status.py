@@ -1,0 +1,308 @@
+"""What a caller is answered: a table of requests, over HTTP and gRPC, with their codes and words."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+import requests
+from docarray import Document, DocumentArray
+from jina import Client
+from jina.proto import jina_pb2, jina_pb2_grpc
+from jina.types.request.data import DataRequest
+
+from scripts.flow import RunningFlow
+from tests.conftest import encoded, photo
+from tests.flow.gateways import Gateway
+
+PICTURE = encoded(photo())
+JSON = {"Content-Type": "application/json"}
+IMAGE = {"Content-Type": "image/png"}
+
+
+def post(**body: Any) -> dict[str, Any]:
+    return {"path": "/post", "json": {"execEndpoint": "/", **body}}
+
+
+def documents(*blobs: bytes, **fields: Any) -> list[dict[str, Any]]:
+    return [{"id": f"doc-{i}", "blob": base64.b64encode(blob).decode(), **fields} for i, blob in enumerate(blobs)]
+
+
+def openai(*inputs: Any, **body: Any) -> dict[str, Any]:
+    return {"path": "/v1/embeddings", "json": {"input": list(inputs), "model": "", **body}}
+
+
+TRUNCATED = PICTURE[: len(PICTURE) // 2]
+URI = "data:image/png;base64," + base64.b64encode(PICTURE).decode()
+
+# (request, status, name, what its detail says), answered by the Flow with the real model
+HTTP = {
+    "parameter": (post(data=documents(PICTURE), parameters={"batch_size": 0}), 400, "BadParameter", "batch_size must"),
+    "unknown parameter": (post(data=[], parameters={"size": 1}), 400, "BadParameter", "unknown parameter 'size'"),
+    "truncated": (post(data=documents(PICTURE, TRUNCATED)), 400, "BadDocument", ""),
+    "no image": (post(data=documents(b"hello")), 415, "UnsupportedMedia", "no image in a format read here"),
+    "uri": (post(data=[{"uri": "http://127.0.0.1:9/cat.jpg"}]), 400, "BadDocument", ""),
+    "endpoint": (post(execEndpoint="/index"), 404, "NotFound", "no executor has the endpoint '/index'"),
+    "many documents": (post(data=[{"text": "a"}] * 1025), 413, "TooLarge", "1025 documents"),
+    "data is no list": (post(data="cat"), 422, "Malformed", "data must be a list"),
+    "field": (post(data=[{"weight": "heavy"}]), 422, "Malformed", "weight"),
+    "parameters are no object": (post(parameters=[1]), 422, "Malformed", "parameters"),
+    "target": (post(targetExecutor="(", data=[]), 422, "Malformed", "regular expression"),
+    "no json": ({"path": "/post", "data": b"{", "headers": JSON}, 422, "Malformed", "no JSON"),
+    "not a number": (
+        {"path": "/post", "data": b'{"parameters": {"a": NaN}}', "headers": JSON},
+        422,
+        "Malformed",
+        "NaN",
+    ),
+    "json is no object": ({"path": "/post", "json": [1]}, 422, "Malformed", "JSON object"),
+    "deep json": ({"path": "/post", "data": b"[" * 200_000, "headers": JSON}, 422, "Malformed", ""),
+    "json as text": ({"path": "/post", "data": b"{}"}, 415, "UnsupportedMedia", "application/json"),
+    "embed: empty": ({"path": "/embed", "headers": IMAGE}, 400, "BadDocument", "the body is empty"),
+    "embed: truncated": ({"path": "/embed", "data": TRUNCATED, "headers": IMAGE}, 400, "BadDocument", ""),
+    "embed: no image": ({"path": "/embed", "data": b"hello", "headers": IMAGE}, 415, "UnsupportedMedia", "no image"),
+    "embed: a form": (
+        {"path": "/embed", "data": PICTURE, "headers": {"Content-Type": "application/x-www-form-urlencoded"}},
+        415,
+        "UnsupportedMedia",
+        "Content-Type: image/jpeg",
+    ),
+    "embed: parameter": (
+        {"path": "/embed?normalize=perhaps", "data": PICTURE, "headers": IMAGE},
+        400,
+        "BadParameter",
+        "normalize must be true or false",
+    ),
+    "embed: unknown": ({"path": "/embed?size=3", "data": PICTURE, "headers": IMAGE}, 400, "BadParameter", "'size'"),
+    "embed: twice": ({"path": "/embed?a=1&a=2", "data": PICTURE, "headers": IMAGE}, 400, "BadParameter", "twice"),
+    "embed: GET": ({"path": "/embed", "method": "GET"}, 405, "MethodNotAllowed", "GET /embed"),
+    "path": ({"path": "/encode", "method": "GET"}, 404, "NotFound", "/docs"),
+    "CRUD": ({"path": "/index", "json": {}}, 404, "NotFound", "/docs"),
+    "openai: text": (openai("a cat"), 400, "BadDocument", "data URI"),
+    "openai: tokens": (openai(1, 2), 400, "BadDocument", "data URI"),
+    "openai: truncated": (openai(URI, URI[:-200]), 400, "BadDocument", ""),
+    "openai: nothing": (openai(), 422, "Malformed", "at least one"),
+    "openai: dimensions": (openai(URI, dimensions=8), 400, "BadParameter", "dimensions"),
+    "openai: format": (openai(URI, encoding_format="hex"), 400, "BadParameter", "float or base64"),
+    "openai: modality": (openai(URI, modality="text"), 400, "BadParameter", "modality"),
+    "openai: member": (openai(URI, size=3), 400, "BadParameter", "'size'"),
+    "openai: model": (openai(URI, model="text-embedding-3-small"), 404, "NotFound", "text-embedding-3-small"),
+}
+
+
+def send(base: str, path: str, method: str = "POST", **request: Any) -> requests.Response:
+    return requests.request(method, base + path, timeout=30, **request)
+
+
+def check_problem(answer: requests.Response, status: int, name: str, detail: str) -> dict[str, Any]:
+    """Every error has the same body, and shows nothing of the machine."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = answer.json()
+    assert (body["status"], body["type"]) == (status, f"urn:clip-image-flow:problem:{name}")
+    assert body["title"]
+    assert detail in body["detail"]
+    assert body["request_id"] == answer.headers["x-request-id"]
+    header = body["header"]["status"]
+    assert body["detail"] in header["description"]
+    assert header["description"].startswith(name)
+    assert (header["exception"]["name"], header["exception"]["stacks"]) == (name, [])
+    assert "data" not in body
+    for private in ("Traceback", "site-packages", "File \\", "/work", "/tmp", ".py"):
+        assert private not in answer.text
+    assert ("retry-after" in answer.headers) == (status in (429, 503))
+    return body
+
+
+@pytest.mark.parametrize(("request_", "status", "name", "detail"), HTTP.values(), ids=HTTP)
+def test_http(flow: RunningFlow, request_: dict[str, Any], status: int, name: str, detail: str) -> None:
+    body = check_problem(send(flow.http, **request_), status, name, detail)
+    assert ("error" in body) == request_["path"].startswith("/v1/")
+
+
+def test_an_error_names_its_document(flow: RunningFlow) -> None:
+    assert send(flow.http, **HTTP["truncated"][0]).json()["document_id"] == "doc-1"
+    assert send(flow.http, **HTTP["openai: truncated"][0]).json()["document_id"] == "input[1]"
+    body = send(flow.http, **post(data=[{"id": "album", "chunks": documents(PICTURE, TRUNCATED, modality="image")}]))
+    assert {"document_id": "album", "place": "chunk 1"}.items() <= body.json().items()
+
+
+@pytest.mark.parametrize(
+    ("fail", "status", "name"),
+    [
+        ("BadParameter", 400, "BadParameter"),
+        ("BadDocument", 400, "BadDocument"),
+        ("TooLarge", 413, "TooLarge"),
+        ("UnsupportedMedia", 415, "UnsupportedMedia"),
+        ("QueueFull", 429, "QueueFull"),
+        ("Expired", 504, "Expired"),
+    ],
+)
+def test_an_executors_error_is_known_by_its_name(limited: Gateway, fail: str, status: int, name: str) -> None:
+    answer = send(limited.http, **post(data=documents(b"x"), parameters={"fail": fail, "detail": "why"}))
+    body = check_problem(answer, status, name, "why")
+    assert {"document_id": "doc-0", "place": "chunk 2"}.items() <= body.items()
+
+
+@pytest.mark.parametrize("fail", ["RuntimeError", "KeyError", "InternalError", "Unavailable", "NotFound"])
+def test_any_other_error_is_our_fault_and_keeps_its_words_to_itself(limited: Gateway, fail: str) -> None:
+    sent = post(data=documents(b"x"), parameters={"fail": fail, "detail": "/etc/secret is not readable"})
+    answer = send(limited.http, **sent)
+    check_problem(answer, 500, "InternalError", "the request id finds it in the logs")
+    assert "secret" not in answer.text
+    (line,) = limited.log_lines(request_id=answer.headers["x-request-id"], level="ERROR")
+    assert f"failed with {fail}" in line["message"]
+
+
+def test_a_body_over_the_limit_is_413_however_it_is_sent(limited: Gateway) -> None:
+    def chunks() -> Iterator[bytes]:
+        for _ in range(300):
+            yield bytes(10_000)
+
+    for data in (bytes(3_000_000), chunks()):
+        answer = send(limited.http, "/embed", data=data, headers=IMAGE)
+        check_problem(answer, 413, "TooLarge", "larger than 1000000 bytes")
+    assert send(limited.http, "/embed", data=bytes(900_000), headers=IMAGE).status_code == 200
+
+
+def test_more_documents_than_the_limit_are_413(limited: Gateway) -> None:
+    check_problem(send(limited.http, **post(data=documents(*[b"x"] * 9))), 413, "TooLarge", "9 documents")
+    assert send(limited.http, **post(data=documents(*[b"x"] * 8))).status_code == 200
+    uris = [URI] * 9
+    check_problem(send(limited.http, **openai(*uris)), 413, "TooLarge", "9 documents")
+
+
+def test_the_time_limit_is_504(limited: Gateway) -> None:
+    answer = send(limited.http, **post(data=documents(b"x"), parameters={"sleep": 30}))
+    check_problem(answer, 504, "Expired", "time limit (1.5 s")
+    assert answer.elapsed.total_seconds() < 10
+
+
+def test_a_body_that_does_not_arrive_is_408(limited: Gateway) -> None:
+    import http.client
+
+    connection = http.client.HTTPConnection("127.0.0.1", limited.http_port, timeout=30)
+    connection.putrequest("POST", "/embed")
+    connection.putheader("Content-Type", "image/png")
+    connection.putheader("Content-Length", "1000")
+    connection.endheaders(b"some of it")
+    answer = connection.getresponse()
+    assert (answer.status, json.load(answer)["title"]) == (408, "Upload took too long")
+
+
+def ask_grpc(address: str, *requests_: DataRequest, **options: Any) -> list[DataRequest]:
+    """The answers to all requests of one stream."""
+    with grpc.insecure_channel(address.removeprefix("grpc://")) as channel:
+        return list(jina_pb2_grpc.JinaRPCStub(channel).Call(iter(requests_), timeout=30, **options))
+
+
+def data_request(endpoint: str = "/", blobs: list[bytes] | None = None, **parameters: Any) -> DataRequest:
+    request = DataRequest()
+    request.header.exec_endpoint = endpoint
+    request.parameters = parameters
+    request.data.docs = DocumentArray([Document(id=f"doc-{i}", blob=b) for i, b in enumerate(blobs or [])])
+    return request
+
+
+def broken() -> DataRequest:
+    return DataRequest(b"\x0a\x40cut off")
+
+
+def pickled() -> DataRequest:
+    request = data_request()
+    request.data._content.docs_bytes = DocumentArray([Document()]).to_bytes()
+    return request
+
+
+def infinite() -> DataRequest:
+    request = data_request()
+    request.proto.parameters["batch_size"] = float("inf")
+    return request
+
+
+# The same refusals over gRPC: in the status header of the answer, with the other requests of the stream answered.
+GRPC: dict[str, tuple[Callable[[], DataRequest], str, str]] = {
+    "parameter": (lambda: data_request(blobs=[PICTURE], batch_size=0), "BadParameter", "batch_size must"),
+    "truncated": (lambda: data_request(blobs=[PICTURE, TRUNCATED]), "BadDocument", "document 'doc-1'"),
+    "no image": (lambda: data_request(blobs=[b"hello"]), "UnsupportedMedia", "document 'doc-0'"),
+    "endpoint": (lambda: data_request("/index"), "NotFound", "'/index'"),
+    "many documents": (lambda: data_request(blobs=[b"x"] * 1025), "TooLarge", "1025 documents"),
+    "no protobuf": (broken, "Malformed", "no Jina DataRequest"),
+    "a pickle": (pickled, "Malformed", "docs_bytes"),
+    "infinity": (infinite, "Malformed", "not finite"),
+}
+
+
+@pytest.mark.parametrize(("bad", "name", "detail"), GRPC.values(), ids=GRPC)
+def test_grpc(flow: RunningFlow, bad: Callable[[], DataRequest], name: str, detail: str) -> None:
+    good = [data_request(blobs=[PICTURE]) for _ in range(4)]
+    answers = ask_grpc(flow.grpc, *good[:2], bad(), *good[2:])
+    failed = [answer for answer in answers if answer.status.code == jina_pb2.StatusProto.ERROR]
+    assert len(answers) == 5
+    (refusal,) = failed
+    assert refusal.status.exception.name == name
+    assert detail in refusal.status.description
+    assert (list(refusal.status.exception.stacks), len(refusal.docs)) == ([], 0)
+    answered = {answer.header.request_id: answer.docs[0].embedding.shape for answer in answers if answer not in failed}
+    assert answered == {request.header.request_id: (32,) for request in good}
+
+
+def test_a_grpc_message_over_the_limit_is_resource_exhausted(limited: Gateway) -> None:
+    with pytest.raises(grpc.RpcError) as error:
+        ask_grpc(limited.grpc, data_request(blobs=[bytes(2_000_000)]))
+    assert error.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_the_time_limit_over_grpc_does_not_end_the_stream(limited: Gateway) -> None:
+    answers = ask_grpc(limited.grpc, data_request(blobs=[b"x"], sleep=30), data_request(blobs=[b"x"]))
+    assert sorted(answer.status.exception.name for answer in answers) == ["", "Expired"]
+
+
+def test_a_unary_call_is_answered_in_the_same_way(flow: RunningFlow) -> None:
+    with grpc.insecure_channel(flow.grpc.removeprefix("grpc://")) as channel:
+        ask = jina_pb2_grpc.JinaSingleDataRequestRPCStub(channel).process_single_data
+        assert ask(data_request(blobs=[PICTURE]), timeout=30).docs[0].embedding.shape == (32,)
+        assert ask(data_request(blobs=[b"hello"]), timeout=30).status.exception.name == "UnsupportedMedia"
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_callers_cannot_set_what_the_gateway_sets(limited: Gateway, protocol: str) -> None:
+    sent = {"__deadline__": 1.0, "__request_id__": "forged", "__results__": {"a": 1}, "mine": 1.0, "encoder__own": "x"}
+    (answer,) = limited.client(protocol).post("/", Document(), parameters=sent, return_responses=True)
+    returned = answer.parameters
+    received = returned.pop("__results__")["encoder"]["parameters"]
+    assert returned == {"mine": 1.0, "encoder__own": "x"}
+    assert received.pop("__deadline__") > 1e9
+    assert received.pop("__request_id__") != "forged"
+    assert received == {"mine": 1.0, "own": "x"}
+
+
+@pytest.mark.parametrize("endpoint", ["/", "/encode", "/named", "/default"])
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_endpoints_that_are_there(limited: Gateway, protocol: str, endpoint: str) -> None:
+    assert len(limited.client(protocol).post(endpoint, DocumentArray([Document()]))) == 1
+
+
+def test_jina_client_raises_what_its_users_know(flow: RunningFlow) -> None:
+    from jina.excepts import BadClient
+
+    with pytest.raises(BadClient, match="no such endpoint"):
+        Client(host=flow.http).post("/index", Document())
+    assert Client(host=flow.http).is_flow_ready()
+    assert Client(host=flow.grpc).is_flow_ready()
+
+
+def test_an_answer_of_post_is_what_jinas_own_gateway_writes(flow: RunningFlow) -> None:
+    answer = send(flow.http, **post(data=documents(PICTURE, tags={"n": 1}), parameters={"normalize": True})).json()
+    assert answer.keys() == {"header", "parameters", "routes", "data"}
+    assert {"requestId", "execEndpoint", "status"} <= answer["header"].keys()
+    assert answer["parameters"] == {"normalize": True}
+    (document,) = answer["data"]
+    assert document["id"] == "doc-0"
+    assert document["tags"] == {"n": 1}
+    assert np.linalg.norm(document["embedding"]) == pytest.approx(1, abs=1e-5)
