@@ -96,6 +96,7 @@ def read_flow(path: Path, images: Images) -> dict[str, Any]:
         for i, executor in enumerate(executors)
     ]
     _check_names(path, [executor.get("name") for executor in flow["executors"]])
+    _check_needs(path, flow["executors"])
     return flow
 
 
@@ -144,6 +145,19 @@ def _check_names(path: Path, names: list[object]) -> None:
         if label in seen:
             raise ExportError(f"{path}: executors {seen[label]!r} and {name!r} would both be called {label!r}")
         seen[label] = name
+
+
+def _check_needs(path: Path, executors: list[dict[str, Any]]) -> None:
+    """Jina takes any name for a need, and waits for it at run time."""
+    known = ["gateway"]
+    for executor in executors:
+        needs = executor.get("needs") or []
+        for need in needs if isinstance(needs, list) else [needs]:
+            if need not in known:
+                raise ExportError(
+                    f"{path}: {executor['name']}: needs: {need!r} is none of {', '.join(known)}, which stand before it"
+                )
+        known.append(executor["name"])
 
 
 def _load(path: Path) -> object:

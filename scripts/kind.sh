@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# The kind cluster for `make deploy`: kind.sh up | down. Both may be called again and again.
+#
+#   KIND_CLUSTER=clip-image-flow   its name; its kubectl context is kind-NAME
+#   KIND_NODE_IMAGE=...            the node's image; by default kind's own
+set -euo pipefail
+cd "$(dirname "$0")/.."
+name=${KIND_CLUSTER:-clip-image-flow}
+
+up() {
+  if kind get clusters 2>/dev/null | grep -qx "$name"; then
+    if kubectl --context "kind-$name" get --raw /readyz >/dev/null 2>&1; then
+      echo "the cluster $name is up"
+      kubectl config use-context "kind-$name" >/dev/null
+      return
+    fi
+    echo "the cluster $name does not answer: making it anew"
+    kind delete cluster --name "$name"
+  fi
+  kind create cluster --name "$name" ${KIND_NODE_IMAGE:+--image "$KIND_NODE_IMAGE"} --config scripts/kind.yaml --wait 180s
+}
+
+case "${1:-}" in
+  up) up ;;
+  down) kind delete cluster --name "$name" ;;
+  *)
+    echo "usage: $0 up | down" >&2
+    exit 2
+    ;;
+esac
