@@ -86,6 +86,11 @@ _TYPES: dict[str, Schema] = {
     "gateway.auth.key": {"type": "string", "pattern": "^[A-Za-z0-9._-]+$"},
     "gateway.tls.existingSecret": _NAME,
     "gateway.service.type": {"enum": ["ClusterIP", "NodePort", "LoadBalancer"]},
+    "gateway.service.nodePorts": {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {name: {"type": "integer", "minimum": 1, "maximum": 65535} for name in ("grpc", "http")},
+    },
     "gateway.service.loadBalancerSourceRanges": _list(_TEXT),
     "gateway.ingress.className": _or_null(_TEXT),
     "gateway.ingress.hosts": _list({"type": "string", "minLength": 1}),

@@ -106,3 +106,10 @@ lifecycle:
 {{- end -}}
 {{- toYaml $pruned -}}
 {{- end }}
+
+{{/* A quantity of storage in MiB. */}}
+{{- define "clip.mebibytes" -}}
+{{- $factors := dict "Ki" 0.0009765625 "Mi" 1 "Gi" 1024 "Ti" 1048576 "k" 0.00095367 "M" 0.95367 "G" 953.67 "T" 953674 -}}
+{{- $unit := regexFind "[A-Za-z]+$" . -}}
+{{- mulf (trimSuffix $unit . | float64) (get $factors $unit | default 0.00000095367) | ceil -}}
+{{- end }}

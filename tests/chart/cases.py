@@ -1,0 +1,94 @@
+"""The table of values that the chart is rendered with: what holds for every pod is asserted for each of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.chart.chart import profile
+
+_NODES = {"pool": "clip"}
+_TAINTS = [{"key": "pool", "operator": "Equal", "value": "clip", "effect": "NoSchedule"}]
+_AFFINITY = {
+    "nodeAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [{"matchExpressions": [{"key": "disk", "operator": "In", "values": ["ssd"]}]}]
+        }
+    }
+}
+_EVERY_ROLE: dict[str, Any] = {
+    "image": {"repository": "mirror.example.com:5000/x/y", "digest": "sha256:" + "a" * 64, "pullPolicy": "Always"},
+    "strategy": {"type": "Recreate"},
+    "autoscaling": {"enabled": True, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}}},
+    "pdb": {"maxUnavailable": "50%"},
+    "affinity": _AFFINITY,
+    "nodeSelector": _NODES,
+    "tolerations": _TAINTS,
+    "priorityClassName": "high",
+    "podAnnotations": {"example.com/note": "yes"},
+    "egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "ports": [{"port": 443, "protocol": "TCP"}]}],
+    "extraEnv": [{"name": "JINA_LOG_LEVEL", "value": "DEBUG"}],
+    "extraVolumes": [{"name": "more", "emptyDir": {"sizeLimit": "1Mi"}}],
+    "extraVolumeMounts": [{"name": "more", "mountPath": "/more"}],
+}
+
+EVERYTHING_ON: dict[str, Any] = {
+    "global": {"imageRegistry": "registry.example.com/team"},
+    "imagePullSecrets": [{"name": "registry"}],
+    "commonLabels": {"team": "vision", "app.kubernetes.io/name": "not-mine"},
+    "clusterDomain": "corp.example",
+    "serviceAccount": {"annotations": {"example.com/role": "none"}},
+    "networkPolicy": {"gatewayFrom": [{"namespaceSelector": {"matchLabels": {"team": "shop"}}}]},
+    "gateway": {
+        **_EVERY_ROLE,
+        "usesWith": {"max_documents": 16},
+        "auth": {"existingSecret": "tokens", "key": "all"},
+        "tls": {"existingSecret": "certificate"},
+        "service": {
+            "type": "LoadBalancer",
+            "annotations": {"example.com/lb": "internal"},
+            "loadBalancerSourceRanges": ["10.0.0.0/8"],
+        },
+        "ingress": {
+            "enabled": True,
+            "className": "nginx",
+            "annotations": {"example.com/body": "64m"},
+            "hosts": ["clip.example.com"],
+            "tls": [{"hosts": ["clip.example.com"], "secretName": "clip-tls"}],
+        },
+        "httpRoute": {
+            "enabled": True,
+            "annotations": {"example.com/route": "yes"},
+            "parentRefs": [{"name": "public", "namespace": "gateways", "sectionName": "https"}],
+            "hostnames": ["clip.example.com"],
+        },
+    },
+    "executorDefaults": {
+        **_EVERY_ROLE,
+        "device": "cuda",
+        "gpu": {"count": 2, "resourceName": "nvidia.com/mig-1g.10gb", "runtimeClassName": "nvidia"},
+        "model": {
+            "name": "ViT-L/14",
+            "source": "download",
+            "cache": {"persistent": True, "storageClassName": "shared"},
+        },
+        "usesWith": {"batch_size": 64, "note": 'it\'s "quoted" $(HOME) ünïcode'},
+    },
+}
+
+EVERYTHING_OFF: dict[str, Any] = {
+    "serviceAccount": {"name": "existing"},
+    "networkPolicy": {"enabled": False},
+    "gateway": {"replicas": 0, "pdb": {"enabled": False}},
+    "executorDefaults": {"replicas": 0, "pdb": {"enabled": False}, "model": {"name": "emoji-tiny"}},
+}
+
+CASES: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    **{name: profile(name) for name in ("small", "production-cpu", "gpu", "air-gapped")},
+    "everything on": EVERYTHING_ON,
+    "everything off": EVERYTHING_OFF,
+    "model on a claim": {
+        "executorDefaults": {"model": {"source": "claim", "claim": "weights", "name": "/models/a.pt"}}
+    },
+    "model downloaded": {"executorDefaults": {"model": {"source": "download", "name": "ViT-B/32"}}},
+}

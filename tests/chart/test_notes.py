@@ -1,0 +1,83 @@
+"""What `helm install` says at its end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import Any
+
+import pytest
+
+from tests.chart.cases import CASES, EVERYTHING_ON
+from tests.chart.chart import CHART, NAMESPACE, RELEASE, tool
+
+
+def notes(values: dict[str, Any]) -> str:
+    """NOTES.txt as it is printed. Without a cluster Helm prints it in a dry run on the client alone."""
+    command = [
+        tool("helm"),
+        "install",
+        RELEASE,
+        str(CHART),
+        "--namespace",
+        NAMESPACE,
+        "--dry-run=client",
+        "--values",
+        "-",
+    ]
+    run = subprocess.run(command, input=json.dumps(values), capture_output=True, text=True, timeout=60, check=True)
+    return run.stdout.partition("\nNOTES:\n")[2]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_they_say_how_to_send_the_first_image(case: str) -> None:
+    text = notes(CASES[case])
+    assert f"kubectl -n {NAMESPACE} port-forward service/clip-gateway 8081" in text
+    assert "--data-binary @picture.jpg" in text
+    assert f"helm test {RELEASE} -n {NAMESPACE}" in text
+
+
+def test_the_first_image_is_sent_as_the_gateway_asks() -> None:
+    text = notes(EVERYTHING_ON)
+    assert "https://127.0.0.1:8081/embed" in text
+    assert "Authorization: Bearer $TOKEN" in text
+    assert "http://127.0.0.1:8081/embed" in notes({})
+    assert "Bearer" not in notes({})
+
+
+@pytest.mark.parametrize(("model", "loud"), [("emoji-tiny", True), ("ViT-B/32", False)], ids=["embedded", "another"])
+def test_the_demo_model_is_named_aloud(model: str, loud: bool) -> None:
+    text = notes({"executors": {"encoder": {"model": {"name": model}}}})
+    assert f"model {model}, device cpu" in text
+    assert ("DEMO" in text) == loud
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({}, "The gateway asks for NO token"),
+        ({}, "It speaks no TLS"),
+        ({}, "Every pod of the cluster reaches it (networkPolicy.gatewayFrom)"),
+        ({"gateway": {"auth": {"existingSecret": "tokens"}}}, "a bearer token of the Secret tokens"),
+        ({"gateway": {"tls": {"existingSecret": "cert"}}}, "TLS with the certificate of the Secret cert"),
+        ({"networkPolicy": {"enabled": False}}, "There are NO network policies"),
+        ({"networkPolicy": {"gatewayFrom": [{"podSelector": {}}]}}, "Only the peers of networkPolicy.gatewayFrom"),
+        ({"gateway": {"service": {"type": "LoadBalancer"}}}, "may be reached from outside the cluster"),
+        ({"gateway": {"ingress": {"enabled": True, "hosts": ["a.example"]}}}, "An Ingress lets in: a.example"),
+        ({"gateway": {"httpRoute": {"enabled": True, "parentRefs": [{"name": "g"}]}}}, "lets in: every host"),
+    ],
+)
+def test_they_say_who_may_come_in(values: dict[str, Any], said: str) -> None:
+    assert said in notes(values)
+
+
+def test_they_say_where_weights_come_from_and_what_stays() -> None:
+    claim = notes(
+        {"executors": {"encoder": {"model": {"name": "/models/a.pt", "source": "claim", "claim": "weights"}}}}
+    )
+    assert (
+        "weights from the claim weights (read-only; on several nodes it must be ReadOnlyMany or ReadWriteMany)" in claim
+    )
+    persistent = notes(EVERYTHING_ON)
+    assert "`helm uninstall` keeps the claim clip-encoder-models" in persistent
+    assert "TCP 443 is open outwards" in persistent

@@ -1,0 +1,93 @@
+"""Every set of values renders, alike with Helm 4 and Helm 3, to what Kubernetes 1.34 takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from yamllint import linter
+from yamllint.config import YamlLintConfig
+
+from tests.chart.cases import CASES, EVERYTHING_ON
+from tests.chart.chart import NAMESPACE, ROOT, render
+from tests.chart.kubernetes_schemas import refusal
+
+GOLDEN = Path(__file__).parent / "golden" / "defaults.yaml"
+# Custom resources, which those schemas do not have: each is asserted field by field.
+CUSTOM = {"HTTPRoute"}
+
+every_case = pytest.mark.parametrize("case", CASES)
+
+
+@every_case
+def test_every_object_is_valid(case: str) -> None:
+    objects = render(CASES[case]).objects
+    assert objects
+    assert [reason for one in objects if one["kind"] not in CUSTOM and (reason := refusal(one))] == []
+
+
+@pytest.mark.parametrize("case", ["defaults", "everything on", "everything off"])
+def test_another_flow_is_valid_with_the_same_templates(case: str, two_executors: Path) -> None:
+    objects = render(CASES[case], chart=two_executors).objects
+    assert {"clip-encoder", "clip-text-ranker", "clip-gateway"} <= {o["metadata"]["name"] for o in objects}
+    assert [reason for one in objects if one["kind"] not in CUSTOM and (reason := refusal(one))] == []
+
+
+@every_case
+def test_both_versions_of_helm_make_the_same_objects(case: str) -> None:
+    key = lambda one: (one["kind"], one["metadata"]["name"])  # noqa: E731
+    assert sorted(render(CASES[case]).objects, key=key) == sorted(render(CASES[case], helm="helm3").objects, key=key)
+
+
+@every_case
+def test_no_two_objects_have_the_same_name_and_all_are_in_the_releases_namespace(case: str) -> None:
+    objects = render(CASES[case]).objects
+    names = [(one["kind"], one["metadata"]["name"]) for one in objects]
+    assert len(set(names)) == len(names)
+    assert {one["metadata"]["namespace"] for one in objects} == {NAMESPACE}
+
+
+@every_case
+def test_the_yaml_is_clean(case: str) -> None:
+    rules = "{extends: relaxed, rules: {line-length: disable, empty-lines: disable, indentation: disable}}"
+    assert list(linter.run(render(CASES[case]).text, YamlLintConfig(rules))) == []
+
+
+def test_the_defaults_render_as_reviewed() -> None:
+    """The golden file shows in a review what a change of a template changes; `make export` writes it anew."""
+    text = render().text.replace(f"namespace: {NAMESPACE}", "namespace: clip").replace(f".{NAMESPACE}.svc", ".clip.svc")
+    assert text == GOLDEN.read_text(encoding="utf-8"), "`make export`, and look at the diff"
+
+
+def test_an_http_route_leads_to_the_http_port() -> None:
+    route = render(EVERYTHING_ON).one("HTTPRoute", "clip-gateway")
+    assert route["apiVersion"] == "gateway.networking.k8s.io/v1"
+    assert route["metadata"]["annotations"] == {"example.com/route": "yes"}
+    assert route["spec"] == {
+        "parentRefs": [{"name": "public", "namespace": "gateways", "sectionName": "https"}],
+        "hostnames": ["clip.example.com"],
+        "rules": [{"backendRefs": [{"name": "clip-gateway", "port": 8081}]}],
+    }
+
+
+def test_an_ingress_leads_to_the_http_port() -> None:
+    ingress = render(EVERYTHING_ON).one("Ingress", "clip-gateway")
+    assert ingress["spec"]["ingressClassName"] == "nginx"
+    assert ingress["spec"]["tls"] == [{"hosts": ["clip.example.com"], "secretName": "clip-tls"}]
+    (rule,) = ingress["spec"]["rules"]
+    assert rule["host"] == "clip.example.com"
+    assert rule["http"]["paths"][0]["backend"]["service"] == {"name": "clip-gateway", "port": {"name": "http"}}
+
+
+def test_the_profiles_are_these() -> None:
+    names = {path.stem for path in (ROOT / "helm" / "clip-image-flow" / "profiles").glob("*.yaml")}
+    assert names == {"small", "production-cpu", "gpu", "air-gapped"}
+    assert names <= CASES.keys()
+
+
+@pytest.mark.parametrize("name", ["small", "production-cpu", "gpu", "air-gapped"])
+def test_every_profile_says_when_to_use_it(name: str) -> None:
+    text = (ROOT / "helm" / "clip-image-flow" / "profiles" / f"{name}.yaml").read_text(encoding="utf-8")
+    assert text.startswith("# ")
+    assert yaml.safe_load(text)
