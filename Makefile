@@ -20,6 +20,11 @@ READY := $(VENV)/.ready-$(DEVICE)
 WRITTEN_YAML := {extends: relaxed, rules: {line-length: disable, indentation: {indent-sequences: whatever}, empty-lines: disable}}
 
 export WRITTEN_YAML
+# Docker, kind, helm and kubectl: from the kit beside the checkout where there is one, else from the PATH.
+KIT := $(wildcard ../shared/cluster/up)
+WITH_TOOLS := $(if $(KIT),eval "$$($(KIT))";)
+export DOCKER_BUILD_FLAGS ?= $(if $(KIT),--network host)
+
 export JINA_OPTOUT_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -61,7 +66,7 @@ lint: $(READY) ## style, types, layers, YAML, shell
 	@$(BIN)/yamllint --strict --config-data "$$WRITTEN_YAML" k8s
 	@for helm in helm helm3; do if ! command -v $$helm >/dev/null; then echo "SKIPPED: $$helm lint ($$helm is not on the PATH)"; \
 	  [ -z "$${CI:-}" ]; else $$helm lint --strict --quiet helm/clip-image-flow; fi; done
-	@$(BIN)/shellcheck .ci/run
+	@$(BIN)/shellcheck .ci/run scripts/*.sh
 
 .PHONY: test-unit
 test-unit: $(READY) ## the library and the Executor, in process
@@ -83,6 +88,34 @@ export: $(READY) ## write k8s/, the chart's topology, schema, README and golden 
 	  else helm-docs --chart-search-root helm --sort-values-order file --log-level warning; fi
 	@if ! command -v helm >/dev/null; then echo "SKIPPED: the golden rendering (helm is not on the PATH)"; \
 	  else helm template clip helm/clip-image-flow --namespace clip >tests/chart/golden/defaults.yaml; fi
+
+.PHONY: test-cluster
+test-cluster: $(READY) ## the chart on a kind cluster of its own (PYTEST_FLAGS=--keep-cluster leaves it for the next run)
+	@$(BIN)/pytest tests/cluster $(PYTEST_FLAGS)
+
+.PHONY: images
+images: ## build clip-gateway and clip-image-encoder (REGISTRY, MODEL: see scripts/images.sh)
+	@$(WITH_TOOLS) scripts/images.sh
+
+.PHONY: image-gpu
+image-gpu: ## build clip-image-encoder with torch's CUDA build, some gigabytes
+	@$(WITH_TOOLS) DEVICE=cuda scripts/images.sh
+
+.PHONY: kind-up
+kind-up: ## a kind cluster on this machine, with the gateway's ports on 127.0.0.1
+	@$(WITH_TOOLS) scripts/kind.sh up
+
+.PHONY: kind-down
+kind-down: ## delete it
+	@$(WITH_TOOLS) scripts/kind.sh down
+
+.PHONY: deploy
+deploy: $(READY) ## install or upgrade the release in the current kubectl context, and encode a first picture (REGISTRY, NAMESPACE, VALUES)
+	@$(WITH_TOOLS) scripts/deploy.sh up
+
+.PHONY: undeploy
+undeploy: ## uninstall it
+	@$(WITH_TOOLS) scripts/deploy.sh down
 
 .PHONY: bench
 bench: $(READY) ## images/s of the library against a plain loop with `clip`
