@@ -63,12 +63,17 @@ class Executors:
             return None
         return frozenset().union(*(executor.endpoints for executor in self._executors.values()))
 
+    async def missing_now(self) -> list[str]:
+        """Those that do not answer now, as far as half a second tells."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_HURRY_SECONDS):
+                await self.refresh()
+        return self.missing
+
     async def gone(self) -> list[str]:
         """Those that have not answered for several looks, and do not now: a request to them would only wait."""
         if self._gone():
-            with contextlib.suppress(TimeoutError):  # it may have come back this moment
-                async with asyncio.timeout(_HURRY_SECONDS):
-                    await self.refresh()
+            await self.missing_now()  # it may have come back this moment
         return self._gone()
 
     def _gone(self) -> list[str]:

@@ -102,6 +102,8 @@ class GrpcCalls(RequestHandler):
 
     async def endpoint_discovery(self, *_: Any) -> jina_pb2.EndpointsProto:
         """The endpoints of all executors, as far as they are known; Jina's own would wait for ever."""
+        if self.executors.endpoints is None:
+            await self.executors.refresh()
         return jina_pb2.EndpointsProto(endpoints=sorted(self.executors.endpoints or ()))
 
 

@@ -16,6 +16,7 @@ from clip_gateway.problems import Problem
 from clip_gateway.request_handler import RequestHandler
 from clip_gateway.tokens import Tokens
 
+_LAST_ANSWERS_SECONDS = 1.0
 _OPEN = "/grpc.health.v1.Health/"
 
 _Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]]
@@ -44,6 +45,11 @@ class GrpcServer(GRPCServer):
         for name in handler.executors.names:
             await self.set_health(name, False)
         await super().setup_server()
+
+    async def shutdown(self) -> None:
+        """End; answers that are on their way are still delivered, which Jina's own end would cut off."""
+        await self.server.stop(grace=_LAST_ANSWERS_SECONDS)
+        await super().shutdown()
 
     async def set_health(self, name: str, answers: bool) -> None:
         """What `grpc.health.v1` says of an executor."""

@@ -27,11 +27,6 @@ from clip_gateway.problems import INTERNAL, OF_EXECUTORS, Problem, problem_of
 from clip_gateway.settings import Settings
 
 ALWAYS = {"/", "/encode"}  # the default binding answers these, whatever it announces
-_NETWORK = {
-    grpc.StatusCode.UNAVAILABLE: "Unavailable",
-    grpc.StatusCode.NOT_FOUND: "Unavailable",
-    grpc.StatusCode.DEADLINE_EXCEEDED: "Expired",
-}
 
 
 class RequestHandler(GatewayRequestHandler):
@@ -75,7 +70,7 @@ class RequestHandler(GatewayRequestHandler):
         if self.executors.shutting_down:
             raise Problem("Unavailable", "this gateway is shutting down")
         if not request.header.target_executor and (gone := await self.executors.gone()):
-            raise Problem("Unavailable", f"no answer from {', '.join(gone)}; try again in a moment")
+            raise self._unavailable(gone)
         endpoint, known = request.header.exec_endpoint or "/", self.executors.endpoints
         if endpoint not in ALWAYS and known is not None and endpoint not in known:
             public = sorted(ALWAYS | {name for name in known if name.startswith("/")})
@@ -108,13 +103,19 @@ class RequestHandler(GatewayRequestHandler):
         error = future.exception()
         if error is None:
             return self._finish(future.result())
-        if isinstance(error, grpc.aio.AioRpcError) and error.code() in _NETWORK:
-            LOG.warning("no answer from an executor: %s", error.code().name)
-            raise Problem(_NETWORK[error.code()], "an executor did not answer; try again in a moment") from error
-        await self.executors.refresh()
-        if self.executors.missing:  # one that ends cancels its calls, and Jina has no word for that
-            raise Problem("Unavailable", "an executor ended while it worked; try again in a moment") from error
+        code = error.code() if isinstance(error, grpc.aio.AioRpcError) else None
+        if code == grpc.StatusCode.DEADLINE_EXCEEDED:
+            raise Problem("Expired", "an executor did not answer within timeout_send") from error
+        # An executor that ends while it works cancels its calls, and Jina has no word for that: so look who is there.
+        missing = await self.executors.missing_now()
+        if missing or code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND):
+            LOG.warning("no answer from %s: %s", ", ".join(missing) or "an executor", code)
+            raise self._unavailable(missing) from error
         raise error
+
+    @staticmethod
+    def _unavailable(missing: list[str]) -> Problem:
+        return Problem("Unavailable", f"no answer from {', '.join(missing) or 'an executor'}; try again in a moment")
 
 
 def _check_regular_expression(pattern: str) -> None:
