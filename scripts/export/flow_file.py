@@ -82,17 +82,23 @@ def read_flow(path: Path, images: Images) -> dict[str, Any]:
     if variable := re.search(r"\$\{\{.*?\}\}", path.read_text(encoding="utf-8")):
         raise ExportError(f"{path}: {variable[0]} depends on who exports; write the value itself")
     flow = {key: copy.deepcopy(value) for key, value in flow.items() if key != "py_modules"}  # of the local process
+    common = _mapping(flow.get("with") or {}, f"{path}: with")
+    if "uses_with" in common:
+        raise ExportError(f"{path}: with: uses_with reaches nobody; give it to the gateway or to an executor")
+    environment = {**_POD_ENVIRONMENT, **_mapping(common.get("env") or {}, f"{path}: with: env")}
+    # `env` goes into each node, which Jina leaves out where a node has its own; `name` is not a node's
+    flow["with"] = {key: value for key, value in common.items() if key not in ("env", "name")}
 
     gateway = _mapping(flow.get("gateway"), f"{path}: gateway")
     if "uses" not in gateway:
         raise ExportError(f"{path}: gateway: `uses: path/config.yml` is missing; Jina's own gateway has no readiness")
-    flow["gateway"] = _exported(path, "gateway", gateway, images)
+    flow["gateway"] = _exported(path, "gateway", gateway, images, environment)
 
     executors = flow.get("executors")
     if not isinstance(executors, list) or not executors:
         raise ExportError(f"{path}: `executors:` must be a list of at least one executor")
     flow["executors"] = [
-        _exported(path, f"executors[{i}]", _mapping(executor, f"{path}: executors[{i}]"), images)
+        _exported(path, f"executors[{i}]", _mapping(executor, f"{path}: executors[{i}]"), images, environment)
         for i, executor in enumerate(executors)
     ]
     _check_names(path, [executor.get("name") for executor in flow["executors"]])
@@ -100,7 +106,9 @@ def read_flow(path: Path, images: Images) -> dict[str, Any]:
     return flow
 
 
-def _exported(path: Path, where: str, options: dict[str, Any], images: Images) -> dict[str, Any]:
+def _exported(
+    path: Path, where: str, options: dict[str, Any], images: Images, environment: dict[str, Any]
+) -> dict[str, Any]:
     """The options of one executor or of the gateway, as they are exported."""
     name = str(options.get("name", where))
     where = f"{path}: {name}"
@@ -109,8 +117,8 @@ def _exported(path: Path, where: str, options: dict[str, Any], images: Images) -
             raise ExportError(f"{where}: {option} is not exported: {_NOT_EXPORTED[option].format(name=name)}")
     if (shards := options.get("shards", 1)) != 1:
         raise ExportError(f"{where}: shards: {shards} is not exported; scale with replicas")
-    environment = {**_POD_ENVIRONMENT, **_mapping(options.get("env") or {}, f"{where}: env")}
-    return {**options, "uses": _image(path, where, options.get("uses"), images), "env": environment}
+    own = _mapping(options.get("env") or {}, f"{where}: env")
+    return {**options, "uses": _image(path, where, options.get("uses"), images), "env": {**environment, **own}}
 
 
 def _image(path: Path, where: str, uses: object, images: Images) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import tempfile
 import warnings
@@ -89,33 +88,40 @@ def _check_options(flow: dict[str, Any], texts: dict[str, str]) -> None:
     """
     from jina.parsers import set_gateway_parser, set_pod_parser
 
-    gateway = {**flow.get("with", {}), **flow["gateway"]}
-    _check_arguments("gateway", gateway, texts["gateway/gateway.yml"], set_gateway_parser())
+    common = flow["with"]
+    _check_node("gateway", flow["gateway"], common, texts["gateway/gateway.yml"], set_gateway_parser())
+    pod = vars(set_pod_parser().parse_args([]))
     for executor in flow["executors"]:
         name = executor["name"]
-        _check_arguments(name, executor, texts[f"{name}/{dns_name(name)}.yml"], set_pod_parser())
+        known = {key: value for key, value in common.items() if key in pod}  # the others are the gateway's alone
+        _check_node(name, executor, known, texts[f"{name}/{dns_name(name)}.yml"], set_pod_parser())
 
 
-def _check_arguments(name: str, options: dict[str, Any], text: str, parser: Any) -> None:
+def _check_node(name: str, options: dict[str, Any], common: dict[str, Any], text: str, parser: Any) -> None:
+    """One node's own options, and those of `with` that it does not have itself."""
     arguments = [str(argument) for argument in container(text)["args"][1:]]
     try:
         parsed, unknown = parser.parse_known_args(arguments)
-    except (SystemExit, json.JSONDecodeError, ValueError) as error:
+    except (SystemExit, ValueError) as error:
         raise ExportError(f"{name}: Jina cannot read the arguments that it wrote: {arguments}") from error
     if unknown := [argument for argument in unknown if argument != "--native"]:
         raise ExportError(f"{name}: Jina would ignore the exported argument {unknown[0]!r}")
-    for option, value in options.items():
-        if option in _NOT_ARGUMENTS:
-            continue
-        if not hasattr(parsed, option):
-            raise ExportError(f"{name}: {option}: Jina does not know this option")
-        arrived = getattr(parsed, option)
-        if not _same(value, arrived):
-            raise ExportError(
-                f"{name}: {option}: Jina's export makes {arrived!r} of {value!r}; quotes, backslashes and letters "
-                "outside ASCII do not survive it, other options have no effect in Kubernetes"
-            )
+    inherited = {option: value for option, value in common.items() if option not in options}
+    for where, several in (("with", inherited), (name, options)):
+        for option, value in several.items():
+            if option not in _NOT_ARGUMENTS:
+                _check_option(f"{where}: {option}", value, option, parsed, name)
     _check_environment(name, options, text)
+
+
+def _check_option(where: str, value: object, option: str, parsed: Any, node: str) -> None:
+    if not hasattr(parsed, option):
+        raise ExportError(f"{where}: Jina does not know this option")
+    if not _same(value, arrived := getattr(parsed, option)):
+        raise ExportError(
+            f"{where}: Jina's export makes {arrived!r} of {value!r} for {node}; quotes, backslashes and letters "
+            "outside ASCII do not survive it, other options have no effect in Kubernetes or belong to single nodes"
+        )
 
 
 def _check_environment(name: str, options: dict[str, Any], text: str) -> None:

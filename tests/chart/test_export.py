@@ -238,6 +238,16 @@ def test_pods_report_nothing_to_jinas_makers(topology: dict[str, Any]) -> None:
         assert {"name": "JINA_OPTOUT_TELEMETRY", "value": "1"} in node["env"]
 
 
+def test_what_all_nodes_have_in_common_arrives_at_each(changed_flow: Path, tmp_path: Path) -> None:
+    edit(changed_flow, "", {"with": {"name": "vision", "env": {"A": "b"}, "retries": 3}})
+    edit(changed_flow, "1", {"env": {"A": "its own"}})
+    assert export(changed_flow, tmp_path) == 0
+    topology = yaml.safe_load((tmp_path / "topology.yaml").read_text(encoding="utf-8"))
+    nodes = [topology["gateway"], *topology["executors"]]
+    assert [next(e["value"] for e in node["env"] if e["name"] == "A") for node in nodes] == ["b", "b", "its own"]
+    assert all(node["args"][node["args"].index("--retries") + 1] == "3" for node in nodes)
+
+
 def test_what_the_chart_owns_is_not_in_the_topology(topology: dict[str, Any]) -> None:
     for node in (topology["gateway"], *topology["executors"]):
         assert not {"--k8s-namespace", "--replicas", "--timeout-ready", "--deployments-addresses"} & set(node["args"])
@@ -271,6 +281,9 @@ def test_what_the_chart_owns_is_not_in_the_topology(topology: dict[str, Any]) ->
         ("1", {"uses_with": {"home": "${{ ENV.HOME }}"}}, "depends on who exports"),
         ("gateway", {"uses_with": {"title": "é"}}, "gateway: uses_with: Jina's export makes"),
         ("gateway", {"uses": None}, "`uses` must be the path"),
+        ("", {"with": {"uses_with": {"a": 1}}}, "with: uses_with reaches nobody"),
+        ("", {"with": {"workspace": "/w"}}, "with: workspace: Jina's export makes None of '/w' for gateway"),
+        ("", {"with": {"nonsense": 1}}, "with: nonsense: Jina does not know this option"),
         ("", {"jtype": "Executor"}, "this is no Flow file"),
         ("", {"executors": []}, "at least one executor"),
         ("", {"gateway": {"port": [1, 2]}}, "Jina's own gateway has no readiness"),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
+from jina.parsers import set_gateway_parser, set_pod_parser
 
 from tests.chart.cases import CASES, EVERYTHING_ON
 from tests.chart.chart import Object, Values, argument, container, render
@@ -294,7 +296,24 @@ def test_common_labels_are_everywhere_and_change_no_selector(case: str) -> None:
             assert selector["matchLabels"].items() <= template["metadata"]["labels"].items()
 
 
-def test_names_stay_within_what_kubernetes_takes_and_apart(two_executors: Any) -> None:
-    names = [(one["kind"], one["metadata"]["name"]) for one in render(chart=two_executors, release="r" * 53).objects]
-    assert max(len(name) for _, name in names) <= 63
+@pytest.mark.parametrize("release", ["r" * 53, "7-of-9", "a.b", "x"])
+def test_names_are_such_as_kubernetes_takes_whatever_the_release_is_called(release: str, two_executors: Any) -> None:
+    objects = render(chart=two_executors, release=release).objects
+    names = [(one["kind"], one["metadata"]["name"]) for one in objects]
     assert len(set(names)) == len(names)
+    for kind, name in names:
+        assert re.fullmatch(r"[a-z][a-z0-9-]{0,61}[a-z0-9]" if kind == "Service" else r"[a-z0-9.-]{1,63}", name)
+
+
+@pytest.mark.parametrize("role", ["clip-encoder", "clip-gateway"])
+def test_jina_reads_every_argument_of_the_chart(role: str, two_executors: Any) -> None:
+    """By its own parsers: what they do not know they would ignore in silence."""
+    arguments = container(render(EVERYTHING_ON, chart=two_executors).one("Deployment", role))["args"]
+    parser = {"gateway": set_gateway_parser, "executor": set_pod_parser}[arguments[0]]()
+    parsed, unknown = parser.parse_known_args(arguments[1:])
+    assert unknown in ([], ["--native"])
+    assert parsed.grpc_server_options["grpc.max_connection_age_ms"] == 5000
+    if role == "clip-gateway":
+        assert json.loads(parsed.deployments_addresses).keys() == {"encoder", "text_ranker"}
+        assert parsed.grpc_channel_options["grpc.lb_policy_name"] == "round_robin"
+        assert parsed.port == [8080, 8081]

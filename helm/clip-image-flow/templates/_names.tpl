@@ -1,8 +1,9 @@
 {{/* Names, labels and image references. */}}
 
-{{/* The name of a component's objects: RELEASE-COMPONENT, cut to what a Service may be called. */}}
+{{/* The name of a component's objects: RELEASE-COMPONENT, as a Service may be called: no dots, no digit first, 63 letters. */}}
 {{- define "clip.name" -}}
-{{- $name := printf "%s-%s" .root.Release.Name .component -}}
+{{- $name := printf "%s-%s" (.root.Release.Name | replace "." "-") .component -}}
+{{- if regexMatch "^[0-9]" $name }}{{ $name = printf "clip-%s" $name }}{{ end -}}
 {{- if gt (len $name) 63 -}}
 {{- $name = printf "%s-%s" (trunc 54 $name | trimSuffix "-") (sha256sum $name | trunc 8) -}}
 {{- end -}}
