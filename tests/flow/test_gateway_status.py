@@ -195,10 +195,17 @@ def test_a_body_that_does_not_arrive_is_408(limited: Gateway) -> None:
     assert (answer.status, json.load(answer)["title"]) == (408, "Upload took too long")
 
 
-def ask_grpc(address: str, *requests_: DataRequest, **options: Any) -> list[DataRequest]:
+def ask_grpc(address: str, *requests_: DataRequest, timeout: float = 30, **options: Any) -> list[DataRequest]:
     """The answers to all requests of one stream."""
     with grpc.insecure_channel(address.removeprefix("grpc://")) as channel:
-        return list(jina_pb2_grpc.JinaRPCStub(channel).Call(iter(requests_), timeout=30, **options))
+        return list(jina_pb2_grpc.JinaRPCStub(channel).Call(iter(requests_), timeout=timeout, **options))
+
+
+def ask_once(address: str, request: DataRequest, timeout: float = 30, **options: Any) -> DataRequest:
+    """The answer to one request of a unary call."""
+    with grpc.insecure_channel(address.removeprefix("grpc://")) as channel:
+        stub = jina_pb2_grpc.JinaSingleDataRequestRPCStub(channel)
+        return stub.process_single_data(request, timeout=timeout, **options)
 
 
 def data_request(endpoint: str = "/", blobs: list[bytes] | None = None, **parameters: Any) -> DataRequest:
@@ -264,10 +271,8 @@ def test_the_time_limit_over_grpc_does_not_end_the_stream(limited: Gateway) -> N
 
 
 def test_a_unary_call_is_answered_in_the_same_way(flow: RunningFlow) -> None:
-    with grpc.insecure_channel(flow.grpc.removeprefix("grpc://")) as channel:
-        ask = jina_pb2_grpc.JinaSingleDataRequestRPCStub(channel).process_single_data
-        assert ask(data_request(blobs=[PICTURE]), timeout=30).docs[0].embedding.shape == (32,)
-        assert ask(data_request(blobs=[b"hello"]), timeout=30).status.exception.name == "UnsupportedMedia"
+    assert ask_once(flow.grpc, data_request(blobs=[PICTURE])).docs[0].embedding.shape == (32,)
+    assert ask_once(flow.grpc, data_request(blobs=[b"hello"])).status.exception.name == "UnsupportedMedia"
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
