@@ -3,6 +3,7 @@
 #
 #   REGISTRY=registry.example.com/team   where they belong; empty: this machine alone
 #   DEVICE=cuda                          clip-image-encoder:VERSION-gpu, with torch's CUDA build (some gigabytes)
+#   TAG=...                              in place of the version
 #   MODEL=ViT-B/32                       bake these weights in: a name, or a file or folder in models/baked/
 #   DOCKER_BUILD_FLAGS=...               more for `docker build`
 set -euo pipefail
@@ -23,9 +24,9 @@ build() { # build NAME TAG FOLDER [FLAG ...]
 }
 
 if [ "${DEVICE:-cpu}" = cuda ]; then
-  build clip-image-encoder "$version-gpu" executors/clip_image --build-arg DEVICE=cuda --build-arg MODEL="${MODEL:-}"
+  build clip-image-encoder "${TAG:-$version-gpu}" executors/clip_image --build-arg DEVICE=cuda --build-arg MODEL="${MODEL:-}"
 else
-  build clip-gateway "$version" gateway
-  build clip-image-encoder "$version" executors/clip_image --build-arg MODEL="${MODEL:-}"
+  build clip-gateway "${TAG:-$version}" gateway
+  build clip-image-encoder "${TAG:-$version}" executors/clip_image --build-arg MODEL="${MODEL:-}"
 fi
-docker images --format '{{.Repository}}:{{.Tag}}  {{.Size}}' | grep -E "^${prefix}clip-(gateway|image-encoder):$version"
+docker images --format '{{.Repository}}:{{.Tag}}  {{.Size}}' | grep -E "^${prefix}clip-(gateway|image-encoder):${TAG:-$version}"

@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# The release in the current kubectl context: deploy.sh up | down. `up` installs it or brings it up to date, waits until it is
+# ready, runs `helm test` and encodes a first picture.
+#
+#   NAMESPACE=clip, RELEASE=clip         where, and its name
+#   VALUES=FILE                          values for the chart; on kind by default profiles/small.yaml
+#   REGISTRY=registry.example.com/team   where the images are pushed to and pulled from; a kind cluster needs none
+#   PUSH=no                              the images are there already
+set -euo pipefail
+cd "$(dirname "$0")/.."
+chart=helm/clip-image-flow
+namespace=${NAMESPACE:-clip}
+release=${RELEASE:-clip}
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+context=$(kubectl config current-context 2>/dev/null) || {
+  echo "kubectl has no current context: make kind-up, or kubectl config use-context ..." >&2
+  exit 1
+}
+flags=()
+grpc="" http=""
+
+say() { printf '\n== %s\n' "$*"; }
+
+on_kind() { # images straight to the nodes, the gateway on the ports of scripts/kind.yaml
+  local cluster=${context#kind-}
+  say "images to the nodes of $cluster"
+  kind load docker-image "clip-gateway:$version" "clip-image-encoder:$version" --name "$cluster"
+  flags+=(--values "${VALUES:-$chart/profiles/small.yaml}")
+  if docker port "$cluster-control-plane" 30080 >/dev/null 2>&1; then
+    flags+=(--set gateway.service.type=NodePort)
+    flags+=(--set gateway.service.nodePorts.grpc=30051 --set gateway.service.nodePorts.http=30080)
+    grpc=$(docker port "$cluster-control-plane" 30051) http=$(docker port "$cluster-control-plane" 30080)
+  fi
+}
+
+elsewhere() {
+  if [ -z "${REGISTRY:-}" ]; then
+    echo "the context $context is no kind cluster: REGISTRY=... says where its nodes get images from" >&2
+    exit 1
+  fi
+  if [ "${PUSH:-yes}" = yes ]; then
+    say "images to $REGISTRY"
+    docker push --quiet "${REGISTRY%/}/clip-gateway:$version"
+    docker push --quiet "${REGISTRY%/}/clip-image-encoder:$version"
+  fi
+  flags+=(--set "global.imageRegistry=$REGISTRY" ${VALUES:+--values "$VALUES"})
+}
+
+up() {
+  if [ "${PUSH:-yes}" = yes ]; then
+    say "images"
+    scripts/images.sh
+  fi
+  case $context in kind-*) on_kind ;; *) elsewhere ;; esac
+  say "helm upgrade --install $release (context $context, namespace $namespace)"
+  helm upgrade --install "$release" "$chart" --namespace "$namespace" --create-namespace --wait --timeout 10m "${flags[@]}" |
+    sed -n '/^NOTES/,$p'
+  say "helm test"
+  helm test "$release" --namespace "$namespace" | grep -E '^(Phase|NAME):' || {
+    kubectl --namespace "$namespace" logs "job/$release-test" --tail 20 >&2 || true
+    exit 1
+  }
+  first_picture
+}
+
+first_picture() {
+  if [ -n "$http" ]; then
+    say "a first picture, from this machine"
+    .venv/bin/python -W ignore examples/01_encode_pictures.py --host "grpc://$grpc" examples/pictures/heldout/rocket.png
+    printf '\nThe gateway: grpc://%s and http://%s\n' "$grpc" "$http"
+    printf "    curl --data-binary @examples/pictures/heldout/rocket.png -H 'Content-Type: image/png' http://%s/embed\n" "$http"
+  else
+    printf '\nThe gateway: service/%s-gateway in the namespace %s\n' "$release" "$namespace"
+    printf '    kubectl --namespace %s port-forward service/%s-gateway 8080 8081\n' "$namespace" "$release"
+  fi
+}
+
+down() {
+  if helm status "$release" --namespace "$namespace" >/dev/null 2>&1; then
+    helm uninstall "$release" --namespace "$namespace" --wait
+  else
+    echo "there is no release $release in the namespace $namespace of $context"
+  fi
+}
+
+case "${1:-}" in
+  up) up ;;
+  down) down ;;
+  *)
+    echo "usage: $0 up | down" >&2
+    exit 2
+    ;;
+esac

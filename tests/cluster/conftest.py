@@ -1,0 +1,99 @@
+"""One kind cluster for all tests of this folder, a namespace for each module, and a dump of it where a test fails."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.kube import FIGURES, IMAGES, ROOT, Cluster, Namespace, missing_tools, run, until
+
+NAME = "clip-image-flow-test"
+_DUMPS = ROOT / ".cache" / "cluster-dumps"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--keep-cluster", action="store_true", help="leave the kind cluster, and use one that was left")
+
+
+@pytest.fixture(scope="session")
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A kind cluster with the images of this checkout."""
+    if missing := missing_tools():
+        message = f"the cluster tests need {', '.join(missing)}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(f"NOT RUN: {message}")
+    keep = request.config.getoption("--keep-cluster")
+    run("make", "--silent", "images", cwd=ROOT, timeout=1500)
+    kubeconfig = Path(tempfile.gettempdir()) / f"kubeconfig-{NAME}"
+    there = NAME in run("kind", "get", "clusters").split()
+    if there and not keep:
+        run("kind", "delete", "cluster", "--name", NAME)
+        there = False
+    if there:
+        run("kind", "export", "kubeconfig", "--name", NAME, "--kubeconfig", kubeconfig)
+    else:
+        image = ["--image", os.environ["KIND_NODE_IMAGE"]] if os.environ.get("KIND_NODE_IMAGE") else []
+        settings = Path(__file__).with_name("kind.yaml")
+        run(
+            *("kind", "create", "cluster", "--name", NAME, *image, "--config", settings),
+            *("--kubeconfig", kubeconfig, "--wait", "180s"),
+            timeout=420,
+        )
+    made = Cluster(NAME, kubeconfig)
+    for image_name in IMAGES.values():
+        made.load(image_name)
+    yield made
+    if not keep:
+        run("kind", "delete", "cluster", "--name", NAME)
+
+
+@pytest.fixture(scope="module")
+def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Namespace]:
+    """A namespace for one module."""
+    name = request.module.__name__.rpartition(".")[2].removeprefix("test_").replace("_", "-")
+    made = Namespace(cluster, f"t-{name}")
+    made.delete()
+    until(f"{made.name} is gone", lambda: not _exists(made), 120)
+    yield made.create()
+    made.delete()
+
+
+def _exists(namespace: Namespace) -> bool:
+    names = [item.metadata.name for item in namespace.cluster.core.list_namespace().items]
+    return namespace.name in names
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    namespace = getattr(item, "funcargs", {}).get("namespace")
+    if report.failed and namespace is not None:
+        folder = _DUMPS / re.sub(r"[^\w.-]+", "-", item.name)
+        namespace.dump(folder)
+        report.sections.append(
+            ("cluster", f"events, descriptions and logs are in {folder.relative_to(ROOT)}\n" + _gist(folder))
+        )
+    return report
+
+
+def _gist(folder: Path) -> str:
+    parts = []
+    for file in ("pods.txt", "events.txt"):
+        if (folder / file).is_file():
+            parts += [file, *(folder / file).read_text(encoding="utf-8").splitlines()[-25:]]
+    return "\n".join(parts)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if FIGURES:
+        terminalreporter.section("measured on the cluster")
+        for figure in FIGURES:
+            terminalreporter.write_line(figure)

@@ -1,0 +1,254 @@
+"""A kind cluster and namespaces in it, by `kind`, `helm`, `kubectl` and the kubernetes client."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from kubernetes import client, config
+from kubernetes.client import ApiException, V1Pod
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "helm" / "clip-image-flow"
+VERSION = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))["appVersion"]
+IMAGES = {name: f"{name}:{VERSION}" for name in ("clip-gateway", "clip-image-encoder")}
+TOOLS = ("docker", "kind", "helm", "kubectl")
+RELEASE = "clip"
+# One node runs several pods of each kind here: a small share each, for two cores in all.
+SMALL = {
+    "gateway": {"replicas": 1, "resources": {"requests": {"cpu": "50m"}}},
+    "executorDefaults": {"replicas": 1, "resources": {"requests": {"cpu": "50m", "memory": "512Mi"}}},
+}
+FIGURES: list[str] = []  # what the tests measured; shown at the end of a run
+T = TypeVar("T")
+
+
+class CommandFailedError(RuntimeError):
+    """A command ended with another code than 0; the text is what it said."""
+
+
+def run(*command: str | Path, timeout: float = 300, stdin: str | None = None, **options: Any) -> str:
+    """The output of a command.
+
+    :raises CommandFailedError: it failed.
+    """
+    result = subprocess.run(
+        [str(word) for word in command],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        **options,
+    )
+    if result.returncode:
+        raise CommandFailedError(f"{' '.join(map(str, command))}\n{result.stdout}{result.stderr}")
+    return result.stdout
+
+
+def until(what: str, ask: Callable[[], T], seconds: float = 120, every: float = 0.5) -> T:
+    """The first true answer.
+
+    :raises AssertionError: there was none in time.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(ApiException):
+            if answer := ask():
+                return answer
+        assert time.monotonic() < end, f"{what}: not within {seconds:g} s"
+        time.sleep(every)
+
+
+@dataclass
+class Cluster:
+    """A running cluster; `kubeconfig` is its own, so that no other is ever touched."""
+
+    name: str
+    kubeconfig: Path
+    core: client.CoreV1Api = field(init=False)
+    apps: client.AppsV1Api = field(init=False)
+
+    def __post_init__(self) -> None:
+        api = config.new_client_from_config(str(self.kubeconfig))
+        self.core, self.apps = client.CoreV1Api(api), client.AppsV1Api(api)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
+
+    def kubectl(self, *arguments: str | Path, **options: Any) -> str:
+        return run("kubectl", *arguments, env=self.environment, **options)
+
+    def workers(self) -> list[str]:
+        """Names of the nodes that pods may run on."""
+        nodes = self.core.list_node().items
+        return [n.metadata.name for n in nodes if "node-role.kubernetes.io/control-plane" not in n.metadata.labels]
+
+    def load(self, image: str, *nodes: str) -> None:
+        """Bring an image to the nodes, by default to all workers."""
+        names = ",".join(nodes or self.workers())
+        run("kind", "load", "docker-image", image, "--name", self.name, "--nodes", names, timeout=600)
+
+
+@dataclass
+class Namespace:
+    """A namespace in which the Pod Security Standard `restricted` is enforced."""
+
+    cluster: Cluster
+    name: str
+
+    def create(self, level: str = "restricted") -> Namespace:
+        labels = {"pod-security.kubernetes.io/enforce": level}
+        body = client.V1Namespace(metadata=client.V1ObjectMeta(name=self.name, labels=labels))
+        self.cluster.core.create_namespace(body)
+        return self
+
+    def delete(self) -> None:
+        with contextlib.suppress(ApiException):
+            self.cluster.core.delete_namespace(self.name, grace_period_seconds=0)
+
+    def kubectl(self, *arguments: str | Path, **options: Any) -> str:
+        return self.cluster.kubectl("--namespace", self.name, *arguments, **options)
+
+    def apply(self, *objects: dict[str, Any]) -> None:
+        self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))
+
+    def helm(self, *arguments: str | Path, binary: str = "helm", timeout: float = 420) -> str:
+        return run(binary, "--namespace", self.name, *arguments, env=self.cluster.environment, timeout=timeout)
+
+    def install(
+        self, *values: dict[str, Any], wait: bool = True, binary: str = "helm", profile: Path | None = None
+    ) -> str:
+        """Install or upgrade the chart; later `values` lie over earlier ones, all of them over SMALL or `profile`."""
+        flags: list[str | Path] = ["--values", profile] if profile else []
+        with contextlib.ExitStack() as stack:
+            for number, layer in enumerate(values if profile else (SMALL, *values)):
+                file = ROOT / ".cache" / f"values-{self.name}-{number}.yaml"
+                file.parent.mkdir(exist_ok=True)
+                file.write_text(yaml.safe_dump(layer), encoding="utf-8")
+                stack.callback(file.unlink)
+                flags += ["--values", file]
+            waiting = ["--wait", "--timeout", "5m"] if wait else []
+            return self.helm("upgrade", "--install", RELEASE, CHART, *flags, *waiting, binary=binary)
+
+    def pods(self, component: str = "", release: str = RELEASE) -> list[V1Pod]:
+        """The pods of the release that are not on their way out."""
+        labels = f"app.kubernetes.io/instance={release}"
+        if component:
+            labels += f",app.kubernetes.io/component={component}"
+        pods = self.cluster.core.list_namespaced_pod(self.name, label_selector=labels).items
+        return [pod for pod in pods if pod.metadata.deletion_timestamp is None]
+
+    def ready(self, component: str) -> list[V1Pod]:
+        return [pod for pod in self.pods(component) if is_ready(pod)]
+
+    def wait_ready(self, component: str, count: int, seconds: float = 180) -> list[V1Pod]:
+        """Exactly `count` pods of the component, all of them ready."""
+
+        def settled() -> list[V1Pod]:
+            pods = self.pods(component)
+            return pods if len(pods) == count and all(map(is_ready, pods)) else []
+
+        return until(f"{count} pods of {component} ready", settled, seconds)
+
+    def rollout(self, component: str, seconds: float = 300) -> None:
+        """Wait until the Deployment has rolled out."""
+        self.kubectl(
+            "rollout", "status", f"deployment/{RELEASE}-{component}", f"--timeout={seconds:g}s", timeout=seconds + 30
+        )
+
+    def exec(self, pod: str, *command: str, **options: Any) -> str:
+        return self.kubectl("exec", pod, "--", *command, **options)
+
+    def logs(self, pod: str, *flags: str) -> str:
+        return self.kubectl("logs", pod, *flags)
+
+    def events(self, name: str = "") -> list[str]:
+        """What the events say, of one object or of all."""
+        events = self.cluster.core.list_namespaced_event(self.name).items
+        return [f"{e.reason}: {e.message}" for e in events if not name or e.involved_object.name == name]
+
+    def secret(self, name: str, data: dict[str, bytes], kind: str = "Opaque") -> None:
+        coded = {key: base64.b64encode(value).decode() for key, value in data.items()}
+        self.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": kind, "data": coded})
+
+    def objects(self, kinds: str = "all,configmap,secret,networkpolicy,pdb,hpa,serviceaccount,pvc,ingress") -> set[str]:
+        """What is there, as `kind/name`, without what Kubernetes puts into every namespace."""
+        listed = self.kubectl("get", kinds, "--output", "name").split()
+        return {name for name in listed if not re.search(r"kube-root-ca.crt|serviceaccount/default$", name)}
+
+    @contextlib.contextmanager
+    def forward(self, target: str, *ports: int) -> Iterator[list[int]]:
+        """Ports on 127.0.0.1 that lead to those of one pod behind `target`."""
+        local = [_free_port() for _ in ports]
+        pairs = [f"{here}:{there}" for here, there in zip(local, ports, strict=True)]
+        command = ["kubectl", "--namespace", self.name, "port-forward", "--address", "127.0.0.1", target, *pairs]
+        with subprocess.Popen(
+            command, env=self.cluster.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            try:
+                for port in local:
+                    until(f"port-forward to {target}", lambda port=port: _listening(port), 30, 0.1)
+                yield local
+            finally:
+                process.terminate()
+
+    def dump(self, folder: Path) -> None:
+        """Events, descriptions and logs of everything, for whoever has to find out why a test failed."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, command in {
+            "events.txt": ("get", "events", "--sort-by=.lastTimestamp"),
+            "pods.txt": ("get", "pods", "--output=wide"),
+            "describe.txt": ("describe", "deployments,pods,hpa,pvc"),
+        }.items():
+            with contextlib.suppress(CommandFailedError):
+                (folder / file).write_text(self.kubectl(*command), encoding="utf-8")
+        for pod in self.cluster.core.list_namespaced_pod(self.name).items:
+            for name, flags in {pod.metadata.name: (), f"{pod.metadata.name}.previous": ("--previous",)}.items():
+                with contextlib.suppress(CommandFailedError):
+                    (folder / f"{name}.log").write_text(self.logs(pod.metadata.name, *flags), encoding="utf-8")
+
+
+def is_ready(pod: V1Pod) -> bool:
+    return any(c.type == "Ready" and c.status == "True" for c in pod.status.conditions or [])
+
+
+def missing_tools() -> list[str]:
+    """What this machine lacks for a cluster; nothing is ever downloaded for it."""
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if "docker" not in missing and subprocess.run(["docker", "info"], capture_output=True, check=False).returncode:
+        missing.append("a running Docker")
+    return missing
+
+
+def requests_of(log: str) -> list[dict[str, Any]]:
+    """The lines of a log that are JSON."""
+    lines = []
+    for line in log.splitlines():
+        with contextlib.suppress(ValueError):
+            lines.append(json.loads(line))
+    return [line for line in lines if isinstance(line, dict)]
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def _listening(port: int) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0

@@ -1,0 +1,115 @@
+"""A bounded load of pictures from a pod inside the cluster, and what became of each."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.cluster.kube import IMAGES, RELEASE, ROOT, CommandFailedError, Namespace, requests_of, until
+
+PICTURE = ROOT / "examples" / "pictures" / "heldout" / "rocket.png"
+_SCRIPT = Path(__file__).with_name("loader.py")
+
+
+@dataclass
+class Load:
+    """The calls of one load; times are Unix times in seconds."""
+
+    begin: float
+    end: float = 0.0
+    calls: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def lost(self) -> list[dict[str, Any]]:
+        """Calls without the right answer."""
+        return [call for call in self.calls if call["wrong"]]
+
+    @property
+    def sent_again(self) -> list[str]:
+        """Why calls were sent a second time."""
+        return [reason for call in self.calls for reason in call["again"]]
+
+    def summary(self) -> str:
+        times = {
+            "before": [c["seconds"] for c in self.calls if c["at"] + c["seconds"] < self.begin],
+            "during": [
+                c["seconds"] for c in self.calls if self.begin <= c["at"] + c["seconds"] and c["at"] <= self.end
+            ],
+            "after": [c["seconds"] for c in self.calls if c["at"] > self.end],
+        }
+        told = [f"{len(self.calls)} calls, {len(self.lost)} lost, {len(self.sent_again)} sent again"]
+        for phase, seconds in times.items():
+            if seconds:
+                p50, p99 = 1000 * np.percentile(seconds, [50, 99])
+                told.append(f"{phase}: p50 {p50:.0f} ms, p99 {p99:.0f} ms")
+        return "; ".join(told)
+
+
+@contextlib.contextmanager
+def load(namespace: Namespace, quiet: float = 5.0, keep_alive: bool = True) -> Iterator[Load]:
+    """A load on the release's gateway while the block runs, and for `quiet` seconds before and after it.
+
+    :param keep_alive: HTTP callers keep their connection, which stays with one gateway; else each call has its own.
+    """
+    name = f"loader-{time.time_ns() % 10**9}"
+    namespace.apply(*_loader(namespace, name, keep_alive))
+    until("the load has begun", lambda: '"ready"' in _log(namespace, name), 120)
+    time.sleep(quiet)
+    result = Load(begin=time.time())
+    yield result
+    result.end = time.time()
+    time.sleep(quiet)
+    namespace.exec(name, "touch", "/tmp/stop")
+    until(
+        "the load has ended",
+        lambda: namespace.cluster.core.read_namespaced_pod(name, namespace.name).status.phase == "Succeeded",
+        90,
+    )
+    result.calls = [line for line in requests_of(_log(namespace, name)) if "at" in line]
+    namespace.kubectl("delete", "pod,configmap", name, "--wait=false")
+
+
+def _log(namespace: Namespace, pod: str) -> str:
+    with contextlib.suppress(CommandFailedError):
+        return namespace.logs(pod)
+    return ""
+
+
+def _loader(namespace: Namespace, name: str, keep_alive: bool) -> list[dict[str, Any]]:
+    host = f"{RELEASE}-gateway.{namespace.name}.svc.cluster.local."
+    files = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name},
+        "data": {"loader.py": _SCRIPT.read_text(encoding="utf-8")},
+        "binaryData": {"picture.png": base64.b64encode(PICTURE.read_bytes()).decode()},
+    }
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [
+                {
+                    "name": "loader",
+                    "image": IMAGES["clip-gateway"],
+                    "command": ["python", "-W", "ignore", "/load/loader.py", "/load/picture.png"],
+                    "args": [f"grpc://{host}:8080", f"http://{host}:8081", "keep-alive" if keep_alive else "close"],
+                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+                    "volumeMounts": [{"name": "load", "mountPath": "/load"}],
+                }
+            ],
+            "volumes": [{"name": "load", "configMap": {"name": name}}],
+        },
+    }
+    return [files, pod]

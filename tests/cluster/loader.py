@@ -1,0 +1,97 @@
+"""Runs in a pod of the gateway's image: sends one picture again and again, and checks each answer.
+
+    python loader.py PICTURE GRPC_HOST HTTP_URL keep-alive|close
+
+Half of its callers use Jina's Client over gRPC, half POST to /embed, over kept-alive connections or one for each call.
+A call whose own connection died, or that is told 503, is sent again after a moment, at most RETRIES times, as
+docs/operations.md tells clients to do; nothing else is.
+
+It ends when the file /tmp/stop appears, after SECONDS in any case, and prints a JSON line for each call: when it began,
+how long it took, why it was sent again, and what was wrong with the answer.
+"""
+
+import asyncio
+import json
+import logging
+import sys
+import time
+from pathlib import Path
+
+import aiohttp
+import numpy as np
+from jina import Client, Document, DocumentArray
+from jina.excepts import InternalNetworkError
+
+SECONDS = 300
+CALLERS = 6
+PAUSE = 0.25  # seconds between the calls of one caller: a load, not an overload
+RETRIES = 3
+STOP = Path("/tmp/stop")
+
+
+class Retry(Exception):
+    """The call may be sent again."""
+
+
+async def by_grpc(client: Client, picture: bytes) -> np.ndarray:
+    try:
+        async for docs in client.post("/", DocumentArray([Document(blob=picture)])):
+            return np.asarray(docs[0].embedding)
+    except (InternalNetworkError, ConnectionError) as error:
+        raise Retry(repr(error)) from error
+    raise AssertionError("no answer")
+
+
+async def by_http(session: aiohttp.ClientSession, url: str, picture: bytes) -> np.ndarray:
+    try:
+        async with session.post(f"{url}/embed", data=picture, headers={"Content-Type": "image/png"}) as response:
+            if response.status == 503:
+                raise Retry("503")
+            body = await response.json()
+            assert response.status == 200, f"{response.status} {body}"
+            return np.asarray(body["embedding"])
+    except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
+        raise Retry(repr(error)) from error
+
+
+async def caller(name: str, send, right: np.ndarray, begin: float) -> None:
+    while not STOP.exists() and time.time() < begin + SECONDS:
+        started, reasons, wrong = time.time(), [], ""
+        try:
+            while True:
+                try:
+                    answer = await asyncio.wait_for(send(), 60)
+                    break
+                except Retry as error:
+                    reasons.append(str(error))
+                    if len(reasons) > RETRIES:
+                        raise
+                    await asyncio.sleep(0.2 * 2 ** len(reasons))
+            cosine = float(answer @ right / np.linalg.norm(answer) / np.linalg.norm(right))
+            assert answer.shape == right.shape, f"shape {answer.shape}"
+            assert cosine > 0.9999, f"another embedding: cosine {cosine}"
+        except Exception as error:  # everything that is not a right answer counts
+            wrong = repr(error)
+        line = {"by": name, "at": started, "seconds": time.time() - started, "again": reasons, "wrong": wrong}
+        print(json.dumps(line), flush=True)
+        await asyncio.sleep(PAUSE)
+
+
+async def main(picture_file: str, grpc_host: str, http_url: str, connection: str) -> None:
+    logging.disable(logging.CRITICAL)  # Jina logs each lost connection in many lines
+    picture = Path(picture_file).read_bytes()
+    client = Client(host=grpc_host, asyncio=True)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=connection == "close")) as session:
+        right = await by_http(session, http_url, picture)
+        print(json.dumps({"ready": True}), flush=True)
+        begin = time.time()
+        ways = {
+            "grpc": lambda: by_grpc(client, picture),
+            "http": lambda: by_http(session, http_url, picture),
+        }
+        names = list(ways) * (CALLERS // 2)
+        await asyncio.gather(*(caller(name, ways[name], right, begin) for name in names))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,102 @@
+"""Where weights come from in a cluster without a way out: a volume, or the image."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from jina import Client
+
+from tests.cluster.kube import IMAGES, RELEASE, ROOT, VERSION, Namespace, run, until
+from tests.conftest import save_random_clip
+
+DIM = 32  # of the random model
+BAKED = "cluster-test.pt"
+RESTRICTED = {"runAsNonRoot": True, "runAsUser": 10001, "fsGroup": 10001, "seccompProfile": {"type": "RuntimeDefault"}}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_random_clip(tmp_path_factory.mktemp("models") / "random.pt")
+
+
+@pytest.fixture(scope="module")
+def claim(namespace: Namespace, model: Path) -> str:
+    """A PersistentVolumeClaim with the model in it."""
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "100Mi"}}}
+    mount = {"name": "models", "mountPath": "/models"}
+    container = {
+        "name": "writer",
+        "image": IMAGES["clip-gateway"],
+        "command": ["sleep", "600"],
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "volumeMounts": [mount],
+    }
+    volume = {"name": "models", "persistentVolumeClaim": {"claimName": "models"}}
+    pod = {"containers": [container], "volumes": [volume], "securityContext": RESTRICTED}
+    namespace.apply(
+        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "models"}, "spec": spec},
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "writer"}, "spec": pod},
+    )
+    namespace.kubectl("wait", "pod/writer", "--for=condition=Ready", "--timeout=90s")
+    write = ["kubectl", "--namespace", namespace.name, "exec", "--stdin", "writer", "--", "sh", "-c"]
+    subprocess.run(
+        [*write, "cat >/models/random.pt"],
+        input=model.read_bytes(),
+        env=namespace.cluster.environment,
+        check=True,
+        timeout=120,
+    )
+    namespace.kubectl("delete", "pod", "writer", "--grace-period=0", "--force")
+    return "models"
+
+
+def info(namespace: Namespace) -> dict[str, object]:
+    with namespace.forward(f"service/{RELEASE}-gateway", 8080) as (grpc,):
+        return dict(Client(host=f"grpc://127.0.0.1:{grpc}").post("/info")[0].tags)
+
+
+def on_claim(file: str) -> dict[str, object]:
+    return {"executorDefaults": {"model": {"name": f"/models/{file}", "source": "claim", "claim": "models"}}}
+
+
+def test_from_a_volume(namespace: Namespace, claim: str) -> None:
+    namespace.install(on_claim("random.pt"))
+    assert info(namespace)["dim"] == DIM
+    assert "Succeeded" in namespace.helm("test", RELEASE)
+
+
+def test_a_wrong_path_says_so_and_the_old_pods_keep_serving(namespace: Namespace, claim: str) -> None:
+    old = namespace.ready("encoder")[0].metadata.name
+    namespace.install(on_claim("nowhere.pt"), wait=False)
+
+    def says() -> bool:
+        for pod in namespace.pods("encoder"):
+            for status in pod.status.container_statuses or []:
+                ended = status.state.terminated or status.last_state.terminated
+                if ended and "'/models/nowhere.pt': no such file or folder" in " ".join((ended.message or "").split()):
+                    return True
+        return False
+
+    until("the pod's last words name the path", says, 120)
+    assert any(event.startswith("BackOff") for event in until("events", namespace.events))
+    assert [pod.metadata.name for pod in namespace.ready("encoder")] == [old]
+    assert info(namespace)["dim"] == DIM
+    namespace.helm("rollback", RELEASE, "1", "--wait", "--timeout", "3m")
+
+
+def test_baked_into_the_image(namespace: Namespace, model: Path) -> None:
+    image = f"clip-image-encoder:{VERSION}-baked"
+    folder = ROOT / "models" / "baked"
+    folder.mkdir(exist_ok=True)
+    try:
+        (folder / BAKED).write_bytes(model.read_bytes())
+        run("make", "--silent", "images", f"MODEL={BAKED}", f"TAG={VERSION}-baked", cwd=ROOT, timeout=900)
+    finally:
+        (folder / BAKED).unlink()
+    node = namespace.cluster.workers()[0]
+    namespace.cluster.load(image, node)
+    here = {"nodeSelector": {"kubernetes.io/hostname": node}, "image": {"tag": f"{VERSION}-baked"}}
+    namespace.install({"executorDefaults": {**here, "model": {"name": f"/models/{BAKED}"}}})
+    assert info(namespace)["dim"] == DIM
