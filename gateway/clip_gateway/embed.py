@@ -13,11 +13,21 @@ from starlette.responses import Response
 
 from clip_gateway.http_messages import ask, embeddings, json_response, media_type
 from clip_gateway.model import Models
+from clip_gateway.openapi import NUMBERS, WORK_ERRORS, json_content, obj, route
 from clip_gateway.problems import Problem
 from clip_gateway.request_handler import RequestHandler
 
 _DOCUMENT = "body"  # the document's id in errors
 _NPY = "application/x-npy"
+_IMAGE = {"schema": {"type": "string", "format": "binary"}}
+_BODY = dict.fromkeys(("image/jpeg", "image/png", "image/webp", "image/*", "application/octet-stream"), _IMAGE)
+_ANSWER = {
+    **json_content(
+        obj(["embedding", "dim", "model"], embedding=NUMBERS, dim={"type": "integer"}, model={"type": "string"}),
+        {"embedding": [0.12, -0.05], "dim": 2, "model": "emoji-tiny"},
+    ),
+    _NPY: _IMAGE,
+}
 
 
 def router(handler: RequestHandler, models: Models) -> APIRouter:
@@ -25,14 +35,19 @@ def router(handler: RequestHandler, models: Models) -> APIRouter:
 
     :param handler: the way through the Flow.
     """
-    routes = APIRouter()
+    routes = APIRouter(tags=["Images"])
 
-    @routes.post("/embed", openapi_extra=_OPENAPI, response_class=Response)
+    @routes.post("/embed", response_class=Response, **route(_ANSWER, *WORK_ERRORS, body=_BODY))
     async def embed(request: Request) -> Response:
-        """Encode one image, sent as it is: `curl --data-binary @cat.jpg -H 'Content-Type: image/jpeg'`.
+        """Encode one image, sent as it is.
 
-        The query holds parameters of the Flow, such as `normalize=true`. With `Accept: application/x-npy` the answer is
-        a NumPy file of float32 (dim,).
+            curl --data-binary @cat.jpg -H 'Content-Type: image/jpeg' http://127.0.0.1:8000/embed
+
+        The query holds parameters of the Flow, and with `Accept: application/x-npy` the answer is a NumPy file of
+        float32 (dim,):
+
+            curl --data-binary @cat.jpg -H 'Content-Type: image/jpeg' -H 'Accept: application/x-npy' \\
+              'http://127.0.0.1:8000/embed?normalize=true' -o cat.npy
         """
         sent = media_type(request)
         if sent and not sent.startswith("image/") and sent != "application/octet-stream":
@@ -75,14 +90,3 @@ def _value(text: str) -> bool | float | str:
     except ValueError:
         return text
     return number if np.isfinite(number) else text
-
-
-_OPENAPI: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            name: {"schema": {"type": "string", "format": "binary"}}
-            for name in ("image/jpeg", "image/png", "image/webp", "image/*", "application/octet-stream")
-        },
-    }
-}

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter
 from starlette.responses import Response
 
 from clip_gateway.executors import Executors
 from clip_gateway.http_messages import json_response
+from clip_gateway.openapi import json_content, route
+
+_OK = json_content({"type": "object"}, {"status": "ok"})
+_MISSING = json_content({"type": "object"}, {"status": "unavailable", "missing": ["encoder"]})
+_READINESS: dict[int | str, Any] = {
+    200: {"description": "OK", "content": _OK},
+    503: {"description": "Not ready", "content": _MISSING},
+}
 
 
 def router(executors: Executors) -> APIRouter:
@@ -16,18 +26,18 @@ def router(executors: Executors) -> APIRouter:
     """
     routes = APIRouter(tags=["Health"])
 
-    @routes.get("/healthz", response_class=Response)
+    @routes.get("/healthz", response_class=Response, **route(_OK))
     async def healthz() -> Response:
         """The process is alive; who is behind it does not matter."""
         return json_response({"status": "ok"})
 
-    @routes.get("/readyz", response_class=Response)
+    @routes.get("/readyz", response_class=Response, responses=_READINESS)
     async def readyz() -> Response:
         """The present truth, for people and alerts: 503 names the executors that do not answer."""
         await executors.refresh()
         return _state(executors, executors.missing)
 
-    @routes.get("/startupz", response_class=Response)
+    @routes.get("/startupz", response_class=Response, responses=_READINESS)
     async def startupz() -> Response:
         """For a kubelet's readiness: 503 until every executor has answered once, then 200 until shutdown.
 

@@ -11,13 +11,20 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from clip_gateway import embed, health, jina_door, openai_door
+from clip_gateway import embed, health, jina_door, openai_door, openapi
 from clip_gateway.http_door import HttpDoor
 from clip_gateway.http_messages import problem_response
 from clip_gateway.model import Models
 from clip_gateway.problems import Problem
 from clip_gateway.request_handler import RequestHandler
 from clip_gateway.tokens import Tokens
+
+_TAGS = [
+    {"name": "Images", "description": "one image, as it is"},
+    {"name": "OpenAI", "description": "for the clients of OpenAI and infinity"},
+    {"name": "Jina", "description": "what Jina's Client speaks"},
+    {"name": "Health", "description": "never asks for a token"},
+]
 
 
 class HttpServer(FastAPIBaseServer):
@@ -35,7 +42,11 @@ class HttpServer(FastAPIBaseServer):
     def app(self) -> FastAPI:
         """The routes, behind the door."""
         handler: RequestHandler = self._request_handler
-        app = FastAPI(title=self.title or "clip-image-flow", description=self.description or "")
+        app = FastAPI(
+            title=self.title or "clip-image-flow",
+            description=self.description or "CLIP embeddings of images. Limits, errors and clients: docs/http-api.md.",
+            openapi_tags=_TAGS,
+        )
         app.add_exception_handler(Problem, _answer)
         app.add_exception_handler(HTTPException, _answer_starlette)
         models = Models(handler)
@@ -46,6 +57,7 @@ class HttpServer(FastAPIBaseServer):
             health.router(handler.executors),
         ):
             app.include_router(routes)
+        openapi.describe(app, with_tokens=self._tokens.asked_for)
         app.add_middleware(HttpDoor, handler=handler, tokens=self._tokens)
         if self.cors:
             app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"])

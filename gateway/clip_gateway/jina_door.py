@@ -14,8 +14,26 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from clip_gateway.http_messages import ask, json_response, read_json
+from clip_gateway.openapi import PICTURE, WORK_ERRORS, json_content, obj, route
 from clip_gateway.problems import Problem
 from clip_gateway.request_handler import RequestHandler
+
+_OBJECT = {"type": "object"}
+_BODY = json_content(
+    obj(
+        [],
+        data={"type": "array", "items": _OBJECT, "description": "documents: id, blob (base64), uri, chunks, tags, ..."},
+        parameters={**_OBJECT, "description": "of the Flow: batch_size, normalize, traversal_paths, on_error"},
+        execEndpoint={"type": "string", "default": "/"},
+        targetExecutor={"type": "string", "description": "a regular expression over the executors' names"},
+    ),
+    {"data": [{"id": "red", "blob": PICTURE}], "parameters": {"normalize": True}, "execEndpoint": "/"},
+)
+_ANSWER = json_content(
+    {"type": "object"},
+    {"header": {}, "parameters": {}, "routes": [], "data": [{"id": "red", "embedding": [0.12, -0.05]}]},
+)
+_DRY_RUN = json_content(_OBJECT, {"code": 0, "description": ""})
 
 
 def router(handler: RequestHandler) -> APIRouter:
@@ -25,7 +43,7 @@ def router(handler: RequestHandler) -> APIRouter:
     """
     routes = APIRouter(tags=["Jina"])
 
-    @routes.post("/post", response_class=Response)
+    @routes.post("/post", response_class=Response, **route(_ANSWER, *WORK_ERRORS, 404, body=_BODY))
     async def post(request: Request) -> Response:
         """Send documents to an endpoint of the Flow, as Jina's Client does over HTTP."""
         body = await read_json(request)
@@ -34,7 +52,7 @@ def router(handler: RequestHandler) -> APIRouter:
         text = await asyncio.to_thread(from_answer, answer)
         return Response(text, media_type="application/json")
 
-    @routes.get("/dry_run", response_class=Response)
+    @routes.get("/dry_run", response_class=Response, **route(_DRY_RUN, 401, 503))
     async def dry_run() -> Response:
         """Whether every executor answers now, for `Client.is_flow_ready`."""
         await handler.executors.refresh()

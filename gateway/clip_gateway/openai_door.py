@@ -15,12 +15,39 @@ from starlette.responses import Response
 
 from clip_gateway.http_messages import ask, embeddings, json_response, read_json
 from clip_gateway.model import Model, Models
+from clip_gateway.openapi import PICTURE, WORK_ERRORS, json_content, obj, route
 from clip_gateway.problems import Problem
 from clip_gateway.request_handler import RequestHandler
 
 _KNOWN = {"input", "model", "encoding_format", "dimensions", "user", "modality", "normalize"}
 _ANY_MODEL = {"", "default/not-specified"}  # the latter is what infinity's clients send
 _URI = re.compile(r"data:|[a-zA-Z][a-zA-Z0-9+.-]*://")
+_MODEL_EXAMPLE = {"id": "emoji-tiny", "object": "model", "created": 1767225600, "owned_by": "clip-image-flow"}
+_MODEL = json_content({"type": "object"}, _MODEL_EXAMPLE)
+_MODELS = json_content({"type": "object"}, {"object": "list", "data": [_MODEL_EXAMPLE]})
+_TEXT = {"type": "string"}
+_URIS = {"oneOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}], "description": "data URIs of images"}
+_BODY = json_content(
+    obj(
+        ["input"],
+        input=_URIS,
+        model={**_TEXT, "description": "the one of /v1/models, or nothing"},
+        encoding_format={"enum": ["float", "base64"], "default": "float"},
+        normalize={"type": "boolean", "description": "scale each embedding to length 1"},
+        modality={"enum": ["image"]},
+        user=_TEXT,
+    ),
+    {"input": [f"data:image/png;base64,{PICTURE}"], "encoding_format": "float"},
+)
+_EMBEDDINGS = json_content(
+    {"type": "object"},
+    {
+        "object": "list",
+        "data": [{"object": "embedding", "index": 0, "embedding": [0.12, -0.05]}],
+        "model": "emoji-tiny",
+        "usage": {"prompt_tokens": 0, "total_tokens": 0},
+    },
+)
 
 
 def router(handler: RequestHandler, models: Models) -> APIRouter:
@@ -31,9 +58,13 @@ def router(handler: RequestHandler, models: Models) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["OpenAI"])
     created = int(time.time())
 
-    @routes.post("/embeddings", response_class=Response)
+    @routes.post("/embeddings", response_class=Response, **route(_EMBEDDINGS, *WORK_ERRORS, 404, body=_BODY))
     async def create_embeddings(request: Request) -> Response:
-        """Encode images, sent as data URIs (`data:image/jpeg;base64,...`)."""
+        """Encode images, sent as data URIs (`data:image/jpeg;base64,...`), one or a list.
+
+        `model` may be left out; a name that is not served here is a 404. `dimensions` is refused. `modality` (`image`)
+        and `normalize` are not OpenAI's.
+        """
         body = await read_json(request)
         uris, as_base64 = _inputs(body), _as_base64(body)
         model = await models.current(request.scope["caller"])
@@ -52,13 +83,13 @@ def router(handler: RequestHandler, models: Models) -> APIRouter:
         usage = {"prompt_tokens": 0, "total_tokens": 0}  # an image has none
         return json_response({"object": "list", "data": items, "model": model.id, "usage": usage})
 
-    @routes.get("/models", response_class=Response)
+    @routes.get("/models", response_class=Response, **route(_MODELS, 401, 500, 503))
     async def list_models(request: Request) -> Response:
         """The model that this Flow serves."""
         model = await models.current(request.scope["caller"])
         return json_response({"object": "list", "data": [_described(model, created)]})
 
-    @routes.get("/models/{name:path}", response_class=Response)
+    @routes.get("/models/{name:path}", response_class=Response, **route(_MODEL, 401, 404, 422, 500, 503))
     async def retrieve_model(request: Request, name: str) -> Response:
         """The model that this Flow serves, by its name."""
         model = await models.current(request.scope["caller"])

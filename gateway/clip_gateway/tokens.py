@@ -34,6 +34,11 @@ class Tokens:
             if not self._hashes:
                 raise SettingsError(f"tokens_file: no token in {self._file}; write one a line, or leave the option out")
 
+    @property
+    def asked_for(self) -> bool:
+        """Nobody comes in without one."""
+        return self._file is not None
+
     def check(self, authorization: str | bytes | None) -> None:
         """Pass when `authorization`, the header's value, holds a token of the file.
 
