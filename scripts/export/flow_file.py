@@ -92,6 +92,11 @@ def read_flow(path: Path, images: Images) -> dict[str, Any]:
     gateway = _mapping(flow.get("gateway"), f"{path}: gateway")
     if "uses" not in gateway:
         raise ExportError(f"{path}: gateway: `uses: path/config.yml` is missing; Jina's own gateway has no readiness")
+    protocols = gateway.get("protocol", common.get("protocol"))
+    if not isinstance(protocols, list) or sorted(str(one).upper() for one in protocols) != ["GRPC", "HTTP"]:
+        raise ExportError(
+            f"{path}: gateway: protocol must be [GRPC, HTTP], not {protocols!r}: probes take HTTP, callers either"
+        )
     flow["gateway"] = _exported(path, "gateway", gateway, images, environment)
 
     executors = flow.get("executors")

@@ -280,6 +280,8 @@ def test_what_the_chart_owns_is_not_in_the_topology(topology: dict[str, Any]) ->
         ("1", {"uses_with": {"home": "$HOME"}}, "uses_with: Jina's export makes"),
         ("1", {"uses_with": {"home": "${{ ENV.HOME }}"}}, "depends on who exports"),
         ("gateway", {"uses_with": {"title": "é"}}, "gateway: uses_with: Jina's export makes"),
+        ("gateway", {"protocol": ["GRPC"], "port": [1]}, "gateway: protocol must be [GRPC, HTTP], not ['GRPC']"),
+        ("gateway", {"protocol": None}, "gateway: protocol must be [GRPC, HTTP], not None"),
         ("gateway", {"uses": None}, "`uses` must be the path"),
         ("", {"with": {"uses_with": {"a": 1}}}, "with: uses_with reaches nobody"),
         ("", {"with": {"workspace": "/w"}}, "with: workspace: Jina's export makes None of '/w' for gateway"),
@@ -345,3 +347,6 @@ def test_the_callers_environment_stays_as_it_was(tmp_path: Path) -> None:
 def test_the_chart_has_the_version_of_the_project() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
     assert chart["version"] == chart["appVersion"] == project_version()
+    gpu = yaml.safe_load((CHART / "profiles" / "gpu.yaml").read_text(encoding="utf-8"))
+    assert gpu["executors"]["encoder"]["image"]["tag"] == f"{project_version()}-gpu"
+    assert f"clip-image-encoder:{project_version()}" in (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")

@@ -44,6 +44,13 @@ def test_an_executor_has_time_to_load_its_model(seconds: int, times: int) -> Non
     assert probe["grpc"]["service"] == "jina.JinaSingleDataRequestRPC"
 
 
+def test_a_rollout_is_given_up_no_sooner_than_a_model_may_take_to_load(two_executors: Any) -> None:
+    values = {"executorDefaults": {"startupSeconds": 100}, "executors": {"text_ranker": {"startupSeconds": 900}}}
+    rendering = render(values, chart=two_executors)
+    deadlines = {o["metadata"]["name"]: o["spec"]["progressDeadlineSeconds"] for o in rendering.of_kind("Deployment")}
+    assert deadlines == {"clip-encoder": 160, "clip-text-ranker": 960, "clip-gateway": 960}
+
+
 @pytest.mark.parametrize(("tls", "scheme"), [("", "HTTP"), ("certificate", "HTTPS")])
 def test_the_gateway_is_ready_once_every_executor_answered_and_lives_by_itself(tls: str, scheme: str) -> None:
     one = container(gateway(tls={"existingSecret": tls}))
@@ -131,6 +138,11 @@ def test_an_executors_own_values_go_before_the_defaults(two_executors: Any) -> N
     assert uses_with(one)["precision"] == "bf16"
     assert uses_with(other) == {"precision": "bf16", "batch_size": 8}
     assert container(one)["resources"]["limits"] == {"cpu": 3, "memory": "2Gi", "ephemeral-storage": "1Gi"}
+
+
+@pytest.mark.parametrize("values", [None, {}, {"replicas": None, "model": None, "resources": None, "gpu": None}])
+def test_saying_nothing_changes_nothing(values: Values | None) -> None:
+    assert render({"executors": {"encoder": values}}).objects == render().objects
 
 
 def test_a_null_takes_a_limit_away() -> None:
@@ -317,3 +329,13 @@ def test_jina_reads_every_argument_of_the_chart(role: str, two_executors: Any) -
         assert json.loads(parsed.deployments_addresses).keys() == {"encoder", "text_ranker"}
         assert parsed.grpc_channel_options["grpc.lb_policy_name"] == "round_robin"
         assert parsed.port == [8080, 8081]
+
+
+@pytest.mark.parametrize(("case", "most"), [("defaults", 1000), ("small", 200)])
+def test_two_cores_have_room_for_it(case: str, most: int) -> None:
+    """Millicores that pods ask for; a kind cluster's own pods take 950 on one node."""
+    asked = 0
+    for deployment in render(CASES[case]).of_kind("Deployment"):
+        cpu = container(deployment)["resources"]["requests"]["cpu"]
+        asked += deployment["spec"]["replicas"] * int(cpu.removesuffix("m"))
+    assert asked <= most
