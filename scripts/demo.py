@@ -24,7 +24,7 @@ import numpy as np
 from tqdm import tqdm
 
 from scripts.demo_checks import FOUND_WITHIN, CheckFailed, check_agreement, check_embeddings, check_search
-from scripts.demo_encode import ALBUM, EncodingError, Request, Result, encode, requests
+from scripts.demo_encode import ALBUM, EncodingError, Request, Result, curl_line, encode, encode_plainly, requests
 from scripts.demo_pictures import QUERIES, TEMPLATE, MissingPicturesError, Picture, held_out, photographs
 from scripts.demo_show import draw_sheet, print_rankings, print_table, rank
 from scripts.flow import ROOT, FlowError, RunningFlow, load_flow, running_flow
@@ -35,7 +35,8 @@ _NEXT = """
 What next:
     make serve                               runs this Flow until Ctrl-C (ports 51000 and 8000), and then:
     .venv/bin/python examples/01_encode_pictures.py PICTURE ...
-    examples/README.md                       six short programs, from gRPC and HTTP to search
+    curl --data-binary @PICTURE -H 'Content-Type: image/jpeg' http://127.0.0.1:8000/embed
+    examples/README.md                       short programs, from gRPC, HTTP and curl to search
     docs/                                    models, parameters, errors
 """
 
@@ -95,9 +96,13 @@ def tell_story(output: Path, log: Path) -> None:
             say(f"the Flow is ready: {flow.grpc} and {flow.http}")
             work = requests(photos, emoji)
             by_grpc, by_http = encode_twice(flow, work)
+            plain = encode_plainly(flow.http, emoji[0])
+            line = curl_line(flow.http, emoji[0])
         print_table(work, by_grpc, by_http)
         truth = wait_for_reference()
     grpc = check_everything(work, by_grpc, by_http, truth, photos, emoji)
+    agreement = check_agreement("/embed and gRPC", {emoji[0].file: plain}, {emoji[0].file: grpc[emoji[0].file]})
+    say(f"✓ curl is gRPC: {agreement}, from\n           {line}")
     pictures = np.stack([grpc[picture.file] for picture in emoji])
     rankings = rank(emoji, pictures, QUERIES, truth.texts[: len(QUERIES)])
     print_rankings(rankings)

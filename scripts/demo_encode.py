@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import mimetypes
 import os
 import time
+import urllib.request
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -98,6 +101,26 @@ def encode(host: str, requests: Sequence[Request], done: Callable[[int], object]
         results.append(Result(embeddings, seconds))
         done(len(request.documents))
     return results
+
+
+def curl_line(host: str, picture: Picture) -> str:
+    """The same for one picture, without Jina's Client: its file as it is."""
+    kind = mimetypes.guess_type(picture.file)[0]
+    return f"curl --data-binary @{picture.path} -H 'Content-Type: {kind}' {host}/embed"
+
+
+def encode_plainly(host: str, picture: Picture) -> np.ndarray:
+    """What that line sends and gets: float32 (dim,).
+
+    :raises EncodingError: with what the gateway said.
+    """
+    kind = mimetypes.guess_type(picture.file)[0] or "application/octet-stream"
+    request = urllib.request.Request(f"{host}/embed", picture.path.read_bytes(), {"Content-Type": kind})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return np.array(json.load(answer)["embedding"], dtype=np.float32)
+    except OSError as error:
+        raise EncodingError(f"{host}/embed did not answer {picture.file!r}: {error}") from error
 
 
 def _float32(embedding: np.ndarray | None, host: str) -> np.ndarray | None:

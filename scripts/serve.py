@@ -17,6 +17,7 @@ clip-image-flow is ready: model {model}
 
 Encode a picture, from another terminal:
     .venv/bin/python examples/01_encode_pictures.py --host {grpc} PICTURE ...
+    curl --data-binary @PICTURE -H 'Content-Type: image/jpeg' {http}/embed
 
 Ctrl-C ends it.
 """

@@ -40,7 +40,16 @@ def test_demo(tmp_path: Path) -> None:
         check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    for said in ("china.jpg", "(128,)", "album", "(16, 128)", "the Flow is clip", "make serve", *QUERIES):
+    for said in (
+        "china.jpg",
+        "(128,)",
+        "album",
+        "(16, 128)",
+        "the Flow is clip",
+        "curl --data-binary",
+        "make serve",
+        *QUERIES,
+    ):
         assert said in result.stdout
     assert "Warning" not in result.stdout + result.stderr
     with Image.open(tmp_path / "demo.png") as sheet:

@@ -12,7 +12,8 @@ import pytest
 
 from scripts.flow import ROOT, RunningFlow
 
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+EXAMPLES = sorted((ROOT / "examples").glob("[0-9]*.*"))
+BY_HTTP = {"02_http.py", "07_openai_client.py", "08_curl.sh"}
 PICTURES = ROOT / "examples" / "pictures" / "heldout"
 
 # What each must print, as regular expressions; the model of the tests has 32 dimensions.
@@ -38,12 +39,18 @@ EXPECTED = {
         r"^most like tiger-face\.png, of 48 pictures:\n +1\.000  tiger-face\.png\n(?: +\d\.\d{3}  .*\n){5}"
     ],
     "06_without_jina.py": [r"'dim': 32, ", r"^48 pictures -> float32 \(48, 32\)$"],
+    "07_openai_client.py": [r"^tiny\.pt  fox\.png +\(32,\)\ntiny\.pt  owl\.png +\(32,\)$"],
+    "08_curl.sh": [
+        r'^JSON:\n\{"embedding":\[-?\d\.\d+',
+        r"^a NumPy file:\napplication/x-npy, 256 bytes$",
+        r'^what is wrong with a text:\n\{"type":"urn:clip-image-flow:problem:UnsupportedMedia"',
+    ],
 }
 
 
 def run(example: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(example), *arguments],
+        ["bash" if example.suffix == ".sh" else sys.executable, str(example), *arguments],
         capture_output=True,
         text=True,
         timeout=120,
@@ -58,8 +65,8 @@ def test_every_example_has_an_expectation() -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
 def test_example(flow: RunningFlow, example: Path) -> None:
-    host = flow.http if "http" in example.name else flow.grpc
-    result = run(example, "--host", host, CLIP_MODEL=flow.model)
+    host = flow.http if example.name in BY_HTTP else flow.grpc
+    result = run(example, *([] if example.suffix == ".sh" else ["--host"]), host, CLIP_MODEL=flow.model)
     assert result.returncode == 0, result.stderr
     for pattern in EXPECTED[example.name]:
         assert re.search(pattern, result.stdout, re.MULTILINE), f"{pattern}\n\nnot in\n\n{result.stdout}"

@@ -91,10 +91,11 @@ def test_serve_says_how_to_send_an_image(tiny_model: Path) -> None:
     with serve(environment) as process:
         wait_for("clip-image-flow is ready", process)
         assert process.stdout is not None
-        told = "".join(process.stdout.readline() for _ in range(6))
+        told = "".join(process.stdout.readline() for _ in range(7))
         process.terminate()
     assert f"grpc://127.0.0.1:{environment['CLIP_GRPC_PORT']}" in told
     assert "examples/01_encode_pictures.py" in told
+    assert f"http://127.0.0.1:{environment['CLIP_HTTP_PORT']}/embed" in told
 
 
 @pytest.mark.parametrize(
