@@ -66,7 +66,7 @@ lint: $(READY) ## style, types, layers, YAML, shell
 	@$(BIN)/yamllint --strict --config-data "$$WRITTEN_YAML" k8s
 	@for helm in helm helm3; do if ! command -v $$helm >/dev/null; then echo "SKIPPED: $$helm lint ($$helm is not on the PATH)"; \
 	  [ -z "$${CI:-}" ]; else $$helm lint --strict --quiet helm/clip-image-flow; fi; done
-	@$(BIN)/shellcheck .ci/run scripts/*.sh
+	@$(BIN)/shellcheck .ci/run scripts/*.sh examples/*.sh
 
 .PHONY: test-unit
 test-unit: $(READY) ## the library and the Executor, in process
