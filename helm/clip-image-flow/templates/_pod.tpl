@@ -80,7 +80,7 @@ lifecycle:
 - name: JINA_DEPLOYMENT_NAME
   value: {{ .node.name }}
 {{- with .node.env }}
-{{ toYaml . }}
+{{ toYaml . | replace "$" "$$" }}
 {{- end }}
 {{- with .values.extraEnv }}
 {{ toYaml . }}

@@ -103,7 +103,7 @@ The executors of the Flow as {items: [{name, component, node, values, usesWith, 
 {{- merge (dict "grpc.lb_policy_name" "round_robin" "grpc.dns_min_time_between_resolutions_ms" 1000) .node.grpcChannelOptions | toJson -}}
 {{- end }}
 
-{{/* JSON as an argument in YAML: quoted, and safe from the kubelet, which expands $(NAME). */}}
+{{/* JSON as an argument in YAML: quoted, and safe from the kubelet, which expands $(NAME) and makes one $ of two. */}}
 {{- define "clip.json" -}}
-{{- . | replace "$(" "$$(" | replace "'" "''" | squote -}}
+{{- . | replace "$" "$$" | replace "'" "''" | squote -}}
 {{- end }}
