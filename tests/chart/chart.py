@@ -97,3 +97,21 @@ def profile(name: str) -> Values:
     """The values of profiles/NAME.yaml."""
     text = (CHART / "profiles" / f"{name}.yaml").read_text(encoding="utf-8")
     return dict(yaml.safe_load(text))
+
+
+def encoder(**values: Any) -> Object:
+    """The encoder's Deployment with values of its own."""
+    return render({"executors": {"encoder": values}}).one("Deployment", "clip-encoder")
+
+
+def gateway(**values: Any) -> Object:
+    """The gateway's Deployment with values of its own."""
+    return render({"gateway": values}).one("Deployment", "clip-gateway")
+
+
+def uses_with(deployment: Object) -> dict[str, Any]:
+    return dict(json.loads(argument(container(deployment), "--uses-with")))
+
+
+def pod(deployment: Object) -> Object:
+    return dict(deployment["spec"]["template"]["spec"])

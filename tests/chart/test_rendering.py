@@ -10,7 +10,7 @@ from yamllint import linter
 from yamllint.config import YamlLintConfig
 
 from tests.chart.cases import CASES, EVERYTHING_ON
-from tests.chart.chart import NAMESPACE, ROOT, render
+from tests.chart.chart import NAMESPACE, ROOT, render, tool
 from tests.chart.kubernetes_schemas import refusal
 
 GOLDEN = Path(__file__).parent / "golden" / "defaults.yaml"
@@ -91,3 +91,11 @@ def test_every_profile_says_when_to_use_it(name: str) -> None:
     text = (ROOT / "helm" / "clip-image-flow" / "profiles" / f"{name}.yaml").read_text(encoding="utf-8")
     assert text.startswith("# ")
     assert yaml.safe_load(text)
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])
+def test_a_missing_tool_is_missed_aloud(ci: str, outcome: type[BaseException], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(outcome, match="helm is not on the PATH"):
+        tool("helm")

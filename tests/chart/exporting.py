@@ -1,0 +1,34 @@
+"""The Flow of two executors, exported as the command does it, and changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from scripts import export_k8s
+from tests.chart.chart import FIXTURES
+
+FLOW = FIXTURES / "two_executors" / "flow.yml"
+Flow = dict[str, Any]
+
+
+def export(flow: Path, folder: Path, *options: str) -> int:
+    """Run the command into `folder`."""
+    return export_k8s.main(
+        ["--flow", str(flow), "--k8s", str(folder / "k8s"), "--topology", str(folder / "topology.yaml"), *options]
+    )
+
+
+def exported(folder: Path) -> dict[str, bytes]:
+    """Every file under `folder`, by its path there."""
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def edit(path: Path, where: str, options: dict[str, Any]) -> None:
+    """Set options of the gateway, or of an executor by its number."""
+    flow = yaml.safe_load(path.read_text(encoding="utf-8"))
+    target = flow["gateway"] if where == "gateway" else flow["executors"][int(where)] if where else flow
+    target.update(options)
+    path.write_text(yaml.safe_dump(flow, sort_keys=False, allow_unicode=True), encoding="utf-8")
