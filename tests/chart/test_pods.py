@@ -32,6 +32,11 @@ def test_a_rollout_is_given_up_no_sooner_than_a_model_may_take_to_load(two_execu
     assert deadlines == {"clip-encoder": 160, "clip-text-ranker": 960, "clip-gateway": 960}
 
 
+def test_why_a_container_did_not_start_stands_in_its_pods_status() -> None:
+    for deployment in (encoder(), gateway()):
+        assert container(deployment)["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+
 @pytest.mark.parametrize(("tls", "scheme"), [("", "HTTP"), ("certificate", "HTTPS")])
 def test_the_gateway_is_ready_once_every_executor_answered_and_lives_by_itself(tls: str, scheme: str) -> None:
     one = container(gateway(tls={"existingSecret": tls}))

@@ -57,6 +57,8 @@ topologySpreadConstraints:
 lifecycle:
   preStop:
     sleep: {seconds: {{ .Values.shutdown.preStopSeconds }}}
+# Why a container could not start stands in its pod's status: the end of its log, a model's error in one line.
+terminationMessagePolicy: FallbackToLogsOnError
 {{- end }}
 
 {{/* Jina writes caches and lock files to HOME; the root is read-only. */}}
