@@ -31,7 +31,7 @@ class GrpcCalls(RequestHandler):
     ) -> AsyncIterator[DataRequest]:
         """All requests of one gRPC stream. One that is refused does not end the others."""
         metadata = dict(context.invocation_metadata() or ())
-        caller = await _open(context)
+        caller = _open(context)
         prefetch = str(metadata.get("__prefetch__", ""))
         stream = Stream(self.slots, int(prefetch) if prefetch.isdecimal() else 0)
 
@@ -64,7 +64,7 @@ class GrpcCalls(RequestHandler):
 
     async def process_single_data(self, request: DataRequest, context: grpc.aio.ServicerContext) -> DataRequest:
         """One request, one answer."""
-        caller = await _open(context)
+        caller = _open(context)
         if not self.slots.take():
             await _refuse(context, self.slots.full(), caller)
         try:
@@ -107,8 +107,8 @@ class GrpcCalls(RequestHandler):
         return jina_pb2.EndpointsProto(endpoints=sorted(self.executors.endpoints or ()))
 
 
-async def _open(context: grpc.aio.ServicerContext) -> Caller:
-    """What a gRPC call brings: its id, which it gets back at once, and the time that the caller gives it."""
+def _open(context: grpc.aio.ServicerContext) -> Caller:
+    """What a gRPC call brings: its id, which it gets back at its end, and the time that the caller gives it."""
     sent = {key: value for key, value in context.invocation_metadata() or () if key == "x-request-id"}
     remaining = context.time_remaining()
     caller = Caller(
@@ -116,7 +116,7 @@ async def _open(context: grpc.aio.ServicerContext) -> Caller:
         "gRPC",
         deadline=float("inf") if remaining is None else time.time() + remaining,
     )
-    await context.send_initial_metadata((("x-request-id", caller.id),))
+    context.set_trailing_metadata((("x-request-id", caller.id),))
     return caller
 
 

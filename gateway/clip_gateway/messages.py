@@ -24,3 +24,28 @@ def parse(request: DataRequest) -> bool:
 def document_count(request: DataRequest) -> int:
     """The documents of a parsed request."""
     return len(request.data._content.docs.docs)
+
+
+def is_reserved(key: str) -> bool:
+    """Parameters with such names are set by the gateway, or by Jina, and by nobody else."""
+    return key.startswith("__") and key.endswith("__")
+
+
+def set_reserved(request: DataRequest, request_id: str, deadline: float) -> None:
+    """Set what the executors are told, and drop what the caller had under reserved names.
+
+    This works on the message itself: as a dict, which `DataRequest.parameters` makes of it each time, it costs more.
+    """
+    fields = request.proto.parameters.fields
+    for key in [key for key in fields if is_reserved(key)]:
+        del fields[key]
+    fields["__request_id__"].string_value = request_id
+    fields["__deadline__"].number_value = deadline
+
+
+def drop_reserved(answer: DataRequest) -> None:
+    """Take out of an answer what `set_reserved` put in; the executors' results stay."""
+    fields = answer.proto_wo_data.parameters.fields
+    for key in ("__request_id__", "__deadline__"):
+        if key in fields:
+            del fields[key]

@@ -22,7 +22,7 @@ from clip_gateway.caller import Caller
 from clip_gateway.executors import Executors
 from clip_gateway.limits import Slots
 from clip_gateway.logs import LOG
-from clip_gateway.messages import document_count, parse
+from clip_gateway.messages import document_count, drop_reserved, parse, set_reserved
 from clip_gateway.problems import INTERNAL, OF_EXECUTORS, Problem, problem_of
 from clip_gateway.settings import Settings
 
@@ -47,25 +47,23 @@ class RequestHandler(GatewayRequestHandler):
     async def serve(self, request: DataRequest, caller: Caller) -> DataRequest:
         """The answer to `request`; what went wrong stands in its status header."""
         try:
-            parameters = await self._check(request)
+            await self._check(request)
             deadline = min(caller.deadline, time.time() + self.settings.time_limit_seconds)
-            request.parameters = {**parameters, "__request_id__": caller.id, "__deadline__": deadline}
-            answer = await self._ask(request, deadline)
-            return _clean(answer, parameters)
+            set_reserved(request, caller.id, deadline)
+            return _clean(await self._ask(request, deadline))
         except Problem as problem:
             return problem.answer(request)
         except Exception:  # a fault of ours must not end the requests beside it
             LOG.exception("a request failed")
             return Problem("InternalError", INTERNAL).answer(request)
 
-    async def _check(self, request: DataRequest) -> dict[str, Any]:
-        """The caller's own parameters, when the request may go on."""
+    async def _check(self, request: DataRequest) -> None:
+        """Pass when the request may go on.
+
+        :raises Problem: it may not.
+        """
         if not parse(request):
             raise Problem("Malformed", "this is no Jina DataRequest")
-        try:
-            parameters = {k: v for k, v in request.parameters.items() if not (k.startswith("__") and k.endswith("__"))}
-        except ValueError as error:
-            raise Problem("Malformed", "parameters: a number is not finite") from error
         _check_regular_expression(request.header.target_executor)
         if self.executors.shutting_down:
             raise Problem("Unavailable", "this gateway is shutting down")
@@ -82,14 +80,16 @@ class RequestHandler(GatewayRequestHandler):
         if (count := document_count(request)) > self.settings.max_documents:
             most = self.settings.max_documents
             raise Problem("TooLarge", f"{count} documents in one request; at most {most} are allowed: send several")
-        return parameters
 
     async def _ask(self, request: DataRequest, deadline: float) -> DataRequest:
         """Send the request through the Flow.
 
         :raises Problem: no answer in time, or none at all.
         """
-        future, floating = self._send(request=request, return_type=DocumentArray)
+        try:
+            future, floating = self._send(request=request, return_type=DocumentArray)
+        except ValueError as error:  # Jina reads the parameters here
+            raise Problem("Malformed", "parameters: a number is not finite") from error
         if floating:  # executors whose answer nobody waits for
             self._floating.add(floating)
             floating.add_done_callback(self._floating.discard)
@@ -100,18 +100,18 @@ class RequestHandler(GatewayRequestHandler):
             problem = Problem("Expired", f"no answer within the time limit ({seconds:g} s, or what the caller set)")
             self._finish(problem.answer(request))  # Jina's metrics count neither a cancelled request nor its end
             raise problem
-        error = future.exception()
-        if error is None:
+        failure = future.exception()
+        if failure is None:
             return self._finish(future.result())
-        code = error.code() if isinstance(error, grpc.aio.AioRpcError) else None
+        code = failure.code() if isinstance(failure, grpc.aio.AioRpcError) else None
         if code == grpc.StatusCode.DEADLINE_EXCEEDED:
-            raise Problem("Expired", "an executor did not answer within timeout_send") from error
+            raise Problem("Expired", "an executor did not answer within timeout_send") from failure
         # An executor that ends while it works cancels its calls, and Jina has no word for that: so look who is there.
         missing = await self.executors.missing_now()
         if missing or code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND):
             LOG.warning("no answer from %s: %s", ", ".join(missing) or "an executor", code)
-            raise self._unavailable(missing) from error
-        raise error
+            raise self._unavailable(missing) from failure
+        raise failure
 
     @staticmethod
     def _unavailable(missing: list[str]) -> Problem:
@@ -125,12 +125,11 @@ def _check_regular_expression(pattern: str) -> None:
         raise Problem("Malformed", f"targetExecutor is no regular expression: {error}") from error
 
 
-def _clean(answer: DataRequest, parameters: dict[str, Any]) -> DataRequest:
+def _clean(answer: DataRequest) -> DataRequest:
     """The answer as the caller may see it: an error without documents and stacks, parameters without ours."""
     if problem := problem_of(answer, OF_EXECUTORS):
         if (name := answer.status.exception.name) not in OF_EXECUTORS:
             LOG.error("executor %s failed with %s; its log says more", problem.executor, name)
         return problem.answer(answer)
-    results = answer.parameters.get("__results__")
-    answer.parameters = {**parameters, **({"__results__": results} if results else {})}
+    drop_reserved(answer)
     return answer

@@ -37,7 +37,7 @@ def by_grpc(gateway: Gateway, sent: str | None) -> tuple[str, str]:
             iter([data_request()]), timeout=30, metadata=[("x-request-id", sent)] if sent else []
         )
         (answer,) = call
-        metadata = dict(call.initial_metadata())
+        metadata = dict(call.trailing_metadata())
     return metadata["x-request-id"], answer.parameters["__results__"]["encoder"]["parameters"]["__request_id__"]
 
 
