@@ -71,13 +71,10 @@ class ImageEncoder:
         if type(batch_wait_ms) not in (int, float) or not 0 <= batch_wait_ms <= 1000:
             raise ConfigError(f"batch_wait_ms must be a number from 0 to 1000, not {batch_wait_ms!r}")
         reader = ImageReader(max_image_bytes, max_image_pixels, UriReader(allowed_uris))
-        source = backends.Source(
-            load=lambda: models.load(model, cache_dir).visual,
-            fingerprint=lambda: models.fingerprint(model, cache_dir),
-            cache=models.cache_directory(cache_dir),
-        )
         self._name = str(model)
-        self._backend = backends.load(backend, source, device=device, precision=precision, threads=threads)
+        self._backend = backends.load(
+            backend, source_of(model, cache_dir), device=device, precision=precision, threads=threads
+        )
         size = self._backend.input_size
         # The first pass allocates and picks kernels: done here, it delays no caller.
         self._backend.encode(np.zeros((1, size, size, 3), dtype=np.uint8))
@@ -119,6 +116,15 @@ class ImageEncoder:
     def close(self) -> None:
         """Finish what is queued and end the threads."""
         self._batcher.close()
+
+
+def source_of(model: str, cache_dir: str | None) -> backends.Source:
+    """Where a backend gets the model called `model` from."""
+    return backends.Source(
+        load=lambda: models.load(model, cache_dir).visual,
+        fingerprint=lambda: models.fingerprint(model, cache_dir),
+        cache=models.cache_directory(cache_dir),
+    )
 
 
 def _prepare(reader: ImageReader, size: int, exact: bool, content: Content | None) -> np.ndarray:

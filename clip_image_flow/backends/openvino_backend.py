@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from clip_image_flow.backends import Source
 
 _PRECISIONS = ("fp32", "bf16", "int8")
+_FOLDER = "openvino"  # of the cache
 _FILE = "model.xml"
 _VERSION = re.sub(r"[^\w.]", "_", openvino.__version__.split("-")[0])
 
@@ -79,31 +80,54 @@ class OpenVINOBackend:
 
 
 def _model(core: openvino.Core, source: Source, precision: str) -> openvino.Model:
-    """The tower as OpenVINO's model: from the cache, else converted and, where that is possible, put there."""
-    converted = ConvertedModels(source.cache / "openvino")
+    """The tower in `precision`; fp32 and bf16 are one model, and what differs is how it is computed."""
+    if precision != "int8":
+        return fp32_model(source)
     fingerprint = source.fingerprint()
-    if fingerprint and (folder := converted.find(cache_name(fingerprint, precision))):
-        return core.read_model(folder / _FILE)
-    if precision == "int8":
+    folder = ConvertedModels(source.cache / _FOLDER).find(_int8_name(fingerprint)) if fingerprint else None
+    if not folder:
         raise ConfigError(
             "precision 'int8' needs a calibration with pictures of yours, once: "
             f"python -m clip_image_flow.quantize MODEL PICTURES (there is none for these weights in {source.cache})"
         )
+    return core.read_model(folder / _FILE)
+
+
+def fp32_model(source: Source) -> openvino.Model:
+    """The tower in fp32: from the cache, else converted and, where that is possible, put there."""
+    core = openvino.Core()
+    converted = ConvertedModels(source.cache / _FOLDER)
+    fingerprint = source.fingerprint()
+    if fingerprint and (folder := converted.find(_fp32_name(fingerprint))):
+        return core.read_model(folder / _FILE)
     model = convert(source.load())
     fingerprint = source.fingerprint()  # what was downloaded only now has one too
-    if fingerprint and (folder := converted.keep(cache_name(fingerprint, precision), partial(save, model))):
+    if fingerprint and (folder := converted.keep(_fp32_name(fingerprint), partial(_save, model))):
         model = core.read_model(folder / _FILE)  # maps the file; the other one holds on to torch's weights
         _return_memory()
     return model
 
 
-def cache_name(fingerprint: str, precision: str) -> str:
-    """The name under which a model is kept.
+def keep_int8(source: Source, model: openvino.Model) -> None:
+    """Keep the calibrated `model` of `source`, in place of an earlier one.
 
-    A conversion is made anew for each version of OpenVINO; a calibration is somebody's work, and newer versions read
-    the files of older ones. fp32 and bf16 are one model: what differs is how it is computed.
+    :raises ConfigError: it cannot be kept.
     """
-    return f"{fingerprint[:32]}-int8" if precision == "int8" else f"{fingerprint[:32]}-fp32-{_VERSION}"
+    fingerprint = source.fingerprint()
+    if not fingerprint or not ConvertedModels(source.cache / _FOLDER).keep(
+        _int8_name(fingerprint), partial(_save, model)
+    ):
+        raise ConfigError(f"the int8 model cannot be kept in {source.cache / _FOLDER}: it must be writable")
+
+
+def _fp32_name(fingerprint: str) -> str:
+    """The name under which a conversion is kept; each version of OpenVINO makes it anew."""
+    return f"{fingerprint[:32]}-fp32-{_VERSION}"
+
+
+def _int8_name(fingerprint: str) -> str:
+    """The same for a calibration, which is somebody's work: newer versions of OpenVINO read the files of older ones."""
+    return f"{fingerprint[:32]}-int8"
 
 
 def convert(visual: nn.Module) -> openvino.Model:
@@ -133,6 +157,6 @@ def _return_memory() -> None:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
-def save(model: openvino.Model, folder: Path) -> None:
+def _save(model: openvino.Model, folder: Path) -> None:
     """Write `model` into `folder`, in its own precision."""
     openvino.save_model(model, folder / _FILE, compress_to_fp16=False)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -56,10 +55,6 @@ class ConvertedModels:
                 logger.info("the converted model is not kept in %s: %s", self._folder, error)
             return kept
         return folder
-
-    def remove(self, name: str) -> None:
-        """Forget `name`; nothing where it is not there."""
-        shutil.rmtree(self._folder / name, ignore_errors=True)
 
 
 def _is_whole(folder: Path) -> bool:

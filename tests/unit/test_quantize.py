@@ -1,0 +1,104 @@
+"""int8: a calibration with one's own pictures, kept, found again, and said readably where it cannot be had."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clip_image_flow import ImageEncoder
+from clip_image_flow.backends import openvino_backend
+from clip_image_flow.encoder import source_of
+from clip_image_flow.errors import ConfigError
+from clip_image_flow.quantize import LEAST_PICTURES, MOST_PICTURES, _files, quantize
+from tests.conftest import encoded, photo
+
+PICTURE = encoded(photo())
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder of just enough pictures, in a folder below, and of a file that is none."""
+    folder = tmp_path / "pictures" / "below"
+    folder.mkdir(parents=True)
+    for seed in range(LEAST_PICTURES):
+        (folder / f"{seed:02d}.PNG").write_bytes(encoded(photo(seed=seed)))
+    (folder / "notes.txt").write_text("no picture")
+    return folder.parent
+
+
+def test_without_nncf_it_is_said_what_to_do(tiny_model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    with pytest.raises(ConfigError, match="a calibration needs NNCF: pip install nncf"):
+        quantize(str(tiny_model), [pictures])
+
+
+def test_the_command_ends_with_one_line(tiny_model: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "ignore", "-m", "clip_image_flow.quantize", str(tiny_model), "nowhere"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error: ")
+    assert "Traceback" not in ended.stderr
+
+
+def test_what_was_calibrated_is_found(tiny_model: Path, tmp_path: Path) -> None:
+    """The place and the check of an int8 model, without the calibration: this one is fp32's own."""
+    source = source_of(str(tiny_model), str(tmp_path))
+    openvino_backend.keep_int8(source, openvino_backend.fp32_model(source))
+    encoder = ImageEncoder(str(tiny_model), precision="int8", cache_dir=str(tmp_path))
+    assert encoder.encode([PICTURE]).shape == (1, 32)
+    encoder.close()
+    assert (encoder.info["backend"], encoder.info["precision"]) == ("openvino", "int8")
+
+
+def test_a_calibration_of_other_weights_is_not_used(tiny_model: Path, tmp_path: Path) -> None:
+    source = source_of(str(tiny_model), str(tmp_path))
+    openvino_backend.keep_int8(source, openvino_backend.fp32_model(source))
+    with pytest.raises(ConfigError, match="needs a calibration"):
+        ImageEncoder("emoji-tiny", precision="int8", cache_dir=str(tmp_path))
+
+
+def test_a_calibration_that_cannot_be_kept_is_an_error(tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    source = source_of(str(tiny_model), str(tmp_path / "file"))
+    with pytest.raises(ConfigError, match=f"cannot be kept in {tmp_path}/file/openvino: it must be writable"):
+        openvino_backend.keep_int8(source, openvino_backend.fp32_model(source))
+
+
+def test_pictures_are_found_in_folders(pictures: Path) -> None:
+    assert [path.name for path in _files([pictures])] == [f"{seed:02d}.PNG" for seed in range(LEAST_PICTURES)]
+    with pytest.raises(ConfigError, match="nowhere is no file and no folder"):
+        _files([pictures / "nowhere"])
+
+
+def test_of_many_pictures_some_are_taken_evenly(tmp_path: Path) -> None:
+    for i in range(MOST_PICTURES + 10):
+        (tmp_path / f"{i:03d}.jpg").touch()
+    names = [int(path.stem) for path in _files([tmp_path])]
+    assert names == list(range(0, MOST_PICTURES + 10, 2))
+
+
+def test_a_calibration(tiny_model: Path, pictures: Path, tmp_path: Path) -> None:
+    pytest.importorskip("nncf", reason="an extra")
+    cache = str(tmp_path / "cache")
+    cosines = quantize(str(tiny_model), [pictures], cache_dir=cache)
+    assert cosines.shape == (LEAST_PICTURES // 4,)
+    assert 0.98 <= cosines.min() < 0.9999999
+    rows = []
+    for precision in ("fp32", "int8"):
+        encoder = ImageEncoder(str(tiny_model), precision=precision, cache_dir=cache)
+        rows.append(encoder.encode([PICTURE])[0])
+        encoder.close()
+    assert not np.array_equal(*rows)
+
+
+def test_too_few_pictures_are_an_error(tiny_model: Path, pictures: Path, tmp_path: Path) -> None:
+    pytest.importorskip("nncf", reason="an extra")
+    one = pictures / "below" / "00.PNG"
+    with pytest.raises(
+        ConfigError, match=f"1 pictures can be read there; a calibration needs at least {LEAST_PICTURES}"
+    ):
+        quantize(str(tiny_model), [one], cache_dir=str(tmp_path))
