@@ -137,13 +137,15 @@ format: $(READY) ## let ruff rewrite what it can
 .PHONY: lock
 lock: $(READY) ## resolve locks/*.in (UPGRADE=1: to the newest versions, not those locked now)
 	@$(BIN)/pip install --quiet uv
-	@for name in runtime gateway dev; do \
-	  $(BIN)/uv pip compile --quiet $(if $(UPGRADE),--upgrade) locks/$$name.in --output-file locks/$$name.txt \
-	    --constraint <(if [ $$name != runtime ]; then grep -E '^[a-zA-Z0-9_.-]+==' locks/runtime.txt | sed 's/ .*//'; fi) \
-	    --python-version 3.11 --generate-hashes --no-emit-package torch --no-annotate --custom-compile-command 'make lock' \
-	    --find-links $(if $(LOCAL_TORCH),$(dir $(LOCAL_TORCH)),$(TORCH_INDEX)/torch/) \
+	@compile() { \
+	  $(BIN)/uv pip compile --quiet $(if $(UPGRADE),--upgrade) locks/$$1.in --output-file locks/$$2.txt "$${@:3}" \
+	    --constraint <(if [ $$2 != runtime ]; then grep -E '^[a-zA-Z0-9_.-]+==' locks/runtime.txt | sed 's/ .*//'; fi) \
+	    --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command 'make lock' \
 	    --no-emit-index-url --no-emit-find-links; \
-	done
+	}; \
+	cpu=(--no-emit-package torch --find-links $(if $(LOCAL_TORCH),$(dir $(LOCAL_TORCH)),$(TORCH_INDEX)/torch/)); \
+	for name in runtime gateway dev; do compile $$name $$name "$${cpu[@]}"; done; \
+	compile runtime runtime-cuda  # torch and all of CUDA: the GPU image is built from this alone
 
 .PHONY: clean
 clean: ## remove .venv and caches
