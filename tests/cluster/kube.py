@@ -144,25 +144,28 @@ class Namespace:
             waiting = ["--wait", "--timeout", "5m"] if wait else []
             return self.helm("upgrade", "--install", RELEASE, CHART, *flags, *waiting, binary=binary)
 
-    def pods(self, component: str = "", release: str = RELEASE) -> list[V1Pod]:
-        """The pods of the release that are not on their way out."""
-        labels = f"app.kubernetes.io/instance={release}"
-        if component:
-            labels += f",app.kubernetes.io/component={component}"
-        pods = self.cluster.core.list_namespaced_pod(self.name, label_selector=labels).items
-        return [pod for pod in pods if pod.metadata.deletion_timestamp is None]
+    def pods(self, component: str = "") -> list[V1Pod]:
+        """The pods of the release, or of one component of it, that are not on their way out."""
+        return [pod for pod in self._pods(component) if pod.metadata.deletion_timestamp is None]
+
+    def _pods(self, component: str) -> list[V1Pod]:
+        labels = f"app.kubernetes.io/instance={RELEASE}" + (
+            f",app.kubernetes.io/component={component}" * bool(component)
+        )
+        return list(self.cluster.core.list_namespaced_pod(self.name, label_selector=labels).items)
 
     def ready(self, component: str) -> list[V1Pod]:
         return [pod for pod in self.pods(component) if is_ready(pod)]
 
-    def wait_ready(self, component: str, count: int, seconds: float = 180) -> list[V1Pod]:
-        """Exactly `count` pods of the component, all of them ready."""
+    def wait_settled(self, component: str, count: int, seconds: float = 180) -> list[V1Pod]:
+        """`count` pods of the component, all of them ready, and none still on its way out."""
 
         def settled() -> list[V1Pod]:
-            pods = self.pods(component)
-            return pods if len(pods) == count and all(map(is_ready, pods)) else []
+            pods = self._pods(component)
+            leaving = any(pod.metadata.deletion_timestamp for pod in pods)
+            return pods if len(pods) == count and all(map(is_ready, pods)) and not leaving else []
 
-        return until(f"{count} pods of {component} ready", settled, seconds)
+        return until(f"{count} pods of {component} ready and none leaving", settled, seconds)
 
     def rollout(self, component: str, seconds: float = 300) -> None:
         """Wait until the Deployment has rolled out."""

@@ -60,20 +60,21 @@ def load(namespace: Namespace, quiet: float = 5.0, keep_alive: bool = True) -> I
     """
     name = f"loader-{time.time_ns() % 10**9}"
     namespace.apply(*_loader(namespace, name, keep_alive))
-    until("the load has begun", lambda: '"ready"' in _log(namespace, name), 120)
+    until("the load has begun", lambda: '"ready"' in _log(namespace, name) or _phase(namespace, name) == "Failed", 120)
+    assert _phase(namespace, name) == "Running", _log(namespace, name)
     time.sleep(quiet)
     result = Load(begin=time.time())
     yield result
     result.end = time.time()
     time.sleep(quiet)
     namespace.exec(name, "touch", "/tmp/stop")
-    until(
-        "the load has ended",
-        lambda: namespace.cluster.core.read_namespaced_pod(name, namespace.name).status.phase == "Succeeded",
-        90,
-    )
+    until("the load has ended", lambda: _phase(namespace, name) == "Succeeded", 90)
     result.calls = [line for line in requests_of(_log(namespace, name)) if "at" in line]
     namespace.kubectl("delete", "pod,configmap", name, "--wait=false")
+
+
+def _phase(namespace: Namespace, pod: str) -> str:
+    return str(namespace.cluster.core.read_namespaced_pod(pod, namespace.name).status.phase)
 
 
 def _log(namespace: Namespace, pod: str) -> str:
@@ -83,7 +84,7 @@ def _log(namespace: Namespace, pod: str) -> str:
 
 
 def _loader(namespace: Namespace, name: str, keep_alive: bool) -> list[dict[str, Any]]:
-    host = f"{RELEASE}-gateway.{namespace.name}.svc.cluster.local."
+    domain = f"{namespace.name}.svc.cluster.local."
     files = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -104,7 +105,11 @@ def _loader(namespace: Namespace, name: str, keep_alive: bool) -> list[dict[str,
                     "name": "loader",
                     "image": IMAGES["clip-gateway"],
                     "command": ["python", "-W", "ignore", "/load/loader.py", "/load/picture.png"],
-                    "args": [f"grpc://{host}:8080", f"http://{host}:8081", "keep-alive" if keep_alive else "close"],
+                    "args": [
+                        f"grpc://{RELEASE}-gateway-headless.{domain}:8080",
+                        f"http://{RELEASE}-gateway.{domain}:8081",
+                        "keep-alive" if keep_alive else "close",
+                    ],
                     "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
                     "volumeMounts": [{"name": "load", "mountPath": "/load"}],
                 }

@@ -38,7 +38,7 @@ def release(namespace: Namespace, metrics: None) -> Namespace:
 
 
 def test_a_load_brings_pods_and_its_end_takes_them(release: Namespace) -> None:
-    release.wait_ready("encoder", 1)
+    release.wait_settled("encoder", 1)
     with load(release) as result:
         until("more executors", lambda: len(release.ready("encoder")) > 1, 150)
     FIGURES.append(f"scaled up under a load: {result.summary()}")

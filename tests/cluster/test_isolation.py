@@ -75,7 +75,8 @@ def test_pods_reach_nothing_but_dns_and_their_own(release: Namespace, component:
     assert not reaches(release, pod, api, 443)
     look_up = f"import socket; print(socket.gethostbyname('{RELEASE}-encoder.{release.name}.svc.cluster.local.'))"
     assert release.exec(pod, "python", "-c", look_up).strip()
-    assert reaches(release, pod, f"{RELEASE}-encoder", 8080) is (component == "gateway")
+    other = "encoder" if component == "gateway" else "gateway"
+    assert reaches(release, pod, f"{RELEASE}-{other}", 8080) is (other == "encoder")
 
 
 def test_the_gateway_takes_no_shortcut_past_its_doors(release: Namespace, stranger: Namespace) -> None:

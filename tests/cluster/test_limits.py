@@ -10,7 +10,7 @@ from tests.cluster.load import load
 
 CPUS = "1"
 # The kernel kills the process with the highest score of a container that is over its limit: the one that serves.
-OVER_THE_LIMIT = "echo 1000 >/proc/1/oom_score_adj; python -c 'import time; b = bytearray(3 << 30); time.sleep(60)'"
+OVER_THE_LIMIT = "echo 1000 >/proc/1/oom_score_adj; python -c 'b"x" * (3 << 30)'"
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def test_threads_follow_the_cpu_limit(release: Namespace) -> None:
 
 
 def test_a_pod_over_its_memory_is_restarted_alone_and_nothing_is_lost(release: Namespace) -> None:
-    victim, other = (pod.metadata.name for pod in release.wait_ready("encoder", 2))
+    victim, other = (pod.metadata.name for pod in release.wait_settled("encoder", 2))
 
     def status(name: str) -> V1ContainerStatus:
         return release.cluster.core.read_namespaced_pod(name, release.name).status.container_statuses[0]
@@ -36,7 +36,7 @@ def test_a_pod_over_its_memory_is_restarted_alone_and_nothing_is_lost(release: N
         with pytest.raises(CommandFailedError):  # the container goes, and the command in it
             release.exec(victim, "sh", "-c", OVER_THE_LIMIT)
         until("a restart", lambda: status(victim).restart_count == 1, 60)
-        release.wait_ready("encoder", 2)
+        release.wait_settled("encoder", 2)
     FIGURES.append(f"a pod over its memory: {result.summary()}")
     assert status(victim).last_state.terminated.reason == "OOMKilled"
     assert status(other).restart_count == 0

@@ -26,8 +26,8 @@ def release(namespace: Namespace) -> Namespace:
 
 
 def settled(release: Namespace) -> None:
-    release.wait_ready("encoder", EXECUTORS, 240)
-    release.wait_ready("gateway", GATEWAYS, 240)
+    release.wait_settled("encoder", EXECUTORS, 240)
+    release.wait_settled("gateway", GATEWAYS, 240)
 
 
 def executor_rolls_out(release: Namespace) -> None:
@@ -72,7 +72,7 @@ def node_is_drained(release: Namespace) -> None:
 def replicas_go_down_and_up(release: Namespace) -> None:
     for count in (1, EXECUTORS):
         release.kubectl("scale", f"deployment/{RELEASE}-encoder", f"--replicas={count}")
-        release.wait_ready("encoder", count)
+        release.wait_settled("encoder", count)
         time.sleep(5)
 
 
