@@ -81,7 +81,9 @@ async def main(picture_file: str, grpc_host: str, http_url: str, connection: str
     logging.disable(logging.CRITICAL)  # Jina logs each lost connection in many lines
     picture = Path(picture_file).read_bytes()
     # The Service is headless: round_robin over all its addresses shares the calls out among the gateways.
-    client = Client(host=grpc_host, asyncio=True, grpc_channel_options={"grpc.lb_policy_name": "round_robin"})
+    # (Given to Client itself, Jina 3.34 passes on the options' names without their values.)
+    client = Client(host=grpc_host, asyncio=True)
+    client.args.grpc_channel_options = [("grpc.lb_policy_name", "round_robin")]
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=connection == "close")) as session:
         right = await by_http(session, http_url, picture)
         print(json.dumps({"ready": True}), flush=True)

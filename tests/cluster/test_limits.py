@@ -10,7 +10,7 @@ from tests.cluster.load import load
 
 CPUS = "1"
 # The kernel kills the process with the highest score of a container that is over its limit: the one that serves.
-OVER_THE_LIMIT = "echo 1000 >/proc/1/oom_score_adj; python -c 'b"x" * (3 << 30)'"
+OVER_THE_LIMIT = "echo 1000 >/proc/1/oom_score_adj; python -c 'bytes(1) * (3 << 30)'"
 
 
 @pytest.fixture(scope="module")
