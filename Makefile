@@ -54,7 +54,7 @@ serve: $(READY) ## run the Flow (CLIP_MODEL, CLIP_GRPC_PORT, CLIP_HTTP_PORT, REP
 	@exec $(BIN)/python -m scripts.serve
 
 .PHONY: test
-test: lint test-unit test-flow test-chart ## every check there is
+test: lint test-unit test-flow test-chart test-cluster ## every check there is
 
 .PHONY: lint
 lint: $(READY) ## style, types, layers, YAML, shell

@@ -179,6 +179,12 @@ class Namespace:
     def logs(self, pod: str, *flags: str) -> str:
         return self.kubectl("logs", pod, *flags)
 
+    def last_words(self, component: str) -> str:
+        """What the containers that ended said at last, without line breaks."""
+        statuses = [status for pod in self.pods(component) for status in pod.status.container_statuses or []]
+        ended = [status.state.terminated or status.last_state.terminated for status in statuses]
+        return " ".join(" ".join((end.message or "").split()) for end in ended if end)
+
     def events(self, name: str = "") -> list[str]:
         """What the events say, of one object or of all."""
         events = self.cluster.core.list_namespaced_event(self.name).items

@@ -54,13 +54,7 @@ def test_the_pod_lands_on_the_gpu_node_and_others_do_not(release: Namespace, gpu
 
 
 def test_an_image_without_cuda_says_so(release: Namespace) -> None:
-    def says() -> bool:
-        state = release.pods("encoder")[0].status.container_statuses or []
-        return any(
-            "has no CUDA" in ((s.last_state.terminated and s.last_state.terminated.message) or "") for s in state
-        )
-
-    until("the container's last words name the reason", says, 90)
+    until("the container's last words", lambda: "has no CUDA" in release.last_words("encoder"), 120)
 
 
 def test_a_rollout_needs_no_spare_gpu(release: Namespace, gpu_node: str) -> None:

@@ -71,15 +71,8 @@ def test_a_wrong_path_says_so_and_the_old_pods_keep_serving(namespace: Namespace
     old = namespace.ready("encoder")[0].metadata.name
     namespace.install(on_claim("nowhere.pt"), wait=False)
 
-    def says() -> bool:
-        for pod in namespace.pods("encoder"):
-            for status in pod.status.container_statuses or []:
-                ended = status.state.terminated or status.last_state.terminated
-                if ended and "'/models/nowhere.pt': no such file or folder" in " ".join((ended.message or "").split()):
-                    return True
-        return False
-
-    until("the pod's last words name the path", says, 120)
+    says = "'/models/nowhere.pt': no such file or folder"
+    until("the container's last words", lambda: says in namespace.last_words("encoder"), 120)
     assert any(event.startswith("BackOff") for event in until("events", namespace.events))
     assert [pod.metadata.name for pod in namespace.ready("encoder")] == [old]
     assert info(namespace)["dim"] == DIM
