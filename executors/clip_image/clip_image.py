@@ -4,6 +4,7 @@
 
 import asyncio
 import inspect
+import time
 from concurrent.futures import Future
 from typing import Any
 
@@ -93,8 +94,17 @@ class CLIPImageEncoder(Executor):
         :raises RequestError: what the caller can mend; its class says how.
         """
         options = self._defaults.override(parameters)
-        if not docs:
-            return
+        began = time.perf_counter()
+        try:
+            images = await self._encode(docs, options) if docs else 0
+        except RequestError as error:
+            self.logger.info("request %s: %r", options.request_id, error)
+            raise
+        milliseconds = 1000 * (time.perf_counter() - began)
+        self.logger.debug("request %s: %d images in %.1f ms", options.request_id, images, milliseconds)
+
+    async def _encode(self, docs: DocumentArray, options: EncodeParameters) -> int:
+        """Encode and return how many images there were."""
         selection = select(docs, options.traversal_paths, self._max_documents)
         futures = self._encoder.submit(
             [image.content for image in selection.images], batch_size=options.batch_size, deadline=options.deadline
@@ -107,6 +117,7 @@ class CLIPImageEncoder(Executor):
             for future in futures:  # after an error nobody waits for the rest
                 future.cancel()
         selection.write(outcomes)
+        return len(outcomes)
 
     @requests(on="/info")
     async def info(self, docs: DocumentArray | None = None, **_: Any) -> dict[str, Any]:

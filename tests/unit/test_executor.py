@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from docarray import Document, DocumentArray
 from PIL import Image
 
 from clip_image_flow import __version__
-from clip_image_flow.errors import BadParameter, TooLarge
+from clip_image_flow.errors import BadParameter, RequestError, TooLarge
 from tests.conftest import encoded, photo
 
 PICTURES = [photo(90, 60, seed) for seed in range(6)]
@@ -228,3 +229,11 @@ def test_info_is_a_document_too(executor: Any) -> None:
     docs = DocumentArray([Document(text="mine")])
     info = asyncio.run(executor.info(docs=docs))
     assert [docs[0].text, docs[1].tags] == ["mine", info]
+
+
+@pytest.mark.parametrize(("picture", "said"), [(blob(0), "1 images"), (b"broken", "UnsupportedMedia")])
+def test_the_log_names_the_request(executor: Any, caplog: pytest.LogCaptureFixture, picture: bytes, said: str) -> None:
+    executor.logger.logger.propagate = True
+    with caplog.at_level("DEBUG", executor.logger.logger.name), contextlib.suppress(RequestError):
+        post(executor, DocumentArray([Document(blob=picture)]), __request_id__="r-7")
+    assert any("request r-7: " in line and said in line for line in caplog.messages)
