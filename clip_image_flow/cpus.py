@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import math
 import os
 from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
 _OWN_CGROUPS = Path("/proc/self/cgroup")
+_MAPS = Path("/proc/self/maps")
+_OPENBLAS = ("scipy_openblas_set_num_threads64_", "openblas_set_num_threads64_", "openblas_set_num_threads")
 
 
 def available(root: Path = _CGROUP, own: Path = _OWN_CGROUPS) -> int:
@@ -48,3 +52,20 @@ def _read(file: Path) -> str:
         return file.read_text().strip()
     except OSError:
         return ""
+
+
+def limit_libraries(threads: int) -> None:
+    """Have OpenBLAS and OpenMP, which count the node's cores, use no more than `threads`.
+
+    Those that are not loaded yet read it in the environment, unless it says something already; numpy's OpenBLAS, which
+    Jina has loaded long before, is told.
+    """
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(variable, str(threads))
+    for path in {line.split()[-1] for line in _read(_MAPS).splitlines() if "openblas" in line}:
+        with contextlib.suppress(OSError):
+            library = ctypes.CDLL(path)
+            for name in _OPENBLAS:
+                if hasattr(library, name):
+                    getattr(library, name)(threads)
+                    break

@@ -70,6 +70,7 @@ class ImageEncoder:
             raise ConfigError(f"decode must be one of {', '.join(DECODE)}, not {decode!r}")
         if type(batch_wait_ms) not in (int, float) or not 0 <= batch_wait_ms <= 1000:
             raise ConfigError(f"batch_wait_ms must be a number from 0 to 1000, not {batch_wait_ms!r}")
+        cpus.limit_libraries(threads)
         reader = ImageReader(max_image_bytes, max_image_pixels, UriReader(allowed_uris))
         self._name = str(model)
         self._backend = backends.load(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -103,3 +105,20 @@ def test_the_affinity_mask_may_be_the_tightest(tmp_path: Path, monkeypatch: pyte
 
 def test_this_machine_has_at_least_one_cpu() -> None:
     assert 1 <= cpus.available() <= NODE
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_openblas_and_openmp_follow_though_numpy_is_loaded_before(threads: int) -> None:
+    program = f"""
+import numpy, os, sys
+sys.modules["torch"] = None  # sets its own number
+from threadpoolctl import threadpool_info
+from clip_image_flow import cpus
+cpus.limit_libraries({threads})
+print([pool["num_threads"] for pool in threadpool_info()], os.environ["OMP_NUM_THREADS"])
+"""
+    environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    output = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+    assert output.split() == [f"[{threads}]", f"{threads}"]
