@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import grpc
 from jina.proto import jina_pb2
-from jina.serve.stream import RequestStreamer
 from jina.types.request.data import DataRequest
 
 from clip_gateway.caller import Caller, accept_id
@@ -26,37 +25,53 @@ from clip_gateway.request_handler import RequestHandler
 class GrpcCalls(RequestHandler):
     """The servicer that Jina registers for its services."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._under_way: set[asyncio.Task[DataRequest]] = set()  # asyncio itself would let them be collected
+
     async def stream(
-        self, request_iterator: AsyncIterator[DataRequest], context: grpc.aio.ServicerContext, *_: Any, **__: Any
+        self, request_iterator: AsyncIterator[DataRequest], context: grpc.aio.ServicerContext, *_: Any
     ) -> AsyncIterator[DataRequest]:
-        """All requests of one gRPC stream. One that is refused does not end the others."""
+        """All requests of one gRPC stream, answered as they are done. One that is refused does not end the others."""
         metadata = dict(context.invocation_metadata() or ())
-        caller = _open(context)
+        caller = _open(context, metadata)
         prefetch = str(metadata.get("__prefetch__", ""))
         stream = Stream(self.slots, int(prefetch) if prefetch.isdecimal() else 0)
+        in_order = metadata.get("__results_in_order__") == "true"
+        answers: asyncio.Queue[asyncio.Task[DataRequest] | None] = asyncio.Queue()
 
-        async def answer_one(request: DataRequest) -> DataRequest:
+        async def answer(request: DataRequest) -> DataRequest:
             try:
                 return await self._logged(request, caller)
             finally:
                 stream.done(request)
 
-        streamer = RequestStreamer(
-            request_handler=lambda request, **_: (asyncio.ensure_future(answer_one(request)), None),
-            result_handler=lambda answer: answer,
-            logger=self.logger,
-        )
-        in_order = metadata.get("__results_in_order__") == "true"
+        async def read() -> None:
+            async for request in stream.admit(request_iterator):
+                task = asyncio.create_task(answer(request))
+                self._under_way.add(task)
+                task.add_done_callback(self._under_way.discard)
+                if in_order:
+                    answers.put_nowait(task)
+                else:
+                    task.add_done_callback(answers.put_nowait)
+
+        reader = asyncio.create_task(read())
+        reader.add_done_callback(lambda _: answers.put_nowait(None))
         answered = 0
-        async for answer in streamer.stream(stream.admit(request_iterator), results_in_order=in_order):
-            answered += 1
-            problem = problem_of(answer)
-            if problem and problem.kind.grpc:  # of the whole call, but what is under way is still answered
-                stream.refusal = problem
-            else:
-                yield answer
-            if stream.refusal and answered == stream.admitted:
-                break
+        try:
+            while not (answered == stream.admitted and (reader.done() or stream.refusal)):
+                if (task := await answers.get()) is None:
+                    continue
+                found = await task
+                answered += 1
+                problem = problem_of(found)
+                if problem and problem.kind.grpc:  # of the whole call, but what is under way is still answered
+                    stream.refusal = problem
+                else:
+                    yield found
+        finally:
+            reader.cancel()
         if stream.refusal:
             await _refuse(context, stream.refusal, caller)
 
@@ -64,7 +79,7 @@ class GrpcCalls(RequestHandler):
 
     async def process_single_data(self, request: DataRequest, context: grpc.aio.ServicerContext) -> DataRequest:
         """One request, one answer."""
-        caller = _open(context)
+        caller = _open(context, dict(context.invocation_metadata() or ()))
         if not self.slots.take():
             await _refuse(context, self.slots.full(), caller)
         try:
@@ -107,15 +122,11 @@ class GrpcCalls(RequestHandler):
         return jina_pb2.EndpointsProto(endpoints=sorted(self.executors.endpoints or ()))
 
 
-def _open(context: grpc.aio.ServicerContext) -> Caller:
-    """What a gRPC call brings: its id, which it gets back at its end, and the time that the caller gives it."""
-    sent = {key: value for key, value in context.invocation_metadata() or () if key == "x-request-id"}
+def _open(context: grpc.aio.ServicerContext, metadata: Mapping[str, Any]) -> Caller:
+    """Who calls, by the id in its metadata, which it gets back at the end, and with the time that it gives us."""
     remaining = context.time_remaining()
-    caller = Caller(
-        accept_id(sent.get("x-request-id")),
-        "gRPC",
-        deadline=float("inf") if remaining is None else time.time() + remaining,
-    )
+    deadline = float("inf") if remaining is None else time.time() + remaining
+    caller = Caller(accept_id(metadata.get("x-request-id")), "gRPC", deadline)
     context.set_trailing_metadata((("x-request-id", caller.id),))
     return caller
 

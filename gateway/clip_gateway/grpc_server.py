@@ -34,8 +34,9 @@ class GrpcServer(GRPCServer):
 
     def __init__(self, tokens: Tokens, max_body_bytes: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        tracing = self.grpc_tracing_server_interceptors or []
-        self.grpc_tracing_server_interceptors = [*tracing, TokenInterceptor(tokens)]
+        if tokens.asked_for:
+            tracing = self.grpc_tracing_server_interceptors or []
+            self.grpc_tracing_server_interceptors = [*tracing, TokenInterceptor(tokens)]
         options = {"grpc.max_receive_message_length": max_body_bytes}
         self.grpc_server_options = {**options, **dict(self.grpc_server_options or {})}
 

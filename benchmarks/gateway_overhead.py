@@ -1,0 +1,194 @@
+"""Requests/s of ClipGateway against Jina's own gateway, before the same no-op Executor, in one run.
+
+    python -m benchmarks.gateway_overhead
+
+Each request is one blob of 20 KB. Both gateways run all the time and are asked in turn, so that a machine whose speed
+drifts is fair to both; a ratio is that of the medians. Clients and servers share the machine's cores.
+
+| case | ClipGateway | Jina's gateway |
+|---|---|---|
+| gRPC, Jina's Client | `Client.post`, one after the other | the same |
+| gRPC, open channel | unary calls, some at a time | the same |
+| HTTP | `POST /embed`, the image as it is | `POST /post`, the same image as JSON |
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import platform
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import aiohttp
+import grpc
+from docarray import Document, DocumentArray
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from jina import Client
+from jina.proto import jina_pb2_grpc
+from jina.types.request.data import DataRequest
+
+from scripts.demo import free_ports
+from scripts.flow import ROOT
+
+BLOB = os.urandom(20_000)
+MINIMUM = {"gRPC, Jina's Client": 0.95, "gRPC, open channel": 0.95, "HTTP": 1.0}
+START_SECONDS = 60
+
+
+@contextlib.contextmanager
+def jina(*arguments: str) -> Iterator[None]:
+    """`jina ARGUMENTS` as a process group that ends with the block."""
+    with tempfile.TemporaryDirectory() as home:
+        environment = {**os.environ, "HOME": home, "JINA_OPTOUT_TELEMETRY": "1", "JINA_LOG_LEVEL": "ERROR"}
+        process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "jina", *arguments],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def wait_for(port: str) -> None:
+    """Until the gRPC server on `port` is healthy."""
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        check = health_pb2_grpc.HealthStub(channel).Check
+        check(health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=START_SECONDS)
+
+
+def gateway(executor: str, ports: list[str], *more: str) -> contextlib.AbstractContextManager[None]:
+    """A gateway before the Executor on the port `executor`."""
+    graph = '{"encoder": ["end-gateway"], "start-gateway": ["encoder"]}'
+    addresses = json.dumps({"encoder": [f"grpc://127.0.0.1:{executor}"]})
+    flow = ["--graph-description", graph, "--deployments-addresses", addresses]
+    return jina("gateway", "--protocol", "GRPC", "HTTP", "--port", *ports, *flow, *more)
+
+
+def by_client(ports: list[str], count: int, _name: str) -> float:
+    """Seconds for `count` calls of Jina's Client, one after the other."""
+    client = Client(host=f"grpc://127.0.0.1:{ports[0]}")
+    docs = DocumentArray([Document(blob=BLOB)])
+    started = time.perf_counter()
+    for _ in range(count):
+        client.post("/", docs)
+    return time.perf_counter() - started
+
+
+def by_channel(ports: list[str], count: int, _name: str) -> float:
+    """Seconds for `count` unary calls on one open channel, eight at a time."""
+
+    async def run() -> float:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{ports[0]}") as channel:
+            ask = jina_pb2_grpc.JinaSingleDataRequestRPCStub(channel).process_single_data
+
+            async def one() -> None:
+                request = DataRequest()
+                request.header.exec_endpoint = "/"
+                request.data.docs = DocumentArray([Document(blob=BLOB)])
+                answer = await ask(request)
+                assert len(answer.docs[0].embedding) == 512
+
+            await one()
+            return await timed(one, count)
+
+    return asyncio.run(run())
+
+
+def by_http(ports: list[str], count: int, name: str) -> float:
+    """Seconds for `count` images over HTTP, eight at a time on open connections."""
+    url = f"http://127.0.0.1:{ports[1]}"
+    body = {"data": [{"blob": base64.b64encode(BLOB).decode()}], "execEndpoint": "/"}
+
+    async def run() -> float:
+        async with aiohttp.ClientSession() as session:
+
+            async def one() -> None:
+                if name == "clip":
+                    headers = {"Content-Type": "image/jpeg"}
+                    async with session.post(f"{url}/embed", data=BLOB, headers=headers) as answer:
+                        embedding = (await answer.json())["embedding"]
+                else:
+                    async with session.post(f"{url}/post", json=body) as answer:
+                        embedding = (await answer.json())["data"][0]["embedding"]
+                assert len(embedding) == 512
+
+            await one()
+            return await timed(one, count)
+
+    return asyncio.run(run())
+
+
+async def timed(one: Callable[[], Coroutine[Any, Any, None]], count: int, together: int = 8) -> float:
+    """Seconds for `count` of them, `together` at a time."""
+    left = iter(range(count))
+
+    async def worker() -> None:
+        for _ in left:
+            await one()
+
+    started = time.perf_counter()
+    await asyncio.gather(*(worker() for _ in range(together)))
+    return time.perf_counter() - started
+
+
+CASES: dict[str, Callable[[list[str], int, str], float]] = {
+    "gRPC, Jina's Client": by_client,
+    "gRPC, open channel": by_channel,
+    "HTTP": by_http,
+}
+
+
+def main() -> int:
+    """Measure; the exit code is 1 when a ratio is below its minimum."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--requests", type=int, default=150, help="of one run (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=7, help="runs of each gateway (default: %(default)s)")
+    arguments = parser.parse_args()
+    os.environ["JINA_OPTOUT_TELEMETRY"] = "1"
+    executor, *free = free_ports(5)
+    ports = {"clip": free[:2], "jina": free[2:]}
+    results = {}
+    with (
+        jina("executor", "--name", "encoder", "--uses", "benchmarks/noop_executor/config.yml", "--port", executor),
+        gateway(executor, ports["clip"], "--uses", "gateway/config.yml"),
+        gateway(executor, ports["jina"]),
+    ):
+        for port in (executor, ports["clip"][0], ports["jina"][0]):
+            wait_for(port)
+        time.sleep(2)  # ClipGateway looks for its executors
+        for case, run in CASES.items():
+            rates: dict[str, list[float]] = {"clip": [], "jina": []}
+            for turn in range(arguments.rounds + 1):
+                for name in ("clip", "jina") if turn % 2 else ("jina", "clip"):
+                    rate = arguments.requests / run(ports[name], arguments.requests, name)
+                    if turn:  # the first one warms up
+                        rates[name].append(rate)
+            medians = {name: round(statistics.median(values), 1) for name, values in rates.items()}
+            results[case] = {**medians, "ratio": round(medians["clip"] / medians["jina"], 3), "minimum": MINIMUM[case]}
+            print(f"{case}: {results[case]}", file=sys.stderr, flush=True)
+    report = {
+        "requests_per_second": results,
+        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
+    }
+    print(json.dumps(report, indent=2))
+    return int(any(result["ratio"] < result["minimum"] for result in results.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
