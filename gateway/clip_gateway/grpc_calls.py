@@ -74,6 +74,7 @@ class GrpcCalls(RequestHandler):
             reader.cancel()
         if stream.refusal:
             await _refuse(context, stream.refusal, caller)
+        await reader  # raises what ended it, if that was not the stream's end
 
     Call = stream
 

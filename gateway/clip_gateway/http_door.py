@@ -33,13 +33,16 @@ class HttpDoor:
         self._tokens = tokens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in OPEN:
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
         deadline = time.time() + self._handler.settings.time_limit_seconds
         caller = Caller(accept_id(headers.get("x-request-id")), "HTTP", deadline)
         scope["caller"] = caller
+        if scope["path"] in OPEN:
+            await self._app(scope, receive, send)
+            return
         request_id.set(caller.id)
         exchange = _Exchange(send, caller.id)
         try:
@@ -72,13 +75,14 @@ class HttpDoor:
         """`receive` that counts while it reads, so that no more than the limit is ever held, whatever was announced."""
         most = self._handler.settings.max_body_bytes
         announced = headers.get("content-length", "")
+        too_large = announced.isdecimal() and (len(announced) > 18 or int(announced) > most)
         read, whole = 0, False
 
         async def limited() -> Message:
             nonlocal read, whole
             if whole:
                 return await receive()
-            if announced.isdecimal() and int(announced) > most:
+            if too_large:
                 raise _too_large(most)
             try:
                 async with asyncio.timeout(deadline - time.time()):

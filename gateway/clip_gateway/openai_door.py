@@ -20,7 +20,7 @@ from clip_gateway.problems import Problem
 from clip_gateway.request_handler import RequestHandler
 
 _KNOWN = {"input", "model", "encoding_format", "dimensions", "user", "modality", "normalize"}
-_ANY_MODEL = {"", "default/not-specified"}  # the latter is what infinity's clients send
+_ANY_MODEL = [None, "default/not-specified"]  # the latter is what infinity's clients send
 _URI = re.compile(r"data:|[a-zA-Z][a-zA-Z0-9+.-]*://")
 _MODEL_EXAMPLE = {"id": "emoji-tiny", "object": "model", "created": 1767225600, "owned_by": "clip-image-flow"}
 _MODEL = json_content({"type": "object"}, _MODEL_EXAMPLE)
@@ -126,8 +126,7 @@ def _as_base64(body: dict[str, Any]) -> bool:
 
 
 def _check_model(body: dict[str, Any], model: Model) -> None:
-    asked = body.get("model") or ""
-    if asked not in _ANY_MODEL and asked != model.id:
+    if (asked := body.get("model") or None) not in [*_ANY_MODEL, model.id]:
         raise Problem("NotFound", f"no model {str(asked)[:100]!r} here; this Flow serves {model.id!r}")
 
 

@@ -75,6 +75,9 @@ class Problem(Exception):
         self.place = place
         self.executor = executor
 
+    def __str__(self) -> str:
+        return self.description
+
     @property
     def description(self) -> str:
         """In one line, as the Executor's own errors describe themselves."""

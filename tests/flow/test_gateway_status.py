@@ -82,6 +82,7 @@ HTTP = {
     "embed: twice": ({"path": "/embed?a=1&a=2", "data": PICTURE, "headers": IMAGE}, 400, "BadParameter", "twice"),
     "embed: GET": ({"path": "/embed", "method": "GET"}, 405, "MethodNotAllowed", "GET /embed"),
     "path": ({"path": "/encode", "method": "GET"}, 404, "NotFound", "/docs"),
+    "health: POST": ({"path": "/healthz"}, 405, "MethodNotAllowed", "POST /healthz"),
     "CRUD": ({"path": "/index", "json": {}}, 404, "NotFound", "/docs"),
     "openai: text": (openai("a cat"), 400, "BadDocument", "data URI"),
     "openai: tokens": (openai(1, 2), 400, "BadDocument", "data URI"),

@@ -1,0 +1,162 @@
+"""The small decisions at the gateway's doors."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from typing import Any
+
+import pytest
+from jina.types.request.data import DataRequest
+from starlette.requests import Request
+
+from clip_gateway import embed, openai_door
+from clip_gateway.caller import accept_id
+from clip_gateway.jina_door import to_request
+from clip_gateway.logs import JsonFormatter, TextFormatter
+from clip_gateway.messages import drop_reserved, parse, set_reserved
+from clip_gateway.model import Model, _public
+from clip_gateway.problems import Problem
+
+
+@pytest.mark.parametrize("sent", ["a", "x" * 128, "0f3c-7.b_c:d/e"])
+def test_a_printable_id_is_kept(sent: str) -> None:
+    assert accept_id(sent) == sent
+
+
+@pytest.mark.parametrize("sent", [None, "", "x" * 129, "a b", "a\nb", "a\x00", "ä"])
+def test_any_other_id_is_replaced_by_a_new_one(sent: str | None) -> None:
+    assert accept_id(sent) != accept_id(sent)
+
+
+def query(text: str) -> Request:
+    return Request({"type": "http", "method": "POST", "path": "/embed", "query_string": text.encode(), "headers": []})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", {}),
+        ("normalize=true&on_error=skip", {"normalize": True, "on_error": "skip"}),
+        ("normalize=false&batch_size=4", {"normalize": False, "batch_size": 4.0}),
+        ("a=nan&b=inf&c=1e999&d=True", {"a": "nan", "b": "inf", "c": "1e999", "d": "True"}),
+        ("traversal_paths=%40r", {"traversal_paths": "@r"}),
+        ("encoder__normalize=true", {"encoder__normalize": True}),
+    ],
+)
+def test_the_query_becomes_parameters(text: str, expected: dict[str, Any]) -> None:
+    assert embed.parameters(query(text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "public"),
+    [
+        ("emoji-tiny", "emoji-tiny"),
+        ("ViT-B/32", "ViT-B/32"),
+        ("openai/clip-vit-base-patch32", "openai/clip-vit-base-patch32"),
+        ("/models/private/mine.pt", "mine.pt"),
+        ("/models/folder/", "folder"),
+    ],
+)
+def test_a_model_file_goes_by_its_last_name(name: str, public: str) -> None:
+    assert _public(name) == public
+
+
+@pytest.mark.parametrize("asked", [None, "", "default/not-specified", "ViT-B/32"])
+def test_a_model_may_be_left_out(asked: str | None) -> None:
+    openai_door._check_model({"model": asked}, Model("ViT-B/32"))
+
+
+@pytest.mark.parametrize("asked", ["ViT-B/16", "vit-b/32", 7, ["ViT-B/32"]])
+def test_another_model_is_not_found(asked: Any) -> None:
+    with pytest.raises(Problem, match="serves 'ViT-B/32'"):
+        openai_door._check_model({"model": asked}, Model("ViT-B/32"))
+
+
+def test_a_callers_reserved_parameters_are_replaced() -> None:
+    request = DataRequest()
+    request.parameters = {"__request_id__": "forged", "__mine__": 1, "normalize": True, "__half": 2, "half__": 3}
+    set_reserved(request, "real", 12.5)
+    assert request.parameters == {
+        "__request_id__": "real",
+        "__deadline__": 12.5,
+        "normalize": True,
+        "__half": 2,
+        "half__": 3,
+    }
+    drop_reserved(request)
+    assert request.parameters.keys() == {"normalize", "__half", "half__"}
+
+
+def test_a_message_is_parsed_once_and_whole() -> None:
+    sent = DataRequest()
+    sent.header.exec_endpoint = "/encode"
+    received = DataRequest(sent.proto.SerializePartialToString())
+    assert parse(received)
+    assert (received.buffer, received.header.exec_endpoint) == (None, "/encode")
+    assert parse(DataRequest(b""))
+    assert not parse(DataRequest(b"\x0a\x40cut off"))
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        ({"data": "a cat"}, "data must be a list"),
+        ({"data": [1]}, "data\\[0\\]|no document"),
+        ({"data": [{"blob": "!"}]}, "no document"),
+        ({"data": [{"chunks": [{"blob": "AAA"}]}]}, "no document"),
+        ({"data": [{"tensor": [[1], [1, 2]]}]}, "no document"),
+        ({"parameters": "all"}, "parameters"),
+        ({"parameters": {"a": 10**400}}, "parameters"),
+        ({"execEndpoint": 7}, "execEndpoint"),
+    ],
+)
+def test_what_is_no_request_of_jina_is_malformed(body: dict[str, Any], detail: str) -> None:
+    with pytest.raises(Problem, match=detail) as refusal:
+        to_request(body)
+    assert refusal.value.kind.status == 422
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"data": [{"text": "a"}, {"text": "b"}], "execEndpoint": "/encode", "targetExecutor": "enc.*"},
+        {"data": {"docs": [{"text": "a"}, {"text": "b"}]}, "exec_endpoint": "/encode", "target_executor": "enc.*"},
+    ],
+)
+def test_both_spellings_of_jina_are_read(body: dict[str, Any]) -> None:
+    request = to_request(body)
+    assert (request.header.exec_endpoint, request.header.target_executor) == ("/encode", "enc.*")
+    assert request.docs[:, "text"] == ["a", "b"]
+
+
+def record(message: str, **extra: Any) -> logging.LogRecord:
+    made = logging.LogRecord("clip_gateway", logging.INFO, __file__, 1, message, None, None)
+    made.__dict__.update(extra)
+    return made
+
+
+def test_json_lines_hold_the_request() -> None:
+    line = json.loads(JsonFormatter().format(record("request", request_id="an-id", status=200, ms=1.5, error="-")))
+    assert {
+        "message": "request",
+        "request_id": "an-id",
+        "status": 200,
+        "ms": 1.5,
+        "level": "INFO",
+    }.items() <= line.items()
+    assert line["time"].endswith("Z")
+
+
+def test_a_fault_of_ours_is_logged_with_its_traceback() -> None:
+    try:
+        raise KeyError("a key")
+    except KeyError:
+        made = record("a request failed", exc_info=sys.exc_info())
+    assert "KeyError: 'a key'" in json.loads(JsonFormatter().format(made))["exception"]
+    assert "KeyError: 'a key'" in TextFormatter().format(made)
+
+
+def test_text_lines_cannot_be_forged() -> None:
+    assert TextFormatter().format(record("/a\r\nforged", request_id="an-id")).endswith("/a\\r\\nforged id=an-id")
