@@ -63,14 +63,35 @@ def test_the_same_flow_gives_the_same_bytes_whatever_the_environment(
     assert exported(tmp_path) == exported(export_of_two)
 
 
-def test_no_look_up_leaves_the_machine(export_of_two: Path, tmp_path: Path) -> None:
+# In the program's interpreter: which names and addresses it asks for.
+WATCH = """
+import os, socket
+ask = socket.getaddrinfo
+def watched(host, *rest, **options):
+    with open(os.environ["ASKED"], "a") as asked:
+        print(host, file=asked)
+    return ask(host, *rest, **options)
+socket.getaddrinfo = watched
+"""
+
+
+def test_no_look_up_leaves_the_machine(tmp_path: Path) -> None:
+    """Jina asks a registry of images for its own newest version, whatever is exported: here a closed local port."""
+    (tmp_path / "sitecustomize.py").write_text(WATCH, encoding="utf-8")
+    asked = tmp_path / "asked"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "ASKED": str(asked), "no_proxy": "*"}
+    script = [sys.executable, str(ROOT / "scripts" / "export_k8s.py"), "--flow", str(FLOW), "--k8s", "k8s"]
+    subprocess.run([*script, "--topology", "t.yaml"], cwd=tmp_path, env=environment, check=True, timeout=60)
+    assert set(asked.read_text(encoding="utf-8").split()) == {"127.0.0.1"}
+
+
+def test_without_a_network_it_is_the_same(export_of_two: Path, tmp_path: Path) -> None:
     """In a network namespace of its own there is not even a loopback that is up."""
     script = [sys.executable, str(ROOT / "scripts" / "export_k8s.py"), "--flow", str(FLOW), "--k8s", "k8s"]
     alone = ["unshare", "--map-root-user", "--net"]
     if shutil.which("unshare") is None or subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
         pytest.skip("this machine grants no network namespace")
-    watched = [*alone, *script, "--topology", "topology.yaml"]
-    subprocess.run(watched, cwd=tmp_path, check=True, timeout=60)
+    subprocess.run([*alone, *script, "--topology", "topology.yaml"], cwd=tmp_path, check=True, timeout=60)
     assert exported(tmp_path) == exported(export_of_two)
 
 
