@@ -63,6 +63,16 @@ def expanded(argument: str) -> str:
     return re.sub(r"\$\$|\$\(HOME\)", lambda found: "$" if found[0] == "$$" else "/home/app", argument)
 
 
+@pytest.mark.parametrize("name", ["HOME", "CLIP_CACHE", "JINA_OPTOUT_TELEMETRY", "JINA_DEPLOYMENT_NAME"])
+def test_an_environment_variable_is_there_once_and_the_values_go_before(name: str) -> None:
+    """Helm 4 applies on the server's side, which refuses a list with two entries of one name."""
+    model = {"source": "download", "name": "ViT-B/32"}
+    deployment = encoder(extraEnv=[{"name": name, "value": "mine"}], model=model)
+    env = container(deployment)["env"]
+    assert [entry["value"] for entry in env if entry["name"] == name] == ["mine"]
+    assert len({entry["name"] for entry in env}) == len(env)
+
+
 @pytest.mark.parametrize("number", [0, 1, 2.5, 33554432, 1234567890123])
 def test_numbers_arrive_as_they_are(number: float) -> None:
     assert uses_with(encoder(usesWith={"number": number}))["number"] == number

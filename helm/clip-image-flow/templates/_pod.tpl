@@ -76,17 +76,20 @@ terminationMessagePolicy: FallbackToLogsOnError
   mountPath: /tmp
 {{- end }}
 
+{{/* The environment: the chart's (`own`), the Flow's, the values'; of several by one name the last, as only one may be there. */}}
 {{- define "clip.env" -}}
-- name: HOME
-  value: /home/app
-- name: JINA_DEPLOYMENT_NAME
-  value: {{ .node.name }}
-{{- with .node.env }}
-{{ toYaml . | replace "$" "$$" }}
-{{- end }}
-{{- with .values.extraEnv }}
-{{ toYaml . }}
-{{- end }}
+{{- $home := dict "name" "HOME" "value" "/home/app" -}}
+{{- $deployment := dict "name" "JINA_DEPLOYMENT_NAME" "value" .node.name -}}
+{{- $flow := toJson .node.env | replace "$" "$$" | fromJsonArray -}}
+{{- $names := list -}}
+{{- $entries := list -}}
+{{- range concat (list $home $deployment) .own $flow .values.extraEnv | reverse -}}
+{{- if not (has .name $names) -}}
+{{- $names = append $names .name -}}
+{{- $entries = prepend $entries . -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $entries -}}
 {{- end }}
 
 {{- define "clip.ports" -}}
