@@ -9,8 +9,10 @@ from tests.cluster.kube import FIGURES, CommandFailedError, Namespace, until
 from tests.cluster.load import load
 
 CPUS = "1"
-# The kernel kills the process with the highest score of a container that is over its limit: the one that serves.
-OVER_THE_LIMIT = "echo 1000 >/proc/1/oom_score_adj; python -c 'bytes(1) * (3 << 30)'"
+# The kernel kills the process of a container over its limit that scores highest: the one that serves, since it is marked
+# so, and larger than each of those that take the rest.
+TAKE = "import time; taken = bytes(1) * (200 << 20); time.sleep(60)"
+OVER_THE_LIMIT = f"echo 1000 >/proc/1/oom_score_adj; for i in 1 2 3 4 5; do python -c '{TAKE}' & done; wait"
 
 
 @pytest.fixture(scope="module")
