@@ -7,11 +7,14 @@ Every request, whatever door it comes through, is answered by one function, `Req
 | `gateway` | `ClipGateway`, which Jina loads: options, one server per protocol |
 | `grpc_server`, `http_server` | Jina's two servers, with an interceptor and an ASGI middleware at the door |
 | `http_door` | what every HTTP request passes: id, token, limits, log line |
-| `embed`, `openai_door`, `jina_door` | the HTTP routes |
+| `embed`, `openai_door`, `jina_door`, `health` | the HTTP routes |
+| `grpc_calls` | Jina's gRPC services |
 | `request_handler` | a request through the Flow: checks, time limit, errors |
+| `model` | what `/info` says |
 | `executors` | who behind the gateway answers, and to which endpoints |
 | `problems` | the one map from an error's name to its status codes and its body |
-| `settings`, `limits`, `tokens`, `logs` | what their names say |
+| `http_messages`, `messages`, `openapi` | bodies, in and out, and their description |
+| `settings`, `caller`, `limits`, `tokens`, `logs`, `metrics` | what their names say |
 
 It imports Jina and no torch; it knows an Executor by what crosses the wire alone.
 """

@@ -17,7 +17,7 @@ from jina.types.request.data import DataRequest
 
 from clip_gateway.caller import Caller, accept_id
 from clip_gateway.limits import Stream
-from clip_gateway.logs import request_id, request_line
+from clip_gateway.logs import request_id
 from clip_gateway.problems import Problem, problem_of
 from clip_gateway.request_handler import RequestHandler
 
@@ -96,10 +96,8 @@ class GrpcCalls(RequestHandler):
         request_id.set(caller.id)
         answer = await self.serve(request, caller)
         problem = problem_of(answer)
-        endpoint = request.header.exec_endpoint or "/"
-        request_line(
-            "gRPC", "post", endpoint, problem.kind.status if problem else 200, problem.name if problem else "-", started
-        )
+        status, name = (problem.kind.status, problem.name) if problem else (200, "")
+        self.ended("gRPC", "post", request.header.exec_endpoint or "/", status, name, started)
         return answer
 
     async def stream_doc(self, _: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:

@@ -11,7 +11,7 @@ from grpc_health.v1 import health_pb2
 from jina.serve.runtimes.servers.grpc import GRPCServer
 
 from clip_gateway.caller import accept_id
-from clip_gateway.logs import request_id, request_line
+from clip_gateway.logs import request_id
 from clip_gateway.problems import Problem
 from clip_gateway.request_handler import RequestHandler
 from clip_gateway.tokens import Tokens
@@ -36,7 +36,7 @@ class GrpcServer(GRPCServer):
         super().__init__(**kwargs)
         if tokens.asked_for:
             tracing = self.grpc_tracing_server_interceptors or []
-            self.grpc_tracing_server_interceptors = [*tracing, TokenInterceptor(tokens)]
+            self.grpc_tracing_server_interceptors = [*tracing, TokenInterceptor(tokens, self._request_handler)]
         options = {"grpc.max_receive_message_length": max_body_bytes}
         self.grpc_server_options = {**options, **dict(self.grpc_server_options or {})}
 
@@ -62,10 +62,12 @@ class TokenInterceptor(grpc.aio.ServerInterceptor):
     """Refuses calls without a valid token in their metadata, before a message is read; health is open.
 
     :param tokens: the valid ones.
+    :param handler: told of what is refused.
     """
 
-    def __init__(self, tokens: Tokens) -> None:
+    def __init__(self, tokens: Tokens, handler: RequestHandler) -> None:
         self._tokens = tokens
+        self._handler = handler
 
     async def intercept_service(
         self, continuation: _Continuation, details: grpc.HandlerCallDetails
@@ -85,7 +87,7 @@ class TokenInterceptor(grpc.aio.ServerInterceptor):
             sent = metadata.get("x-request-id")
             known = accept_id(sent if isinstance(sent, str) else None)
             request_id.set(known)
-            request_line("gRPC", "call", details.method, refusal.kind.status, refusal.name, time.perf_counter())
+            self._handler.ended("gRPC", "call", details.method, refusal.kind.status, refusal.name, time.perf_counter())
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, refusal.detail, (("x-request-id", known),))
 
         return grpc.stream_stream_rpc_method_handler(refuse)

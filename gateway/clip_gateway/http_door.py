@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from clip_gateway.caller import Caller, accept_id
 from clip_gateway.http_messages import problem_response
-from clip_gateway.logs import LOG, request_id, request_line
+from clip_gateway.logs import LOG, request_id
 from clip_gateway.problems import INTERNAL, Problem
 from clip_gateway.request_handler import RequestHandler
 from clip_gateway.tokens import Tokens
@@ -55,9 +55,8 @@ class HttpDoor:
             LOG.exception("a request failed")
             await exchange.refuse(scope, Problem("InternalError", INTERNAL))
         finally:
-            request_line(
-                "HTTP", scope["method"], scope["path"], exchange.status, scope.get("problem", "-"), caller.started
-            )
+            error = scope.get("problem", "")
+            self._handler.ended("HTTP", scope["method"], scope["path"], exchange.status, error, caller.started)
 
     async def _pass(self, scope: Scope, headers: Mapping[str, str], receive: Receive, send: Send) -> None:
         self._tokens.check(headers.get("authorization"))

@@ -33,9 +33,13 @@ class HttpServer(FastAPIBaseServer):
     :param tokens: who may come in.
     """
 
+    uvicorn_kwargs: dict[str, Any]
+
     def __init__(self, tokens: Tokens, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.uvicorn_kwargs.setdefault("access_log", False)  # we write a line of our own
+        # We write a line of our own; X-Forwarded-* are not ours to believe.
+        own = {"access_log": False, "proxy_headers": False, "server_header": False}
+        self.uvicorn_kwargs = {**own, **self.uvicorn_kwargs}
         self._tokens = tokens
 
     @property

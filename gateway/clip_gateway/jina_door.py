@@ -113,4 +113,4 @@ def from_answer(answer: DataRequest) -> str:
         for name in ("embedding", "tensor"):
             if document.HasField(name):
                 getattr(document, name).cls_name = "numpy"
-    return str(JinaResponseModel(**answer.to_dict()).json(by_alias=True))
+    return str(JinaResponseModel(**answer.to_dict()).json(by_alias=True, allow_nan=False))

@@ -33,13 +33,12 @@ def configure(log_format: str) -> None:
                 logger.handlers = [handler]
 
 
-def request_line(protocol: str, method: str, endpoint: str, status: int, error: str, started: float) -> None:
+def request_line(protocol: str, method: str, endpoint: str, status: int, error: str, seconds: float) -> None:
     """The one line of a request.
 
     :param error: its name, or "".
-    :param started: by `time.perf_counter()`.
     """
-    values = (protocol, method, endpoint[:200], status, error, round(1000 * (time.perf_counter() - started), 1))
+    values = (protocol, method, endpoint[:200], status, error or "-", round(1000 * seconds, 1))
     LOG.info("request %s %s %s %s %s %s ms", *values, extra=dict(zip(_FIELDS, values, strict=True)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -12,6 +13,7 @@ from clip_gateway.caller import Caller
 from clip_gateway.problems import Problem, problem_of
 from clip_gateway.request_handler import RequestHandler
 
+_ANSWER_SECONDS = 3.0
 _FRESH_SECONDS = 10.0  # a Flow can be rolled over to another model behind a gateway that stays
 
 
@@ -51,7 +53,8 @@ class Models:
     async def _ask(self, caller: Caller) -> Model:
         request = DataRequest()
         request.header.exec_endpoint = "/info"
-        answer = await self._handler.serve(request, caller)
+        soon = min(caller.deadline, time.time() + _ANSWER_SECONDS)
+        answer = await self._handler.serve(request, dataclasses.replace(caller, deadline=soon))
         if problem := problem_of(answer):
             if problem.name != "NotFound":
                 raise problem

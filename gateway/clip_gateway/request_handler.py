@@ -21,8 +21,9 @@ from jina.types.request.data import DataRequest
 from clip_gateway.caller import Caller
 from clip_gateway.executors import Executors
 from clip_gateway.limits import Slots
-from clip_gateway.logs import LOG
+from clip_gateway.logs import LOG, request_line
 from clip_gateway.messages import document_count, drop_reserved, parse, set_reserved
+from clip_gateway.metrics import Metrics
 from clip_gateway.problems import INTERNAL, OF_EXECUTORS, Problem, problem_of
 from clip_gateway.settings import Settings
 
@@ -40,6 +41,7 @@ class RequestHandler(GatewayRequestHandler):
         self.settings = settings
         self.slots = Slots(settings.max_concurrent_requests)
         self.executors = Executors(self.streamer, self.executor)
+        self._metrics = Metrics(kwargs.get("metrics_registry"))
         self._floating: set[asyncio.Future[Any]] = set()
         self._send = self.streamer._streamer._request_handler
         self._finish = self.streamer._streamer._result_handler
@@ -66,16 +68,15 @@ class RequestHandler(GatewayRequestHandler):
             raise Problem("Malformed", "this is no Jina DataRequest")
         _check_regular_expression(request.header.target_executor)
         if self.executors.shutting_down:
-            raise Problem("Unavailable", "this gateway is shutting down")
+            raise Problem("Unavailable", "this gateway is shutting down; try again, another one may answer")
         if not request.header.target_executor and (gone := await self.executors.gone()):
             raise self._unavailable(gone)
         endpoint, known = request.header.exec_endpoint or "/", self.executors.endpoints
         if endpoint not in ALWAYS and known is not None and endpoint not in known:
             public = sorted(ALWAYS | {name for name in known if name.startswith("/")})
             raise Problem("NotFound", f"no executor has the endpoint {endpoint[:100]!r}; there are {', '.join(public)}")
-        if (
-            request.data._content.WhichOneof("documents") == "docs_bytes"
-        ):  # a pickle, which would run as code where it is read
+        # docs_bytes is a pickle, which would run as code where it is read.
+        if request.data._content.WhichOneof("documents") == "docs_bytes":
             raise Problem("Malformed", "send documents as `docs`; `docs_bytes` is not read")
         if (count := document_count(request)) > self.settings.max_documents:
             most = self.settings.max_documents
@@ -112,6 +113,16 @@ class RequestHandler(GatewayRequestHandler):
             LOG.warning("no answer from %s: %s", ", ".join(missing) or "an executor", code)
             raise self._unavailable(missing) from failure
         raise failure
+
+    def ended(self, protocol: str, method: str, endpoint: str, status: int, error: str, started: float) -> None:
+        """Log and count a request that has its answer.
+
+        :param error: its name, or "".
+        :param started: by `time.perf_counter()`.
+        """
+        seconds = time.perf_counter() - started
+        request_line(protocol, method, endpoint, status, error, seconds)
+        self._metrics.ended(protocol, status, error, seconds)
 
     @staticmethod
     def _unavailable(missing: list[str]) -> Problem:

@@ -104,7 +104,7 @@ def executor(port: int, log: Path, uses: Path = EXECUTOR, wait: bool = True) -> 
 
 @contextlib.contextmanager
 def gateway(
-    executors: dict[str, int], log: Path, settings: dict[str, Any] | None = None, **environment: str
+    executors: dict[str, int], log: Path, settings: dict[str, Any] | None = None, *more: str, **environment: str
 ) -> Iterator[Gateway]:
     """ClipGateway in front of executors in a row: name -> port. It is up, whether they are or not."""
     ports = free_ports(2)
@@ -115,7 +115,7 @@ def gateway(
     addresses = {name: [f"grpc://127.0.0.1:{port}"] for name, port in executors.items()}
     arguments = ["gateway", "--uses", "gateway/config.yml", "--protocol", "GRPC", "HTTP", "--port", *map(str, ports)]
     arguments += ["--graph-description", json.dumps(graph), "--deployments-addresses", json.dumps(addresses)]
-    arguments += ["--uses-with", json.dumps(settings or {})]
+    arguments += ["--uses-with", json.dumps(settings or {}), *more]
     secure = "tls_key_file" in (settings or {})
     with running(arguments, log, **environment) as process:
         found = Gateway(ports[0], ports[1], log, process, "https" if secure else "http")

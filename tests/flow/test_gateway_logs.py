@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import subprocess
 import sys
 import time
@@ -13,11 +14,12 @@ from typing import Any
 
 import grpc
 import pytest
+import requests
 from docarray import Document
 from jina import Client
 from jina.proto import jina_pb2_grpc
 
-from tests.flow.gateways import Gateway, gateway
+from tests.flow.gateways import Gateway, free_ports, gateway
 from tests.flow.test_gateway_status import IMAGE, PICTURE, ask_once, data_request, post, send
 
 ID = "caller-7f3a"
@@ -116,6 +118,33 @@ def test_every_line_after_the_start_is_json(limited: Gateway) -> None:
     lines = limited.log.read_text().splitlines()
     first = next(i for i, line in enumerate(lines) if line.startswith('{"time"'))
     assert all(isinstance(json.loads(line), dict) for line in lines[first:] if line)
+
+
+def test_requests_are_counted_by_how_they_ended(obedient: int, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    (tmp_path / "tokens").write_text("a-token\n")
+    settings = {"tokens_file": str(tmp_path / "tokens"), "max_documents": 1}
+    monitoring = ["--monitoring", "--port-monitoring", str(port)]
+    headers = {"Authorization": "Bearer a-token"}
+    metadata = [("authorization", "Bearer a-token")]
+    with gateway({"encoder": obedient}, tmp_path / "gateway.log", settings, *monitoring) as running:
+        send(running.http, **post(), headers=headers)
+        send(running.http, **post(data=[{}, {}]), headers=headers)
+        send(running.http, **post())
+        ask_once(running.grpc, data_request(fail="QueueFull"), metadata=metadata)
+        with pytest.raises(grpc.RpcError):
+            ask_once(running.grpc, data_request())
+        text = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
+    counted = dict(re.findall(r"^clip_gateway_requests_total\{(.*)\} (\S+)$", text, flags=re.MULTILINE))
+    assert counted == {
+        'error="",protocol="HTTP",status="200"': "1.0",
+        'error="TooLarge",protocol="HTTP",status="413"': "1.0",
+        'error="Unauthenticated",protocol="HTTP",status="401"': "1.0",
+        'error="QueueFull",protocol="gRPC",status="429"': "1.0",
+        'error="Unauthenticated",protocol="gRPC",status="401"': "1.0",
+    }
+    assert 'clip_gateway_request_seconds_count{protocol="HTTP"} 3.0' in text
+    assert "jina_successful_requests_total" in text
 
 
 @pytest.fixture(scope="module")
