@@ -37,7 +37,8 @@ class GrpcServer(GRPCServer):
         if tokens.asked_for:
             tracing = self.grpc_tracing_server_interceptors or []
             self.grpc_tracing_server_interceptors = [*tracing, TokenInterceptor(tokens, self._request_handler)]
-        options = {"grpc.max_receive_message_length": max_body_bytes}
+        # The length is checked after a message was unpacked, whatever it grew to; pictures are compressed already.
+        options = {"grpc.max_receive_message_length": max_body_bytes, "grpc.compression_enabled_algorithms_bitset": 1}
         self.grpc_server_options = {**options, **dict(self.grpc_server_options or {})}
 
     async def setup_server(self) -> None:

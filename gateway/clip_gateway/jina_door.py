@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from clip_gateway.http_messages import ask, json_response, read_json
+from clip_gateway.messages import parse
 from clip_gateway.openapi import PICTURE, WORK_ERRORS, json_content, obj, route
 from clip_gateway.problems import Problem
 from clip_gateway.request_handler import RequestHandler
@@ -86,12 +87,14 @@ def to_request(body: dict[str, Any]) -> DataRequest:
         try:
             _check_blobs(fields)
             documents.append(Document.from_dict(fields))
-        except (TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        except Exception as error:  # whatever DocArray finds wrong with it
             raise Problem("Malformed", f"this is no document: {str(error)[:200]}", f"data[{i}]") from error
     try:
         request.data.docs = documents
-    except (TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-        raise Problem("Malformed", f"data: {str(error)[:200]}") from error
+    except Exception as error:  # as above: some of it shows only in the message
+        raise Problem("Malformed", f"these are no documents: {str(error)[:200]}") from error
+    if not parse(DataRequest(request.proto.SerializePartialToString())):
+        raise Problem("Malformed", "data or parameters are nested too deeply for a message")
     return request
 
 

@@ -266,6 +266,13 @@ def test_a_grpc_message_over_the_limit_is_resource_exhausted(limited: Gateway) -
     assert error.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
+def test_a_compressed_message_is_refused_before_it_is_unpacked(limited: Gateway) -> None:
+    """Otherwise a small message could grow to any size before its length is known."""
+    with pytest.raises(grpc.RpcError) as error:
+        ask_grpc(limited.grpc, data_request(blobs=[bytes(20_000_000)]), compression=grpc.Compression.Gzip)
+    assert error.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
 def test_the_time_limit_over_grpc_does_not_end_the_stream(limited: Gateway) -> None:
     answers = ask_grpc(limited.grpc, data_request(blobs=[b"x"], sleep=30), data_request(blobs=[b"x"]))
     assert sorted(answer.status.exception.name for answer in answers) == ["", "Expired"]

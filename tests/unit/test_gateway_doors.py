@@ -99,6 +99,13 @@ def test_a_message_is_parsed_once_and_whole() -> None:
     assert not parse(DataRequest(b"\x0a\x40cut off"))
 
 
+def nested(key: str, depth: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(depth):
+        value = {key: [value]}
+    return value
+
+
 @pytest.mark.parametrize(
     ("body", "detail"),
     [
@@ -110,6 +117,10 @@ def test_a_message_is_parsed_once_and_whole() -> None:
         ({"parameters": "all"}, "parameters"),
         ({"parameters": {"a": 10**400}}, "parameters"),
         ({"execEndpoint": 7}, "execEndpoint"),
+        ({"data": [nested("chunks", 150)]}, "no document"),
+        ({"data": [{"tags": nested("a", 150)}]}, "no document"),
+        ({"data": [nested("chunks", 5000)]}, "no document"),
+        ({"parameters": nested("a", 150)}, "nested too deeply"),
     ],
 )
 def test_what_is_no_request_of_jina_is_malformed(body: dict[str, Any], detail: str) -> None:
