@@ -46,10 +46,21 @@ elsewhere() {
   flags+=(--set "global.imageRegistry=$REGISTRY" ${VALUES:+--values "$VALUES"})
 }
 
+# A tag says nothing of what is behind it on a developer's machine: with the images' ids on the pods, those of a changed
+# image roll out, and no others.
+name_images() {
+  local key=clip-image-flow/image-id id
+  for pair in gateway=clip-gateway executorDefaults=clip-image-encoder; do
+    id=$(docker image inspect --format '{{.Id}}' "${REGISTRY:+${REGISTRY%/}/}${pair#*=}:$version")
+    flags+=(--set-string "${pair%%=*}.podAnnotations.${key//./\\.}=$id")
+  done
+}
+
 up() {
   if [ "${PUSH:-yes}" = yes ]; then
     say "images"
     scripts/images.sh
+    name_images
   fi
   case $context in kind-*) on_kind ;; *) elsewhere ;; esac
   say "helm upgrade --install $release (context $context, namespace $namespace)"

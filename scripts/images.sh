@@ -14,13 +14,16 @@ revision=$(git rev-parse HEAD 2>/dev/null || true)
 prefix=${REGISTRY:+${REGISTRY%/}/}
 
 build() { # build NAME TAG FOLDER [FLAG ...]
-  local image=$prefix$1:$2 folder=$3
+  local image=$prefix$1:$2 folder=$3 log
   shift 3
-  echo "building $image"
+  echo "building $image (minutes the first time)"
   # Flags of several words, such as --network host, come as one variable.
   # shellcheck disable=SC2086
-  docker build --quiet ${DOCKER_BUILD_FLAGS:-} --file "$folder/Dockerfile" --tag "$image" \
-    --build-arg VERSION="$version" --build-arg REVISION="$revision" "$@" . >/dev/null
+  log=$(docker build ${DOCKER_BUILD_FLAGS:-} --file "$folder/Dockerfile" --tag "$image" \
+    --build-arg VERSION="$version" --build-arg REVISION="$revision" "$@" . 2>&1) || {
+    printf '%s\n' "$log" >&2
+    exit 1
+  }
 }
 
 if [ "${DEVICE:-cpu}" = cuda ]; then
@@ -29,4 +32,4 @@ else
   build clip-gateway "${TAG:-$version}" gateway
   build clip-image-encoder "${TAG:-$version}" executors/clip_image --build-arg MODEL="${MODEL:-}"
 fi
-docker images --format '{{.Repository}}:{{.Tag}}  {{.Size}}' | grep -E "^${prefix}clip-(gateway|image-encoder):${TAG:-$version}"
+docker images --format '  {{.Repository}}:{{.Tag}}  {{.Size}}' | grep -E "${prefix}clip-(gateway|image-encoder):${TAG:-$version}(-gpu)? "

@@ -9,8 +9,8 @@ from tests.cluster.kube import FIGURES, CommandFailedError, Namespace, until
 from tests.cluster.load import load
 
 CPUS = "1"
-# The kernel kills the process of a container over its limit that scores highest: the one that serves, since it is marked
-# so, and larger than each of those that take the rest.
+# Of a container over its limit the kernel kills the process that scores highest: the one that serves, since it is
+# marked so, and larger than each of those that take the rest.
 TAKE = "import time; taken = bytes(1) * (200 << 20); time.sleep(60)"
 OVER_THE_LIMIT = f"echo 1000 >/proc/1/oom_score_adj; for i in 1 2 3 4 5; do python -c '{TAKE}' & done; wait"
 
