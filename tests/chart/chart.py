@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
+from scripts.export.flow_file import dns_name
+
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "clip-image-flow"
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -21,6 +23,15 @@ RELEASE, NAMESPACE = "clip", "clip-ns"
 
 Values = dict[str, Any]
 Object = dict[str, Any]
+
+
+def deployments(chart: Path = CHART) -> list[str]:
+    """The names of the Deployments: the gateway's, and one for each executor of the Flow."""
+    topology = yaml.safe_load((chart / "files" / "topology.yaml").read_text(encoding="utf-8"))
+    return [f"{RELEASE}-{name}" for name in ("gateway", *(dns_name(node["name"]) for node in topology["executors"]))]
+
+
+ROLES = deployments()
 
 
 def tool(name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.chart.cases import CASES, EVERYTHING_ON
-from tests.chart.chart import argument, container, encoder, gateway, pod, render, uses_with
+from tests.chart.chart import ROLES, argument, container, encoder, gateway, pod, render, uses_with
 
 
 def test_an_executor_lives_by_its_process_and_is_ready_by_its_service() -> None:
@@ -48,7 +48,7 @@ def test_the_gateway_is_ready_once_every_executor_answered_and_lives_by_itself(t
 @pytest.mark.parametrize("case", CASES)
 def test_a_pod_that_ends_has_lost_its_connections_before_it_stops(case: str) -> None:
     rendering = render(CASES[case])
-    for name in ("clip-encoder", "clip-gateway"):
+    for name in ROLES:
         deployment = rendering.one("Deployment", name)
         pause = container(deployment)["lifecycle"]["preStop"]["sleep"]["seconds"]
         age = json.loads(argument(container(deployment), "--grpc-server-options"))["grpc.max_connection_age_ms"]
@@ -91,7 +91,7 @@ def test_without_secrets_the_gateway_is_asked_for_nothing() -> None:
     assert [volume["name"] for volume in pod(gateway())["volumes"]] == ["home", "tmp"]
 
 
-@pytest.mark.parametrize("role", ["clip-encoder", "clip-gateway"])
+@pytest.mark.parametrize("role", ROLES)
 def test_pods_keep_apart_when_there_is_room(role: str) -> None:
     deployment = render().one("Deployment", role)
     labels = deployment["spec"]["selector"]["matchLabels"]
@@ -103,7 +103,7 @@ def test_pods_keep_apart_when_there_is_room(role: str) -> None:
     assert term["podAffinityTerm"]["labelSelector"]["matchLabels"] == labels
 
 
-@pytest.mark.parametrize("role", ["clip-encoder", "clip-gateway"])
+@pytest.mark.parametrize("role", ROLES)
 def test_placement_and_additions_are_the_values(role: str) -> None:
     deployment = render(EVERYTHING_ON).one("Deployment", role)
     spec = pod(deployment)
@@ -119,7 +119,7 @@ def test_placement_and_additions_are_the_values(role: str) -> None:
     assert {"name": "more", "emptyDir": {"sizeLimit": "1Mi"}} in spec["volumes"]
 
 
-@pytest.mark.parametrize("role", ["clip-encoder", "clip-gateway"])
+@pytest.mark.parametrize("role", ROLES)
 def test_an_autoscaler_takes_the_number_of_pods_over(role: str) -> None:
     rendering = render(EVERYTHING_ON)
     assert "replicas" not in rendering.one("Deployment", role)["spec"]
@@ -131,7 +131,7 @@ def test_an_autoscaler_takes_the_number_of_pods_over(role: str) -> None:
     assert render().of_kind("HorizontalPodAutoscaler") == []
 
 
-@pytest.mark.parametrize("role", ["clip-encoder", "clip-gateway"])
+@pytest.mark.parametrize("role", ROLES)
 def test_a_drain_takes_one_pod_at_a_time(role: str) -> None:
     budget = render().one("PodDisruptionBudget", role)["spec"]
     assert budget["maxUnavailable"] == 1

@@ -8,25 +8,29 @@ from typing import Any
 
 import pytest
 
-from tests.chart.cases import CASES
-from tests.chart.chart import Object, Rendering, render
+from tests.chart.cases import CASES, EVERYTHING_ON
+from tests.chart.chart import Object, Rendering, deployments, render
 
 _VOLUMES_OF_RESTRICTED = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim"} | {
     "projected",
     "secret",
 }
-_PODS = ["Deployment/clip-gateway", "Deployment/clip-encoder", "Job/clip-test"]
 
 
-@pytest.fixture(params=CASES)
-def rendering(request: pytest.FixtureRequest) -> Rendering:
-    return render(CASES[request.param])
+@pytest.fixture(params=[*CASES, "another Flow", "another Flow with everything on"])
+def rendering(request: pytest.FixtureRequest, two_executors: Path) -> Rendering:
+    """This Flow with every set of values, and another one."""
+    if request.param in CASES:
+        return render(CASES[request.param])
+    return render(EVERYTHING_ON if request.param.endswith("on") else {}, chart=two_executors)
 
 
 @pytest.fixture
-def pods(rendering: Rendering) -> list[Object]:
+def pods(request: pytest.FixtureRequest, rendering: Rendering, two_executors: Path) -> list[Object]:
     """The spec of every pod."""
-    assert sorted(rendering.pods()) == sorted(_PODS)
+    another = "another Flow" in request.node.callspec.id
+    names = [f"Deployment/{name}" for name in deployments(*([two_executors] if another else []))]
+    assert sorted(rendering.pods()) == sorted([*names, "Job/clip-test"])
     return [pod["spec"] for pod in rendering.pods().values()]
 
 
@@ -130,16 +134,6 @@ def test_secrets_are_readable_by_the_group_alone(pods: list[Object]) -> None:
 
 def test_services_are_not_in_the_environment(pods: list[Object]) -> None:
     assert all(pod["enableServiceLinks"] is False for pod in pods)
-
-
-def test_the_other_flow_is_as_safe(two_executors: Path) -> None:
-    pods = render(chart=two_executors).pods()
-    assert "Deployment/clip-text-ranker" in pods
-    same = ("securityContext", "automountServiceAccountToken", "enableServiceLinks")
-    for key in same:
-        assert pods["Deployment/clip-text-ranker"]["spec"][key] == pods["Deployment/clip-encoder"]["spec"][key]
-    ranker, encoder = (pods[f"Deployment/clip-{n}"]["spec"]["containers"][0] for n in ("text-ranker", "encoder"))
-    assert ranker["securityContext"] == encoder["securityContext"]
 
 
 def _bytes(quantity: Any) -> float:
