@@ -127,10 +127,9 @@ def main() -> int:
     for name, turn in turns.items():
         count = options.large if name.startswith("12") else options.images
         rates[name] = count / statistics.median(turn.seconds)
+        slowest, fastest = count / max(turn.seconds), count / min(turn.seconds)
         cpu = 1000 * statistics.median(turn.cpu_seconds) / count
-        print(
-            f"{name:<24} {rates[name]:8.1f} {count / max(turn.seconds):8.1f} {count / min(turn.seconds):8.1f} {cpu:10.1f}"
-        )
+        print(f"{name:<24} {rates[name]:8.1f} {slowest:8.1f} {fastest:8.1f} {cpu:10.1f}")
     print("ratios, within one turn; to the plain loop unless said otherwise        clock    CPU")
     for name, ratio in ratios.items():
         aim = f"   (aim: {LEAST[name]})" if name in LEAST else ""

@@ -1,0 +1,178 @@
+"""Images/s and latency of the served Flow, over gRPC and HTTP, beside its peers and the library in process.
+
+    python -m benchmarks.served [--peers]
+
+All servers run all the time and are asked in turn; the client shares their cores. Patterns: bulk is 32 images a request
+and two in flight (over /embed, which takes one image: 32 in flight), online one image and eight in flight, single one
+at a time. With `--load`: 1, 8 and 64 callers, and arrivals at 50, 80 and 120 % of what it can do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks import measure, servers
+from benchmarks.load import BULK, ONLINE, SINGLE, Pattern, Run, closed_loop, open_loop
+from benchmarks.pictures import FOLDER, jpegs, random_vit_b_32
+from benchmarks.servers import Server
+from clip_image_flow import ImageEncoder
+from clip_image_flow.errors import ConfigError
+from scripts.demo import free_ports
+
+BULK_HTTP = Pattern("bulk", 32, 1)
+PATTERNS = (BULK, ONLINE, SINGLE)
+LIBRARY = "library in process, fp32"
+
+
+def pattern_for(server: Server, pattern: Pattern) -> Pattern:
+    """`/embed` takes one image a request."""
+    return BULK_HTTP if pattern is BULK and server.name.endswith("/embed") else pattern
+
+
+@contextlib.contextmanager
+def running(weights: Path, with_peers: bool, logs: Path) -> Iterator[list[Server]]:
+    """All servers there are, running."""
+    ports = [int(port) for port in free_ports(12)]
+    with contextlib.ExitStack() as stack:
+        encoder = ImageEncoder(str(weights), cache_dir=str(FOLDER))
+        stack.callback(encoder.close)
+        found = [servers.library(encoder, LIBRARY)]
+        found += stack.enter_context(servers.ours(weights, ports[:3], logs, precision="fp32"))
+        try:
+            ImageEncoder(str(weights), precision="int8", cache_dir=str(FOLDER)).close()
+            found += stack.enter_context(servers.ours(weights, ports[3:6], logs, precision="int8"))
+        except ConfigError:
+            print("int8 is not measured: run benchmarks.in_process with NNCF installed first", file=sys.stderr)
+        if with_peers:
+            found.append(stack.enter_context(servers.clip_as_service(ports[6], logs, replicas=1)))
+            found.append(stack.enter_context(servers.clip_as_service(ports[7], logs, replicas=2)))
+            found.append(stack.enter_context(servers.infinity(ports[8], logs)))
+            found.append(stack.enter_context(servers.infinity(ports[9], logs, "--dtype", "int8")))
+        yield found
+
+
+def measure_patterns(found: list[Server], files: list[bytes], images: int, rounds: int) -> dict[str, dict[str, Any]]:
+    """Server -> pattern -> rate (of each turn) and latencies."""
+    runs: dict[tuple[str, str], list[Run]] = {}
+    cpu: dict[str, float] = {}
+    for turn in range(rounds + 1):
+        for pattern in PATTERNS:
+            share = max(images // (1 if pattern is BULK else 2 if pattern is ONLINE else 8), pattern.images)
+            for server in found:
+                before = server.cpu_seconds()
+                run = closed_loop(server, pattern_for(server, pattern), files, share)
+                if turn:  # the first one warms up
+                    runs.setdefault((server.name, pattern.name), []).append(run)
+                    if pattern is BULK:
+                        cpu[server.name] = cpu.get(server.name, 0) + server.cpu_seconds() - before
+    figures: dict[str, dict[str, Any]] = {}
+    for (server_name, pattern_name), own in runs.items():
+        whole = Run()
+        for run in own:
+            whole.add(run)
+        figures.setdefault(server_name, {})[pattern_name] = {
+            "images_per_second": statistics.median(run.rate for run in own),
+            "rates": [run.rate for run in own],
+            "p50_ms": whole.milliseconds(0.5),
+            "p99_ms": whole.milliseconds(0.99),
+        }
+    for server in found:
+        figures[server.name]["rss_mb"] = server.rss_mb()
+        computed = sum(run.images for run in runs[server.name, BULK.name])
+        figures[server.name]["cpu_ms_per_image"] = 1000 * cpu[server.name] / computed
+    return figures
+
+
+def measure_load(server: Server, files: list[bytes], images: int) -> dict[str, list[dict[str, float]]]:
+    """Throughput and latency of one server against concurrency, and against the rate of arrivals."""
+    closed, opened = [], []
+    for callers in (1, 2, 4, 8, 16, 32, 64):
+        run = closed_loop(server, Pattern("", callers, 1), files, max(16, images * min(callers, 8) // 8))
+        closed.append({"callers": callers, **_summary(run)})
+    capacity = max(point["images_per_second"] for point in closed)
+    for share in (0.5, 0.8, 1.2):
+        run = open_loop(server, share * capacity, files, images)
+        opened.append({"share_of_capacity": share, "arrivals_per_second": share * capacity, **_summary(run)})
+    return {"callers": closed, "arrivals": opened}
+
+
+def _summary(run: Run) -> dict[str, float]:
+    return {"images_per_second": run.rate, "p50_ms": run.milliseconds(0.5), "p99_ms": run.milliseconds(0.99)}
+
+
+def show(figures: dict[str, dict[str, Any]]) -> None:
+    """Print a table."""
+    print(f"{'':<34}{'bulk':>8}{'online':>9}  online p50 / p99 ms  single p50 ms  CPU ms/image  RSS MB")
+    for name, own in figures.items():
+        bulk, online, single = (own[pattern.name] for pattern in PATTERNS)
+        print(
+            f"{name:<34}{bulk['images_per_second']:8.1f}{online['images_per_second']:9.1f}"
+            f"{online['p50_ms']:12.0f} / {online['p99_ms']:4.0f}{single['p50_ms']:15.0f}"
+            f"{own['cpu_ms_per_image']:14.1f}{own['rss_mb']:8.0f}"
+        )
+
+
+def ratios(figures: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """Ours to in process, and to the best of the peers for each figure; rates are medians of the turns' ratios."""
+
+    def rates(name: str, pattern: str) -> list[float]:
+        return list(figures[name][pattern]["rates"])
+
+    def over(ours: str, other: str, pattern: str) -> float:
+        return measure.times_faster(rates(ours, pattern), rates(other, pattern))
+
+    fp32, int8 = "clip-image-flow fp32, gRPC", "clip-image-flow int8, gRPC"
+    found = {
+        "fp32 bulk, gRPC / in process": over(fp32, LIBRARY, "bulk"),
+        "fp32 bulk, /embed / in process": over("clip-image-flow fp32, /embed", LIBRARY, "bulk"),
+    }
+    peers = [name for name in figures if not name.startswith(("clip-image-flow", LIBRARY))]
+    for ours, precision in ((fp32, "fp32"), (int8, "int8")):
+        same = [name for name in peers if ("int8" in name) == (precision == "int8")]
+        if ours not in figures or not same:
+            continue
+        for pattern in ("bulk", "online"):
+            found[f"{precision} {pattern} / best peer"] = min(over(ours, name, pattern) for name in same)
+        for pattern, latency in (("online", "p99_ms"), ("single", "p50_ms")):
+            least = min(float(figures[name][pattern][latency]) for name in same)
+            found[f"{precision} {pattern} {latency[:3]} / best peer"] = figures[ours][pattern][latency] / least
+    return found
+
+
+def main() -> int:
+    """Measure, print, keep."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=256, help="of one bulk run; online half, single an eighth")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each, after one that does not count")
+    parser.add_argument("--peers", action="store_true", help="beside clip-as-service and infinity")
+    parser.add_argument("--load", action="store_true", help="also against concurrency and the rate of arrivals")
+    options = parser.parse_args()
+    if options.peers and not servers.peers_are_there():
+        parser.error(f"the peers are not in {servers.PEERS}: run benchmarks/peers/setup.sh first")
+    files, weights = jpegs(256), random_vit_b_32()
+    with (
+        tempfile.TemporaryDirectory(prefix="clip-bench-") as logs,
+        running(weights, options.peers, Path(logs)) as found,
+    ):
+        figures = measure_patterns(found, files, options.images, options.rounds)
+        load = {s.name: measure_load(s, files, options.images) for s in found[1:3]} if options.load else {}
+    print(f"640 x 427 JPEGs, ViT-B/32 (random weights), images/s; {measure.describe(measure.machine())}")
+    show(figures)
+    for name, ratio in ratios(figures).items():
+        print(f"  {name:<34} {ratio:5.2f}")
+    measure.save(
+        "served_peers" if options.peers else "served",
+        {"servers": figures, "ratios": ratios(figures), "load": load},
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

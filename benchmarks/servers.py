@@ -1,0 +1,242 @@
+"""The servers that are compared, each as a process group on ports of its own, and how a client asks each of them.
+
+The peers run in environments of their own, which benchmarks/peers/setup.sh makes; where one is missing it is left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import grpc
+from docarray import Document, DocumentArray
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from jina.proto import jina_pb2_grpc
+from jina.types.request.data import DataRequest
+
+from benchmarks import measure
+from benchmarks.pictures import FOLDER
+from clip_image_flow import ImageEncoder
+from scripts.flow import ROOT
+
+PEERS = Path(os.environ.get("PEERS_DIR", ROOT / ".cache" / "peers"))
+START_SECONDS = 240
+Ask = Callable[[list[bytes]], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server: `connect` opens what asks it, `groups` are its process groups."""
+
+    name: str
+    connect: Callable[[], contextlib.AbstractAsyncContextManager[Ask]]
+    groups: tuple[int, ...]
+
+    def rss_mb(self) -> float:
+        """Resident memory of all its processes, in MB."""
+        return sum(measure.rss_mb(pid) for pid in self._processes())
+
+    def cpu_seconds(self) -> float:
+        """What its processes have computed so far."""
+        return sum(measure.cpu_seconds(pid) for pid in self._processes())
+
+    def _processes(self) -> list[int]:
+        listed = subprocess.run(["ps", "-eo", "pid=,pgid="], capture_output=True, text=True, check=True).stdout
+        pairs = [line.split() for line in listed.splitlines()]
+        return [int(pid) for pid, group in pairs if int(group) in self.groups]
+
+
+@contextlib.contextmanager
+def process_group(command: list[str], environment: Mapping[str, str], log: Path) -> Iterator[int]:
+    """A process group that ends with the block, with a HOME of its own unless `environment` names one."""
+    with tempfile.TemporaryDirectory() as home, log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, "HOME": home, "JINA_OPTOUT_TELEMETRY": "1", **environment},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            yield process.pid
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def wait_for_grpc(port: int) -> None:
+    """Until the gRPC server on `port` is healthy."""
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        check = health_pb2_grpc.HealthStub(channel).Check
+        check(health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=START_SECONDS)
+
+
+def wait_for_http(url: str) -> None:
+    """Until `url` answers with 200."""
+    end = time.monotonic() + START_SECONDS
+    while True:
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5):
+            return
+        if time.monotonic() > end:
+            raise TimeoutError(f"{url} does not answer")
+        time.sleep(0.5)
+
+
+def asking_jina(port: int) -> Callable[[], contextlib.AbstractAsyncContextManager[Ask]]:
+    """Blobs in unary calls on one open gRPC channel."""
+
+    @contextlib.asynccontextmanager
+    async def connect() -> AsyncIterator[Ask]:
+        options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
+            call = jina_pb2_grpc.JinaSingleDataRequestRPCStub(channel).process_single_data
+
+            async def ask(files: list[bytes]) -> None:
+                request = DataRequest()
+                request.header.exec_endpoint = "/"
+                request.data.docs = DocumentArray([Document(blob=file) for file in files])
+                answer = await call(request)
+                assert all(document.embedding is not None for document in answer.docs)
+
+            yield ask
+
+    return connect
+
+
+def library(encoder: ImageEncoder, name: str) -> Server:
+    """The library in the client's own process, to be asked as a server is."""
+
+    @contextlib.asynccontextmanager
+    async def connect() -> AsyncIterator[Ask]:
+        async def ask(files: list[bytes]) -> None:
+            await asyncio.gather(*(asyncio.wrap_future(future) for future in encoder.submit(files)))
+
+        yield ask
+
+    return Server(name, connect, ())
+
+
+def asking_embed(port: int) -> Callable[[], contextlib.AbstractAsyncContextManager[Ask]]:
+    """One image per POST /embed on open connections; what is more is asked one after the other."""
+
+    @contextlib.asynccontextmanager
+    async def connect() -> AsyncIterator[Ask]:
+        headers = {"Content-Type": "image/jpeg", "Accept": "application/x-npy"}
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+            async def ask(files: list[bytes]) -> None:
+                for file in files:
+                    async with session.post(f"http://127.0.0.1:{port}/embed", data=file, headers=headers) as answer:
+                        assert answer.status == 200, await answer.text()
+                        await answer.read()
+
+            yield ask
+
+    return connect
+
+
+def asking_infinity(port: int) -> Callable[[], contextlib.AbstractAsyncContextManager[Ask]]:
+    """Data URIs, base64 answers, as its documentation says is fastest."""
+
+    @contextlib.asynccontextmanager
+    async def connect() -> AsyncIterator[Ask]:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+            async def ask(files: list[bytes]) -> None:
+                uris = [f"data:image/jpeg;base64,{base64.b64encode(file).decode()}" for file in files]
+                body = {"model": "clip", "input": uris, "modality": "image", "encoding_format": "base64"}
+                async with session.post(f"http://127.0.0.1:{port}/embeddings", json=body) as answer:
+                    assert answer.status == 200, await answer.text()
+                    assert len((await answer.json(content_type=None))["data"]) == len(files)
+
+            yield ask
+
+    return connect
+
+
+@contextlib.contextmanager
+def ours(
+    weights: Path, ports: list[int], logs: Path, *, replicas: int = 1, **uses_with: object
+) -> Iterator[tuple[Server, Server]]:
+    """The gateway before `replicas` of the Executor, to be asked by gRPC and by HTTP.
+
+    :param ports: two, and one for each replica.
+    """
+    grpc_port, http_port, *executors = ports
+    label = f"clip-image-flow {uses_with.get('precision', 'fp32')}" + (f", {replicas} replicas" if replicas > 1 else "")
+    options = {"pretrained_model_name_or_path": str(weights), "cache_dir": str(FOLDER), **uses_with}
+    options.setdefault("threads", max(1, (os.cpu_count() or 1) // replicas))
+    jina = [sys.executable, "-W", "ignore", "-m", "jina"]
+    environment = {"JINA_LOG_LEVEL": "ERROR"}
+    with contextlib.ExitStack() as stack:
+        groups = []
+        for port in executors[:replicas]:
+            command = [*jina, "executor", "--name", "encoder", "--uses", "executors/clip_image/config.yml"]
+            command += ["--uses-with", json.dumps(options), "--port", str(port)]
+            groups.append(stack.enter_context(process_group(command, environment, logs / f"executor-{port}.log")))
+        for port in executors[:replicas]:
+            wait_for_grpc(port)
+        addresses = {"encoder": [f"grpc://127.0.0.1:{port}" for port in executors[:replicas]]}
+        graph = {"encoder": ["end-gateway"], "start-gateway": ["encoder"]}
+        command = [*jina, "gateway", "--uses", "gateway/config.yml", "--protocol", "GRPC", "HTTP"]
+        command += ["--port", str(grpc_port), str(http_port), "--graph-description", json.dumps(graph)]
+        command += ["--deployments-addresses", json.dumps(addresses)]
+        groups.append(stack.enter_context(process_group(command, environment, logs / f"gateway-{grpc_port}.log")))
+        wait_for_http(f"http://127.0.0.1:{http_port}/startupz")
+        yield (
+            Server(f"{label}, gRPC", asking_jina(grpc_port), tuple(groups)),
+            Server(f"{label}, /embed", asking_embed(http_port), tuple(groups)),
+        )
+
+
+@contextlib.contextmanager
+def clip_as_service(port: int, logs: Path, *, replicas: int) -> Iterator[Server]:
+    """clip-server; `replicas: 2` is its best for bulk on two cores."""
+    flow = logs / f"clip-server-{replicas}.yml"
+    flow.write_text(
+        "jtype: Flow\nversion: '1'\n"
+        f"with: {{port: {port}}}\n"
+        "executors:\n"
+        "  - name: clip_t\n"
+        f"    replicas: {replicas}\n"
+        "    uses: {jtype: CLIPEncoder, metas: {py_modules: [clip_server.executors.clip_torch]}}\n",
+        encoding="utf-8",
+    )
+    command = [str(PEERS / "vcas" / "bin" / "python"), "-W", "ignore", "-m", "clip_server", str(flow)]
+    environment = {"HOME": str(PEERS / "cas-home"), "NO_VERSION_CHECK": "1"}
+    with process_group(command, environment, logs / f"clip-server-{replicas}.log") as group:
+        wait_for_grpc(port)
+        yield Server(f"clip-as-service, replicas {replicas}", asking_jina(port), (group,))
+
+
+@contextlib.contextmanager
+def infinity(port: int, logs: Path, *options: str) -> Iterator[Server]:
+    """infinity with `options`, such as `--compile` or `--dtype int8`."""
+    command = [str(PEERS / "vinf" / "bin" / "infinity_emb"), "v2", "--model-id", str(PEERS / "inf-model")]
+    command += ["--served-model-name", "clip", "--engine", "torch", "--device", "cpu", "--port", str(port)]
+    command += ["--no-bettertransformer", *(options or ("--no-compile",))]
+    environment = {"DO_NOT_TRACK": "1", "INFINITY_ANONYMOUS_USAGE_STATS": "0", "HF_HUB_OFFLINE": "1"}
+    label = "infinity" + "".join(f" {option}" for option in options).replace("--", "")
+    with process_group(command, environment, logs / f"infinity-{port}.log") as group:
+        wait_for_http(f"http://127.0.0.1:{port}/health")
+        yield Server(label, asking_infinity(port), (group,))
+
+
+def peers_are_there() -> bool:
+    """Whether the peers' environments were made."""
+    return (PEERS / "vcas" / "bin" / "python").is_file() and (PEERS / "inf-model").is_dir()
