@@ -21,8 +21,10 @@ def test_what_is_committed_comes_from_the_flow(capsys: pytest.CaptureFixture[str
     assert export_k8s.main(["--check"]) == 0, capsys.readouterr().out
 
 
-def test_a_stale_file_fails_the_check_with_a_diff(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    export(FLOW, tmp_path)
+def test_a_stale_file_fails_the_check_with_a_diff(
+    export_of_two: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(export_of_two, tmp_path, dirs_exist_ok=True)
     manifest = tmp_path / "k8s" / "text_ranker" / "text-ranker.yml"
     manifest.write_text(manifest.read_text(encoding="utf-8").replace("replicas: 3", "replicas: 30"), encoding="utf-8")
     before = exported(tmp_path)
@@ -34,8 +36,8 @@ def test_a_stale_file_fails_the_check_with_a_diff(tmp_path: Path, capsys: pytest
 
 
 @pytest.mark.parametrize("change", ["missing", "left over"])
-def test_a_file_too_few_or_too_many_fails_the_check(change: str, tmp_path: Path) -> None:
-    export(FLOW, tmp_path)
+def test_a_file_too_few_or_too_many_fails_the_check(change: str, export_of_two: Path, tmp_path: Path) -> None:
+    shutil.copytree(export_of_two, tmp_path, dirs_exist_ok=True)
     if change == "missing":
         (tmp_path / "topology.yaml").unlink()
     else:
@@ -43,8 +45,8 @@ def test_a_file_too_few_or_too_many_fails_the_check(change: str, tmp_path: Path)
     assert export(FLOW, tmp_path, "--check") == 1
 
 
-def test_what_an_executor_leaves_behind_is_removed(changed_flow: Path, tmp_path: Path) -> None:
-    export(changed_flow, tmp_path)
+def test_what_an_executor_leaves_behind_is_removed(changed_flow: Path, export_of_two: Path, tmp_path: Path) -> None:
+    shutil.copytree(export_of_two, tmp_path, dirs_exist_ok=True)
     flow = yaml.safe_load(changed_flow.read_text(encoding="utf-8"))
     del flow["executors"][1]
     changed_flow.write_text(yaml.safe_dump(flow, sort_keys=False), encoding="utf-8")
@@ -95,9 +97,8 @@ def test_without_a_network_it_is_the_same(export_of_two: Path, tmp_path: Path) -
     assert exported(tmp_path) == exported(export_of_two)
 
 
-def test_an_error_leaves_the_old_files(changed_flow: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    export(changed_flow, out)
+def test_an_error_leaves_the_old_files(changed_flow: Path, export_of_two: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(export_of_two, tmp_path / "out")
     before = exported(out)
     edit(changed_flow, "1", {"shards": 2, "replicas": 7})
     assert export(changed_flow, out) == 1
