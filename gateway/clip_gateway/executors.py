@@ -70,14 +70,15 @@ class Executors:
                 await self.refresh()
         return self.missing
 
-    async def gone(self) -> list[str]:
-        """Those that have not answered for several looks, and do not now: a request to them would only wait."""
-        if self._gone():
-            await self.missing_now()  # it may have come back this moment
-        return self._gone()
-
-    def _gone(self) -> list[str]:
+    @property
+    def gone(self) -> list[str]:
+        """Those that have not answered for several looks: a request to them would only wait."""
         return [name for name, executor in self._executors.items() if executor.failures >= _FAILURES]
+
+    async def still_gone(self) -> list[str]:
+        """The same after one more look: it may have come back this moment."""
+        await self.missing_now()
+        return self.gone
 
     async def watch(self, changed: Callable[[str, bool], Awaitable[None]]) -> None:
         """Look at them for ever.

@@ -38,13 +38,18 @@ class GrpcCalls(RequestHandler):
         prefetch = str(metadata.get("__prefetch__", ""))
         stream = Stream(self.slots, int(prefetch) if prefetch.isdecimal() else 0)
         in_order = metadata.get("__results_in_order__") == "true"
-        answers: asyncio.Queue[asyncio.Task[DataRequest] | None] = asyncio.Queue()
+        answers: asyncio.Queue[DataRequest | asyncio.Task[DataRequest] | None] = asyncio.Queue()
 
         async def answer(request: DataRequest) -> DataRequest:
+            started = time.perf_counter()
             try:
-                return await self._logged(request, caller)
+                found = await self.serve(request, caller)
             finally:
                 stream.done(request)
+            if not in_order:
+                answers.put_nowait(found)
+            self._ended(request, found, started)
+            return found
 
         async def read() -> None:
             async for request in stream.admit(request_iterator):
@@ -53,17 +58,15 @@ class GrpcCalls(RequestHandler):
                 task.add_done_callback(self._under_way.discard)
                 if in_order:
                     answers.put_nowait(task)
-                else:
-                    task.add_done_callback(answers.put_nowait)
 
         reader = asyncio.create_task(read())
         reader.add_done_callback(lambda _: answers.put_nowait(None))
         answered = 0
         try:
             while not (answered == stream.admitted and (reader.done() or stream.refusal)):
-                if (task := await answers.get()) is None:
+                if (item := await answers.get()) is None:
                     continue
-                found = await task
+                found = await item if isinstance(item, asyncio.Task) else item
                 answered += 1
                 problem = problem_of(found)
                 if problem and problem.kind.grpc:  # of the whole call, but what is under way is still answered
@@ -84,21 +87,18 @@ class GrpcCalls(RequestHandler):
         if not self.slots.take():
             await _refuse(context, self.slots.full(), caller)
         try:
-            answer = await self._logged(request, caller)
+            answer = await self.serve(request, caller)
         finally:
             self.slots.give()
+        self._ended(request, answer, caller.started)
         if (problem := problem_of(answer)) and problem.kind.grpc:
             await _refuse(context, problem, caller)
         return answer
 
-    async def _logged(self, request: DataRequest, caller: Caller) -> DataRequest:
-        started = time.perf_counter()
-        request_id.set(caller.id)
-        answer = await self.serve(request, caller)
+    def _ended(self, request: DataRequest, answer: DataRequest, started: float) -> None:
         problem = problem_of(answer)
         status, name = (problem.kind.status, problem.name) if problem else (200, "")
         self.ended("gRPC", "post", request.header.exec_endpoint or "/", status, name, started)
-        return answer
 
     async def stream_doc(self, _: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
         """Jina's streaming of one document, which no Executor of ours has."""
@@ -127,6 +127,7 @@ def _open(context: grpc.aio.ServicerContext, metadata: Mapping[str, Any]) -> Cal
     deadline = float("inf") if remaining is None else time.time() + remaining
     caller = Caller(accept_id(metadata.get("x-request-id")), "gRPC", deadline)
     context.set_trailing_metadata((("x-request-id", caller.id),))
+    request_id.set(caller.id)
     return caller
 
 

@@ -40,11 +40,11 @@ class HttpDoor:
         deadline = time.time() + self._handler.settings.time_limit_seconds
         caller = Caller(accept_id(headers.get("x-request-id")), "HTTP", deadline)
         scope["caller"] = caller
+        exchange = _Exchange(send, caller.id)
         if scope["path"] in OPEN:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, exchange)
             return
         request_id.set(caller.id)
-        exchange = _Exchange(send, caller.id)
         try:
             await self._pass(scope, headers, self._limited(receive, headers, deadline), exchange)
         except Problem as problem:

@@ -69,18 +69,21 @@ class RequestHandler(GatewayRequestHandler):
         _check_regular_expression(request.header.target_executor)
         if self.executors.shutting_down:
             raise Problem("Unavailable", "this gateway is shutting down; try again, another one may answer")
-        if not request.header.target_executor and (gone := await self.executors.gone()):
+        if self.executors.gone and not request.header.target_executor and (gone := await self.executors.still_gone()):
             raise self._unavailable(gone)
-        endpoint, known = request.header.exec_endpoint or "/", self.executors.endpoints
-        if endpoint not in ALWAYS and known is not None and endpoint not in known:
-            public = sorted(ALWAYS | {name for name in known if name.startswith("/")})
-            raise Problem("NotFound", f"no executor has the endpoint {endpoint[:100]!r}; there are {', '.join(public)}")
+        self._check_endpoint(request.header.exec_endpoint or "/")
         # docs_bytes is a pickle, which would run as code where it is read.
         if request.data._content.WhichOneof("documents") == "docs_bytes":
             raise Problem("Malformed", "send documents as `docs`; `docs_bytes` is not read")
         if (count := document_count(request)) > self.settings.max_documents:
             most = self.settings.max_documents
             raise Problem("TooLarge", f"{count} documents in one request; at most {most} are allowed: send several")
+
+    def _check_endpoint(self, endpoint: str) -> None:
+        if endpoint in ALWAYS or (known := self.executors.endpoints) is None or endpoint in known:
+            return
+        public = ", ".join(sorted(ALWAYS | {name for name in known if name.startswith("/")}))
+        raise Problem("NotFound", f"no executor has the endpoint {endpoint[:100]!r}; there are {public}")
 
     async def _ask(self, request: DataRequest, deadline: float) -> DataRequest:
         """Send the request through the Flow.
@@ -94,34 +97,44 @@ class RequestHandler(GatewayRequestHandler):
         if floating:  # executors whose answer nobody waits for
             self._floating.add(floating)
             floating.add_done_callback(self._floating.discard)
-        done, _ = await asyncio.wait({future}, timeout=deadline - time.time())
-        if not done:
-            future.cancel()
+        # A timer, not asyncio.wait: that would cost the loop one more turn for each request.
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(deadline - time.time(), future.cancel)
+        try:
+            return self._finish(await future)
+        except asyncio.CancelledError:
+            if loop.time() < timer.when():  # it was not the timer: the whole gateway is ending
+                raise
             seconds = self.settings.time_limit_seconds
             problem = Problem("Expired", f"no answer within the time limit ({seconds:g} s, or what the caller set)")
             self._finish(problem.answer(request))  # Jina's metrics count neither a cancelled request nor its end
-            raise problem
-        failure = future.exception()
-        if failure is None:
-            return self._finish(future.result())
+            raise problem from None
+        except Exception as failure:
+            raise await self._what_failed(failure) from failure
+        finally:
+            timer.cancel()
+
+    async def _what_failed(self, failure: Exception) -> Exception:
+        """What Jina's streamer raised, as a problem where it is one."""
         code = failure.code() if isinstance(failure, grpc.aio.AioRpcError) else None
         if code == grpc.StatusCode.DEADLINE_EXCEEDED:
-            raise Problem("Expired", "an executor did not answer within timeout_send") from failure
+            return Problem("Expired", "an executor did not answer within timeout_send")
         # An executor that ends while it works cancels its calls, and Jina has no word for that: so look who is there.
         missing = await self.executors.missing_now()
         if missing or code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND):
             LOG.warning("no answer from %s: %s", ", ".join(missing) or "an executor", code)
-            raise self._unavailable(missing) from failure
-        raise failure
+            return self._unavailable(missing)
+        return failure
 
     def ended(self, protocol: str, method: str, endpoint: str, status: int, error: str, started: float) -> None:
-        """Log and count a request that has its answer.
+        """Log and count a request that has its answer, as soon as that is on its way.
 
         :param error: its name, or "".
         :param started: by `time.perf_counter()`.
         """
         seconds = time.perf_counter() - started
-        request_line(protocol, method, endpoint, status, error, seconds)
+        loop = asyncio.get_running_loop()
+        loop.call_soon(request_line, protocol, method, endpoint, status, error, seconds)
         self._metrics.ended(protocol, status, error, seconds)
 
     @staticmethod
@@ -130,6 +143,8 @@ class RequestHandler(GatewayRequestHandler):
 
 
 def _check_regular_expression(pattern: str) -> None:
+    if not pattern:
+        return
     try:
         re.compile(pattern)
     except re.error as error:

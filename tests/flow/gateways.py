@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,9 +59,16 @@ class Gateway:
     def client(self, protocol: str) -> Client:
         return Client(host=getattr(self, protocol))
 
+    def log_text(self) -> str:
+        """The log up to now: lines are written some moments after they were made."""
+        mark = uuid.uuid4().hex
+        requests.get(f"{self.http}/mark", headers={"X-Request-Id": mark}, timeout=10)
+        wait_for(lambda: mark in self.log.read_text(), self.log, self.process)
+        return self.log.read_text()
+
     def log_lines(self, **wanted: Any) -> list[dict[str, Any]]:
         """The JSON lines of the log that hold these values."""
-        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith('{"time"')]
+        lines = [json.loads(line) for line in self.log_text().splitlines() if line.startswith('{"time"')]
         return [line for line in lines if wanted.items() <= line.items()]
 
 

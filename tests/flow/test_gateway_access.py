@@ -167,7 +167,7 @@ def test_tokens_are_in_no_log_line(guarded: Gateway) -> None:
             ask_once(guarded.grpc, data_request(), metadata=metadata(token))
         except grpc.RpcError:
             continue
-    log = guarded.log.read_text()
+    log = guarded.log_text()
     assert "Unauthenticated" in log
     assert not any(token in log for token in (FIRST, "guessed-token-1234"))
 

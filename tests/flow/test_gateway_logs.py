@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -44,12 +43,8 @@ def by_grpc(gateway: Gateway, sent: str | None) -> tuple[str, str]:
 
 
 def line_of(gateway: Gateway, request_id: str, **wanted: Any) -> dict[str, Any]:
-    for _ in range(100):  # it is written after the answer
-        if lines := gateway.log_lines(request_id=request_id, **wanted):
-            (line,) = lines
-            return line
-        time.sleep(0.02)
-    raise AssertionError(f"no line with {request_id}")
+    (line,) = gateway.log_lines(request_id=request_id, **wanted)
+    return line
 
 
 Ask = Callable[[Gateway, str | None], tuple[str, str]]
@@ -102,7 +97,7 @@ def test_lines_hold_nothing_of_what_was_sent(limited: Gateway) -> None:
     send(limited.http, **post(data=[{"blob": encoded, "text": "a-private-text"}], parameters={"fail": "KeyError"}))
     send(limited.http, "/post", data=b"{a-private-body", headers={"Content-Type": "application/json"})
     ask_once(limited.grpc, data_request(blobs=[secret], fail="KeyError", detail="a-private-detail"))
-    log = limited.log.read_text()
+    log = limited.log_text()
     assert "a-private" not in log
     assert encoded not in log
 
@@ -115,7 +110,7 @@ def test_health_is_not_logged(limited: Gateway) -> None:
 
 def test_every_line_after_the_start_is_json(limited: Gateway) -> None:
     send(limited.http, "/embed", data=PICTURE, headers=IMAGE)
-    lines = limited.log.read_text().splitlines()
+    lines = limited.log_text().splitlines()
     first = next(i for i, line in enumerate(lines) if line.startswith('{"time"'))
     assert all(isinstance(json.loads(line), dict) for line in lines[first:] if line)
 
@@ -158,7 +153,7 @@ def test_as_text_a_request_is_one_line_that_a_caller_cannot_break(plain: Gateway
     endpoint = "/a\nb INFO request forged"
     ask_once(plain.grpc, data_request(endpoint), metadata=[("x-request-id", "text-2")])
     Client(host=plain.grpc).post("/", Document())
-    lines = [line for line in plain.log.read_text().splitlines() if " request " in line]
+    lines = [line for line in plain.log_text().splitlines() if " request " in line]
     assert any(" request HTTP POST /embed 200 - " in line and line.endswith(" id=text-1") for line in lines)
     (broken,) = [line for line in lines if "forged" in line]
     assert "gRPC post /a\\nb INFO request forged 404 NotFound" in broken

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
 import logging
-import sys
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from starlette.requests import Request
 from clip_gateway import embed, openai_door
 from clip_gateway.caller import accept_id
 from clip_gateway.jina_door import to_request
-from clip_gateway.logs import JsonFormatter, TextFormatter
+from clip_gateway.logs import Lines, LinesHandler, json_line, text_line
 from clip_gateway.messages import drop_reserved, parse, set_reserved
 from clip_gateway.model import Model, _public
 from clip_gateway.problems import Problem
@@ -142,32 +143,63 @@ def test_both_spellings_of_jina_are_read(body: dict[str, Any]) -> None:
     assert request.docs[:, "text"] == ["a", "b"]
 
 
-def record(message: str, **extra: Any) -> logging.LogRecord:
-    made = logging.LogRecord("clip_gateway", logging.INFO, __file__, 1, message, None, None)
-    made.__dict__.update(extra)
-    return made
+def line(message: str, **fields: Any) -> dict[str, Any]:
+    return {"time": 1767225600.5, "level": "INFO", "logger": "clip_gateway", "message": message, **fields}
 
 
 def test_json_lines_hold_the_request() -> None:
-    line = json.loads(JsonFormatter().format(record("request", request_id="an-id", status=200, ms=1.5, error="-")))
-    assert {
+    found = json.loads(json_line(line("request", request_id="an-id", status=200, ms=1.5, error="")))
+    assert found == {
+        "time": "2026-01-01T00:00:00.500Z",
+        "level": "INFO",
+        "logger": "clip_gateway",
         "message": "request",
         "request_id": "an-id",
         "status": 200,
         "ms": 1.5,
-        "level": "INFO",
-    }.items() <= line.items()
-    assert line["time"].endswith("Z")
-
-
-def test_a_fault_of_ours_is_logged_with_its_traceback() -> None:
-    try:
-        raise KeyError("a key")
-    except KeyError:
-        made = record("a request failed", exc_info=sys.exc_info())
-    assert "KeyError: 'a key'" in json.loads(JsonFormatter().format(made))["exception"]
-    assert "KeyError: 'a key'" in TextFormatter().format(made)
+    }
 
 
 def test_text_lines_cannot_be_forged() -> None:
-    assert TextFormatter().format(record("/a\r\nforged", request_id="an-id")).endswith("/a\\r\\nforged id=an-id")
+    assert text_line(line("/a\r\nforged", request_id="an-id")) == (
+        "2026-01-01T00:00:00.500Z INFO /a\\r\\nforged id=an-id"
+    )
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_fault_of_ours_is_logged_at_once_with_its_traceback(as_json: bool) -> None:
+    stream = io.StringIO()
+    log = logging.Logger("test")
+    log.addHandler(LinesHandler(Lines(stream, as_json)))
+
+    async def fail() -> None:
+        try:
+            raise KeyError("a key")
+        except KeyError:
+            log.exception("a request failed")
+
+    asyncio.run(fail())
+    assert "a request failed" in stream.getvalue()
+    assert "KeyError: 'a key'" in stream.getvalue()
+
+
+def test_lines_of_one_moment_are_written_together_and_in_order() -> None:
+    class Stream(io.StringIO):
+        writes = 0
+
+        def write(self, text: str) -> int:
+            self.writes += 1
+            return super().write(text)
+
+    stream = Stream()
+    lines = Lines(stream, as_json=False)
+
+    async def log() -> None:
+        for i in range(10):
+            lines.take(line(f"line {i}", request_id=""))
+        assert stream.getvalue() == ""
+        await asyncio.sleep(0.2)
+
+    asyncio.run(log())
+    assert stream.writes == 1
+    assert [text.split()[-1] for text in stream.getvalue().splitlines()] == [str(i) for i in range(10)]
