@@ -66,7 +66,7 @@ lint: $(READY) ## style, types, layers, YAML, shell
 	@$(BIN)/yamllint --strict --config-data "$$WRITTEN_YAML" k8s
 	@for helm in helm helm3; do if ! command -v $$helm >/dev/null; then echo "SKIPPED: $$helm lint ($$helm is not on the PATH)"; \
 	  [ -z "$${CI:-}" ]; else $$helm lint --strict --quiet helm/clip-image-flow; fi; done
-	@$(BIN)/shellcheck .ci/run scripts/*.sh examples/*.sh
+	@$(BIN)/shellcheck .ci/run scripts/*.sh examples/*.sh benchmarks/peers/*.sh
 
 .PHONY: test-unit
 test-unit: $(READY) ## the library and the Executor, in process
@@ -118,8 +118,23 @@ undeploy: ## uninstall it
 	@$(WITH_TOOLS) scripts/deploy.sh down
 
 .PHONY: bench
-bench: $(READY) ## images/s of the library against a plain loop with `clip`
-	@$(BIN)/python -m benchmarks.in_process
+bench: $(READY) ## how fast it is, as ratios: in process, served, cost, replicas (minutes); figures in benchmarks/results
+	@for name in in_process "served --load" cost replicas; do $(BIN)/python -W ignore -m benchmarks.$$name; done
+	@$(BIN)/python -W ignore -m benchmarks.plot
+
+.PHONY: bench-peers
+bench-peers: $(READY) ## the same beside clip-as-service and infinity, in environments of their own (gigabytes, long)
+	@benchmarks/peers/setup.sh
+	@$(BIN)/python -W ignore -m benchmarks.served --peers
+
+.PHONY: bench-memory
+bench-memory: $(READY) ## whether memory stays flat over 10,000 requests
+	@$(BIN)/python -W ignore -m benchmarks.memory
+
+.PHONY: quantize
+quantize: $(READY) ## make the int8 form of MODEL, calibrated with PICTURES (files or folders)
+	@$(if $(and $(MODEL),$(PICTURES)),,echo "usage: make quantize MODEL=ViT-B/32 PICTURES=~/pictures" >&2; exit 1)
+	@$(BIN)/python -W ignore -m clip_image_flow.quantize $(MODEL) $(PICTURES)
 
 .PHONY: eval-model
 eval-model: $(READY) ## recall of emoji-tiny on the style it never saw (needs npm)

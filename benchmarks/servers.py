@@ -49,6 +49,10 @@ class Server:
         """Resident memory of all its processes, in MB."""
         return sum(measure.rss_mb(pid) for pid in self._processes())
 
+    def rss_of_groups(self) -> list[float]:
+        """The same, for each of `groups`."""
+        return [Server(self.name, self.connect, (group,)).rss_mb() for group in self.groups]
+
     def cpu_seconds(self) -> float:
         """What its processes have computed so far."""
         return sum(measure.cpu_seconds(pid) for pid in self._processes())
@@ -170,6 +174,20 @@ def asking_infinity(port: int) -> Callable[[], contextlib.AbstractAsyncContextMa
 
 
 @contextlib.contextmanager
+def gateway(executors: list[int], ports: list[int], logs: Path) -> Iterator[tuple[int, int, int]]:
+    """The gateway on `ports` before the executors on theirs: its gRPC port, HTTP port and process group."""
+    grpc_port, http_port = ports
+    addresses = {"encoder": [f"grpc://127.0.0.1:{port}" for port in executors]}
+    graph = {"encoder": ["end-gateway"], "start-gateway": ["encoder"]}
+    command = [sys.executable, "-W", "ignore", "-m", "jina", "gateway", "--uses", "gateway/config.yml"]
+    command += ["--protocol", "GRPC", "HTTP", "--port", str(grpc_port), str(http_port)]
+    command += ["--graph-description", json.dumps(graph), "--deployments-addresses", json.dumps(addresses)]
+    with process_group(command, {"JINA_LOG_LEVEL": "ERROR"}, logs / f"gateway-{grpc_port}.log") as group:
+        wait_for_http(f"http://127.0.0.1:{http_port}/startupz")
+        yield grpc_port, http_port, group
+
+
+@contextlib.contextmanager
 def ours(
     weights: Path, ports: list[int], logs: Path, *, replicas: int = 1, **uses_with: object
 ) -> Iterator[tuple[Server, Server]]:
@@ -191,13 +209,8 @@ def ours(
             groups.append(stack.enter_context(process_group(command, environment, logs / f"executor-{port}.log")))
         for port in executors[:replicas]:
             wait_for_grpc(port)
-        addresses = {"encoder": [f"grpc://127.0.0.1:{port}" for port in executors[:replicas]]}
-        graph = {"encoder": ["end-gateway"], "start-gateway": ["encoder"]}
-        command = [*jina, "gateway", "--uses", "gateway/config.yml", "--protocol", "GRPC", "HTTP"]
-        command += ["--port", str(grpc_port), str(http_port), "--graph-description", json.dumps(graph)]
-        command += ["--deployments-addresses", json.dumps(addresses)]
-        groups.append(stack.enter_context(process_group(command, environment, logs / f"gateway-{grpc_port}.log")))
-        wait_for_http(f"http://127.0.0.1:{http_port}/startupz")
+        *_, group = stack.enter_context(gateway(executors[:replicas], [grpc_port, http_port], logs))
+        groups.append(group)
         yield (
             Server(f"{label}, gRPC", asking_jina(grpc_port), tuple(groups)),
             Server(f"{label}, /embed", asking_embed(http_port), tuple(groups)),

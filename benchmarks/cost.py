@@ -1,0 +1,117 @@
+"""How the cost of an image grows with the model and with the image: CPU milliseconds, of all cores, in process.
+
+    python -m benchmarks.cost
+
+CPU time, not the clock: it adds up over cores, replicas and machines, and others on the machine disturb it little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from benchmarks import measure
+from benchmarks.measure import Turns
+from benchmarks.pictures import FOLDER, jpegs
+from clip_image_flow import ImageEncoder, backends, cpus
+from clip_image_flow.images import ImageReader
+from clip_image_flow.openai_clip import VisionTransformer
+from clip_image_flow.preprocess import preprocess
+from clip_image_flow.uris import UriReader
+
+SIZES = ((320, 240), (640, 427), (1600, 1200), (4032, 3024))  # pixels
+
+
+@dataclass(frozen=True)
+class Tower:
+    """The shape of one of OpenAI's image towers."""
+
+    patch: int
+    width: int
+    layers: int
+    resolution: int = 224
+    dim: int = 512
+
+
+TOWERS = {
+    "ViT-B/32": Tower(32, 768, 12),
+    "ViT-B/16": Tower(16, 768, 12),
+    "ViT-L/14": Tower(14, 1024, 24, dim=768),
+    "ViT-L/14@336px": Tower(14, 1024, 24, 336, 768),
+}
+
+
+def forward_pass(tower: Tower, batch: int, rounds: int) -> float:
+    """CPU milliseconds of an image in one tower with random weights, fp32."""
+    torch.manual_seed(0)
+    visual = VisionTransformer(
+        input_resolution=tower.resolution,
+        patch_size=tower.patch,
+        width=tower.width,
+        layers=tower.layers,
+        heads=tower.width // 64,
+        output_dim=tower.dim,
+    )
+    source = backends.Source(load=lambda: visual.eval(), fingerprint=lambda: None, cache=FOLDER)
+    backend = backends.load("auto", source, device="cpu", precision="fp32", threads=cpus.available())
+    pictures = np.zeros((batch, tower.resolution, tower.resolution, 3), dtype=np.uint8)
+    turns = Turns()
+    backend.encode(pictures)
+    for _ in range(rounds):
+        turns.add(lambda: backend.encode(pictures))
+    return 1000 * statistics.median(turns.cpu_seconds) / batch
+
+
+def preparing(size: tuple[int, int], decode: str, count: int, rounds: int) -> float:
+    """CPU milliseconds to decode and preprocess a JPEG of `size`."""
+    reader, files = ImageReader(1 << 25, 1 << 25, UriReader()), jpegs(count, size)
+    exact = decode == "exact"
+
+    def prepare() -> None:
+        for file in files:
+            preprocess(reader.read(file, None if exact else int(1.5 * 224)), 224, exact=exact)
+
+    turns = Turns()
+    prepare()
+    for _ in range(rounds):
+        turns.add(prepare)
+    return 1000 * statistics.median(turns.cpu_seconds) / count
+
+
+def main() -> int:
+    """Measure and print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    print(f"CPU ms an image; {measure.describe(measure.machine())}")
+    models = {}
+    for name, tower in TOWERS.items():
+        models[name] = forward_pass(tower, 4 if "L" in name else 16, options.rounds)
+        print(f"  forward pass of {name:<15} {models[name]:8.1f}", flush=True)
+    images: dict[str, dict[str, float]] = {}
+    for size in SIZES:
+        label = f"{size[0]} x {size[1]}"
+        count = 4 if size[0] > 2000 else 16
+        images[label] = {decode: preparing(size, decode, count, options.rounds) for decode in ("exact", "fast")}
+        print(
+            f"  JPEG of {label:<12} exact {images[label]['exact']:6.1f}   fast {images[label]['fast']:6.1f}", flush=True
+        )
+    tiny = ImageEncoder("emoji-tiny", cache_dir=str(FOLDER))
+    files, turns = jpegs(64), Turns()
+    tiny.encode(files)
+    for _ in range(options.rounds):
+        turns.add(lambda: tiny.encode(files))
+    tiny.close()
+    whole = 1000 * statistics.median(turns.cpu_seconds) / len(files)
+    print(f"  emoji-tiny, all of it {whole:8.1f}")
+    measure.save("cost", {"cpu_ms_forward_pass": models, "cpu_ms_jpeg": images, "cpu_ms_emoji_tiny": whole})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""Whether memory stays flat: resident MB of gateway and executor over 10,000 requests.
+
+    python -m benchmarks.memory
+
+The embedded model, so that it takes minutes; half of the requests by gRPC, half by /embed, eight in flight, with
+pictures of many sizes and now and then one that cannot be read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import sys
+import tempfile
+from pathlib import Path
+
+import aiohttp
+
+from benchmarks import measure, servers
+from benchmarks.load import ONLINE, closed_loop
+from benchmarks.pictures import jpegs
+from clip_image_flow.models import EMBEDDED
+from scripts.demo import free_ports
+
+MOST_GROWTH = 1.05  # of the last tenth over the second
+
+
+async def send_what_cannot_be_read(port: int, requests: int) -> None:
+    """Errors are part of a server's life, and their memory too."""
+    async with aiohttp.ClientSession() as session:
+        for _ in range(requests):
+            async with session.post(f"http://127.0.0.1:{port}/embed", data=b"no picture") as answer:
+                assert answer.status == 415
+
+
+def main() -> int:
+    """Measure; the exit code is 1 when memory grows."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--requests", type=int, default=10_000)
+    options = parser.parse_args()
+    files = [*jpegs(8), *jpegs(8, (320, 240)), *jpegs(4, (1600, 1200))]
+    ports = [int(port) for port in free_ports(3)]
+    points: list[dict[str, float]] = []
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        by_grpc, by_http = stack.enter_context(servers.ours(Path(EMBEDDED), ports, Path(folder)))
+        tenth = options.requests // 10
+        for i in range(10):
+            for server in (by_grpc, by_http):
+                closed_loop(server, ONLINE, files, tenth // 2)
+            asyncio.run(send_what_cannot_be_read(ports[1], tenth // 50))
+            executor, gateway = by_grpc.rss_of_groups()
+            points.append({"requests": (i + 1) * tenth, "executor_mb": executor, "gateway_mb": gateway})
+            print(
+                f"{points[-1]['requests']:6.0f} requests: executor {executor:.0f} MB, gateway {gateway:.0f} MB",
+                flush=True,
+            )
+    growth = {part: points[-1][part] / points[1][part] for part in ("executor_mb", "gateway_mb")}
+    print(f"last over second tenth: {growth}; {measure.describe(measure.machine())}")
+    measure.save("memory", {"points": points, "growth": growth})
+    return int(max(growth.values()) > MOST_GROWTH)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
