@@ -40,7 +40,10 @@ class TorchBackend:
         self.dim: int = tower.output_dim
         self.best_batch_size = 16 if kind == "cpu" else 128
         self._device = torch.device(device)
+        # A GPU's tensor cores take channels last, which is also how pictures come; what is kept otherwise is converted.
+        self._layout = torch.contiguous_format if kind == "cpu" else torch.channels_last
         self._visual = visual.float().to(self._device).eval().requires_grad_(False)
+        self._visual.to(memory_format=self._layout)  # type: ignore[call-overload]  # in place, and not in its types
         if self.precision == "fp16":
             convert_weights(self._visual)
         self._mean, self._std = (torch.tensor(values, device=self._device).view(3, 1, 1) for values in (MEAN, STD))
@@ -71,7 +74,7 @@ class TorchBackend:
         if self._device.type == "cuda":
             # Pinned memory is copied without a detour through a buffer of the driver's; bytes are a quarter of floats.
             pixels = pixels.pin_memory().to(self._device, non_blocking=True)
-        values = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+        values = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=self._layout)
         return values.div_(255).sub_(self._mean).div_(self._std)
 
 

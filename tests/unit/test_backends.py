@@ -194,6 +194,22 @@ def test_the_number_of_threads_is_kept_to(tiny_model: Path, threads: int) -> Non
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("model", ["tiny_model", "embedded"])
+def test_the_layout_that_gpus_like_changes_no_numbers(
+    model: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transformer and a ResNet, with the layout that is taken on CUDA."""
+    path = models.EMBEDDED if model == "embedded" else request.getfixturevalue(model)
+    plain = load(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "contiguous_format", torch.channels_last)
+        other = load(path)
+        batch = random_batch(3, plain.input_size)
+        embeddings = other.encode(batch)
+    assert other._layout == torch.channels_last  # type: ignore[attr-defined]
+    assert cosines(embeddings, plain.encode(batch)).min() >= 0.9999999
+
+
 class LittleMemory(nn.Module):
     """Gives each picture its first value, as long as no more than `most` come at once."""
 
