@@ -73,14 +73,16 @@ class Gateway:
 
 
 @contextlib.contextmanager
-def running(arguments: list[str], log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`jina ARGUMENTS`, with a HOME of its own, in a process group that ends with the block."""
+def running(
+    arguments: list[str], log: Path, folder: Path = ROOT, **environment: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """`jina ARGUMENTS` in `folder`, with a HOME of its own, in a process group that ends with the block."""
     home = log.with_suffix(".home")
     home.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "jina", *arguments],
-            cwd=ROOT,
+            cwd=folder,
             env={**os.environ, "HOME": str(home), "JINA_OPTOUT_TELEMETRY": "1", **environment},
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -8,6 +8,7 @@ import json
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,17 @@ def test_the_curl_lines_of_the_docs_work(flow: RunningFlow, tmp_path: Path, page
     for line in lines:
         run_curl(line, flow, tmp_path)
     assert lines
+
+
+def test_the_program_in_the_docs_works(flow: RunningFlow) -> None:
+    text = (ROOT / "docs" / "http-api.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    here = program.replace(HOST, flow.http)
+    assert here != program
+    run = subprocess.run(
+        [sys.executable, "-c", here], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert run.stdout == "tiny.pt 32\n", run.stderr
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +19,8 @@ from docarray import Document
 from jina import Client
 from jina.proto import jina_pb2_grpc
 
-from tests.flow.gateways import Gateway, free_ports, gateway
+from scripts.flow import ROOT
+from tests.flow.gateways import Gateway, free_ports, gateway, running, wait_for
 from tests.flow.test_gateway_status import IMAGE, PICTURE, ask_once, data_request, post, send
 
 ID = "caller-7f3a"
@@ -181,3 +183,17 @@ def test_no_torch_and_no_library_is_loaded() -> None:
     program = "import sys, clip_gateway.gateway; print(sorted({'torch', 'clip', 'clip_image_flow'} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_the_gateway_loads_from_the_folder_of_an_image(obedient: int, tmp_path: Path) -> None:
+    """As gateway/Dockerfile lays it out: config.yml and the package side by side, found by PYTHONPATH alone."""
+    shutil.copytree(ROOT / "gateway", tmp_path / "app")
+    ports = [str(port) for port in free_ports(2)]
+    arguments = ["gateway", "--uses", "config.yml", "--protocol", "GRPC", "HTTP", "--port", *ports]
+    graph = '{"encoder": ["end-gateway"], "start-gateway": ["encoder"]}'
+    arguments += ["--graph-description", graph]
+    arguments += ["--deployments-addresses", json.dumps({"encoder": [f"grpc://127.0.0.1:{obedient}"]})]
+    log = tmp_path / "gateway.log"
+    with running(arguments, log, tmp_path / "app", PYTHONPATH=str(tmp_path / "app")) as process:
+        wait_for(lambda: requests.get(f"http://127.0.0.1:{ports[1]}/readyz", timeout=5).ok, log, process)
+        assert send(f"http://127.0.0.1:{ports[1]}", "/embed", data=PICTURE, headers=IMAGE).status_code == 200
