@@ -91,7 +91,7 @@ export: $(READY) ## write k8s/, the chart's topology, schema, README and golden 
 
 .PHONY: test-cluster
 test-cluster: $(READY) ## the chart on a kind cluster of its own (PYTEST_FLAGS=--keep-cluster leaves it for the next run)
-	@$(BIN)/pytest tests/cluster $(PYTEST_FLAGS)
+	@$(BIN)/pytest tests/cluster --timeout 1500 $(PYTEST_FLAGS)  # the first test of all waits for images and cluster
 
 .PHONY: images
 images: ## build clip-gateway and clip-image-encoder (REGISTRY, MODEL: see scripts/images.sh)

@@ -3,9 +3,12 @@
 # No `from __future__ import annotations` here: Jina reads the annotations of endpoints and warns about strings.
 
 import asyncio
+import contextlib
 import inspect
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +21,8 @@ from clip_image_flow.errors import BadDocument, ConfigError, RequestError, TooLa
 from clip_image_flow.parameters import EncodeParameters, positive_integer
 from clip_image_flow.selection import SelectedImage, select
 
+# What a container writes here stands in its pod's status as the reason for its end. Only pods have such a file.
+TERMINATION_LOG = Path("/dev/termination-log")
 _FROM_JINA = {"metas", "requests", "runtime_args", "workspace", "dynamic_batching"}
 
 
@@ -65,23 +70,24 @@ class CLIPImageEncoder(Executor):
             "on_error": on_error,
             "normalize": normalize,
         }
-        try:
-            self._defaults = EncodeParameters().override(request_defaults)
-            self._max_documents = positive_integer("max_documents", max_documents)
-        except RequestError as error:
-            raise ConfigError(f"uses_with: {error}") from error
-        known = inspect.signature(ImageEncoder).parameters.keys() - {"model"}  # which has a name of its own here
-        if unknown := options.keys() - known:
-            raise ConfigError(f"uses_with: unknown option {min(unknown)!r}; see the parameters of CLIPImageEncoder")
-        replicas = getattr(self.runtime_args, "replicas", None) or 1
-        self._encoder = ImageEncoder(
-            pretrained_model_name_or_path,
-            device=device,
-            backend=backend,
-            precision=precision,
-            threads=max(1, cpus.available() // replicas) if threads is None else threads,
-            **options,
-        )
+        with _last_words():
+            try:
+                self._defaults = EncodeParameters().override(request_defaults)
+                self._max_documents = positive_integer("max_documents", max_documents)
+            except RequestError as error:
+                raise ConfigError(f"uses_with: {error}") from error
+            known = inspect.signature(ImageEncoder).parameters.keys() - {"model"}  # which has a name of its own here
+            if unknown := options.keys() - known:
+                raise ConfigError(f"uses_with: unknown option {min(unknown)!r}; see the parameters of CLIPImageEncoder")
+            replicas = getattr(self.runtime_args, "replicas", None) or 1
+            self._encoder = ImageEncoder(
+                pretrained_model_name_or_path,
+                device=device,
+                backend=backend,
+                precision=precision,
+                threads=max(1, cpus.available() // replicas) if threads is None else threads,
+                **options,
+            )
         self.logger.info("serving %s", self._encoder.info)
 
     @requests
@@ -130,6 +136,18 @@ class CLIPImageEncoder(Executor):
     def close(self) -> None:
         """Finish what is queued and end the threads."""
         self._encoder.close()
+
+
+@contextlib.contextmanager
+def _last_words() -> Iterator[None]:
+    """Tell a start-up error where an operator looks: Jina logs it, and then ends as if all had been well."""
+    try:
+        yield
+    except ConfigError as error:
+        with contextlib.suppress(OSError):
+            if TERMINATION_LOG.exists():
+                TERMINATION_LOG.write_text(str(error)[:4096], encoding="utf-8")  # no more is kept
+        raise
 
 
 async def _outcome(

@@ -71,7 +71,7 @@ def test_a_wrong_path_says_so_and_the_old_pods_keep_serving(namespace: Namespace
     old = namespace.ready("encoder")[0].metadata.name
     namespace.install(on_claim("nowhere.pt"), wait=False)
 
-    says = "'/models/nowhere.pt': no such file or folder"
+    says = "model '/models/nowhere.pt': no such file or folder"
     until("the container's last words", lambda: says in namespace.last_words("encoder"), 120)
     assert any(event.startswith("BackOff") for event in until("events", namespace.events))
     assert [pod.metadata.name for pod in namespace.ready("encoder")] == [old]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import clip_image
@@ -199,3 +200,23 @@ def test_replicas_share_the_cpus(
     monkeypatch.setattr(clip_image.cpus, "available", lambda: 8)
     make_executor(runtime_args={"replicas": replicas}, **uses_with)
     assert threads == [expected]
+
+
+def test_in_a_pod_a_start_up_error_stands_in_its_status(
+    make_executor: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "termination-log"
+    file.touch()
+    monkeypatch.setattr(clip_image, "TERMINATION_LOG", file)
+    with pytest.raises(ConfigError):
+        make_executor(pretrained_model_name_or_path="/models/nowhere.pt")
+    assert file.read_text().startswith("model '/models/nowhere.pt': no such file or folder")
+
+
+def test_outside_of_a_pod_no_such_file_is_made(
+    make_executor: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(clip_image, "TERMINATION_LOG", tmp_path / "termination-log")
+    with pytest.raises(ConfigError):
+        make_executor(batch_size=0)
+    assert list(tmp_path.iterdir()) == []
