@@ -50,7 +50,9 @@ def running(weights: Path, with_peers: bool, logs: Path) -> Iterator[list[Server
             found += stack.enter_context(servers.ours(weights, ports[3:6], logs, precision="int8"))
         except ConfigError:
             print("int8 is not measured: run benchmarks.in_process with NNCF installed first", file=sys.stderr)
-        if with_peers:
+        if not with_peers:
+            found += stack.enter_context(servers.ours(weights, ports[6:10], logs, replicas=2))[:1]
+        else:
             found.append(stack.enter_context(servers.clip_as_service(ports[6], logs, replicas=1)))
             found.append(stack.enter_context(servers.clip_as_service(ports[7], logs, replicas=2)))
             found.append(stack.enter_context(servers.infinity(ports[8], logs)))
@@ -90,17 +92,22 @@ def measure_patterns(found: list[Server], files: list[bytes], images: int, round
     return figures
 
 
-def measure_load(server: Server, files: list[bytes], images: int) -> dict[str, list[dict[str, float]]]:
-    """Throughput and latency of one server against concurrency, and against the rate of arrivals."""
-    closed, opened = [], []
+def measure_load(found: list[Server], files: list[bytes], images: int) -> dict[str, dict[str, list[dict[str, float]]]]:
+    """Throughput and latency against concurrency, and against the rate of arrivals; servers take turns."""
+    load: dict[str, dict[str, list[dict[str, float]]]] = {s.name: {"callers": [], "arrivals": []} for s in found}
     for callers in (1, 2, 4, 8, 16, 32, 64):
-        run = closed_loop(server, Pattern("", callers, 1), files, max(16, images * min(callers, 8) // 8))
-        closed.append({"callers": callers, **_summary(run)})
-    capacity = max(point["images_per_second"] for point in closed)
+        runs = {server.name: Run() for server in found}
+        for server in found * 2:
+            pattern = Pattern("", callers, 1)
+            runs[server.name].add(closed_loop(server, pattern, files, max(8, images * min(callers, 8) // 8, callers)))
+        for name, run in runs.items():
+            load[name]["callers"].append({"callers": callers, **_summary(run)})
     for share in (0.5, 0.8, 1.2):
-        run = open_loop(server, share * capacity, files, images)
-        opened.append({"share_of_capacity": share, "arrivals_per_second": share * capacity, **_summary(run)})
-    return {"callers": closed, "arrivals": opened}
+        for server in found:
+            rate = share * max(point["images_per_second"] for point in load[server.name]["callers"])
+            summary = _summary(open_loop(server, rate, files, images))
+            load[server.name]["arrivals"].append({"share_of_capacity": share, "arrivals_per_second": rate, **summary})
+    return load
 
 
 def _summary(run: Run) -> dict[str, float]:
@@ -162,7 +169,7 @@ def main() -> int:
         running(weights, options.peers, Path(logs)) as found,
     ):
         figures = measure_patterns(found, files, options.images, options.rounds)
-        load = {s.name: measure_load(s, files, options.images) for s in found[1:3]} if options.load else {}
+        load = measure_load(found[1:3], files, options.images) if options.load else {}
     print(f"640 x 427 JPEGs, ViT-B/32 (random weights), images/s; {measure.describe(measure.machine())}")
     show(figures)
     for name, ratio in ratios(figures).items():

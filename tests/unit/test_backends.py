@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import openvino
 import pytest
 import torch
 from PIL import Image
@@ -14,6 +13,7 @@ from torch import nn
 
 from clip_image_flow import backends, models
 from clip_image_flow.backends import Backend, Source
+from clip_image_flow.backends.openvino_backend import openvino  # without its telemetry
 from clip_image_flow.backends.torch_backend import TorchBackend
 from clip_image_flow.errors import ConfigError
 from clip_image_flow.preprocess import MEAN, STD, preprocess

@@ -17,7 +17,7 @@ from clip_image_flow.backends import Backend
 from clip_image_flow.backends.openvino_cache import ConvertedModels
 from clip_image_flow.errors import ConfigError
 from tests.conftest import encoded, photo, save_random_clip
-from tests.unit.test_backends import load, random_batch, source
+from tests.unit.test_backends import load, random_batch, skip_without_bf16, source
 
 PICTURE = encoded(photo())
 
@@ -119,11 +119,8 @@ def test_other_weights_are_converted_anew(tmp_path: Path, cache: Path) -> None:
 
 
 def test_one_conversion_serves_fp32_and_bf16(tiny_model: Path, cache: Path) -> None:
-    import openvino
-
-    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        pytest.skip("this CPU has no bf16")
     for precision in ("fp32", "bf16"):
+        skip_without_bf16("openvino", precision)
         load_kept(tiny_model, cache, precision=precision)
     assert len(kept(cache)) == 1
 
