@@ -102,6 +102,12 @@ class Cluster:
         names = ",".join(nodes or self.workers())
         run("kind", "load", "docker-image", image, "--name", self.name, "--nodes", names, timeout=600)
 
+    def tag(self, image: str, name: str) -> None:
+        """Give an image that the workers have another name there."""
+        for node in self.workers():
+            tag = ("ctr", "--namespace", "k8s.io", "images", "tag", "--force", f"docker.io/library/{image}", name)
+            run("docker", "exec", node, *tag)
+
 
 @dataclass
 class Namespace:

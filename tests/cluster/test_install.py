@@ -10,10 +10,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import yaml
 from jina import Client, Document, DocumentArray
 
 from clip_image_flow import ImageEncoder
-from tests.cluster.kube import CHART, FIGURES, RELEASE, ROOT, Namespace, until
+from tests.cluster.kube import CHART, FIGURES, IMAGES, RELEASE, ROOT, SMALL, Namespace, until
 
 PICTURES = sorted((ROOT / "examples" / "pictures" / "heldout").glob("*.png"))[:8]
 
@@ -114,7 +115,13 @@ def test_helm_3_installs_it(namespace: Namespace) -> None:
     namespace.helm("uninstall", RELEASE, "--wait", binary="helm3")
 
 
-@pytest.mark.parametrize("profile", ["small"])
+@pytest.mark.parametrize("profile", ["small", "air-gapped"])
 def test_a_profile_comes_up(namespace: Namespace, profile: str) -> None:
-    namespace.install(profile=CHART / "profiles" / f"{profile}.yaml")
+    file = CHART / "profiles" / f"{profile}.yaml"
+    registry = yaml.safe_load(file.read_text(encoding="utf-8")).get("global", {}).get("imageRegistry")
+    for image in IMAGES.values() if registry else ():
+        namespace.cluster.tag(image, f"{registry}/{image}")  # as if the nodes had pulled it from there
+    namespace.install(*([SMALL] if registry else []), profile=file)
+    assert all(pod.spec.containers[0].image.startswith(registry or "clip-") for pod in namespace.pods())
     assert "Succeeded" in namespace.helm("test", RELEASE)
+    namespace.helm("uninstall", RELEASE, "--wait")

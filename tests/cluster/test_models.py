@@ -73,7 +73,7 @@ def test_a_wrong_path_says_so_and_the_old_pods_keep_serving(namespace: Namespace
 
     says = "model '/models/nowhere.pt': no such file or folder"
     until("the container's last words", lambda: says in namespace.last_words("encoder"), 120)
-    assert any(event.startswith("BackOff") for event in until("events", namespace.events))
+    until("an event", lambda: any(event.startswith("BackOff") for event in namespace.events()), 60)
     assert [pod.metadata.name for pod in namespace.ready("encoder")] == [old]
     assert info(namespace)["dim"] == DIM
     namespace.helm("rollback", RELEASE, "1", "--wait", "--timeout", "3m")
