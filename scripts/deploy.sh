@@ -49,10 +49,10 @@ elsewhere() {
 # A tag says nothing of what is behind it on a developer's machine: with the images' ids on the pods, those of a changed
 # image roll out, and no others.
 name_images() {
-  local key=clip-image-flow/image-id id
+  local pair id
   for pair in gateway=clip-gateway executorDefaults=clip-image-encoder; do
     id=$(docker image inspect --format '{{.Id}}' "${REGISTRY:+${REGISTRY%/}/}${pair#*=}:$version")
-    flags+=(--set-string "${pair%%=*}.podAnnotations.${key//./\\.}=$id")
+    flags+=(--set-string "${pair%%=*}.podAnnotations.image-id=$id")
   done
 }
 
