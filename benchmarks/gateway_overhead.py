@@ -21,58 +21,34 @@ import contextlib
 import json
 import os
 import platform
-import signal
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import grpc
 from docarray import Document, DocumentArray
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from jina import Client
 from jina.proto import jina_pb2_grpc
 from jina.types.request.data import DataRequest
 
+from benchmarks.servers import process_group, wait_for_grpc
 from scripts.demo import free_ports
-from scripts.flow import ROOT
 
 BLOB = os.urandom(20_000)
 MINIMUM = {"gRPC, Jina's Client": 0.95, "gRPC, open channel": 0.95, "HTTP": 1.0}
-START_SECONDS = 60
 
 
-@contextlib.contextmanager
-def jina(*arguments: str) -> Iterator[None]:
+def jina(*arguments: str) -> contextlib.AbstractContextManager[int]:
     """`jina ARGUMENTS` as a process group that ends with the block."""
-    with tempfile.TemporaryDirectory() as home:
-        environment = {**os.environ, "HOME": home, "JINA_OPTOUT_TELEMETRY": "1", "JINA_LOG_LEVEL": "ERROR"}
-        process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "jina", *arguments],
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            yield
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    command = [sys.executable, "-W", "ignore", "-m", "jina", *arguments]
+    return process_group(command, {"JINA_LOG_LEVEL": "ERROR"}, Path(os.devnull))
 
 
-def wait_for(port: str) -> None:
-    """Until the gRPC server on `port` is healthy."""
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        check = health_pb2_grpc.HealthStub(channel).Check
-        check(health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=START_SECONDS)
-
-
-def gateway(executor: str, ports: list[str], *more: str) -> contextlib.AbstractContextManager[None]:
+def gateway(executor: str, ports: list[str], *more: str) -> contextlib.AbstractContextManager[int]:
     """A gateway before the Executor on the port `executor`."""
     graph = '{"encoder": ["end-gateway"], "start-gateway": ["encoder"]}'
     addresses = json.dumps({"encoder": [f"grpc://127.0.0.1:{executor}"]})
@@ -170,7 +146,7 @@ def main() -> int:
         gateway(executor, ports["jina"]),
     ):
         for port in (executor, ports["clip"][0], ports["jina"][0]):
-            wait_for(port)
+            wait_for_grpc(int(port))
         time.sleep(2)  # ClipGateway looks for its executors
         for case, run in CASES.items():
             rates: dict[str, list[float]] = {"clip": [], "jina": []}
