@@ -11,11 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from clip_image_flow import ImageEncoder, backends
-from clip_image_flow.backends import Backend, openvino_backend
-from clip_image_flow.backends.openvino_backend import openvino
+from clip_image_flow.backends import Backend
 from clip_image_flow.backends.openvino_cache import ConvertedModels
 from clip_image_flow.errors import ConfigError
 from tests.conftest import encoded, photo, save_random_clip
@@ -110,20 +108,6 @@ def test_a_model_is_converted_once(tiny_model: Path, cache: Path, monkeypatch: p
     batch = random_batch(3, 64)
     assert np.array_equal(first.encode(batch), second.encode(batch))
     assert len(kept(cache)) == 1
-
-
-def test_a_conversion_leaves_torch_as_it_was(tiny_model: Path, cache: Path) -> None:
-    before = torch.nn.functional.linear
-    load_kept(tiny_model, cache)
-    assert torch.nn.functional.linear is before
-
-
-def test_matrices_are_multiplied_as_matrices(tiny_model: Path) -> None:
-    """With one more dimension, the last layer of each block would get a kernel half as fast at small batches."""
-    model = openvino_backend.convert(source(tiny_model).load())
-    products = [op for op in model.get_ops() if op.get_type_name() == "MatMul"]
-    last = [op for op in products if op.input_value(1).partial_shape.same_scheme(openvino.PartialShape([64, 256]))]
-    assert [len(op.input_value(0).partial_shape) for op in last] == [2, 2]  # of two blocks
 
 
 def test_other_weights_are_converted_anew(tmp_path: Path, cache: Path) -> None:
