@@ -118,8 +118,8 @@ undeploy: ## uninstall it
 	@$(WITH_TOOLS) scripts/deploy.sh down
 
 .PHONY: bench
-bench: $(READY) ## how fast it is, as ratios: in process, served, cost, replicas (minutes); figures in benchmarks/results
-	@for name in in_process "served --load" cost replicas; do $(BIN)/python -W ignore -m benchmarks.$$name; done
+bench: $(READY) ## how fast it is, as ratios: in process, by layer, served, cost, replicas (minutes); figures in benchmarks/results
+	@for name in in_process layers "served --load" cost replicas; do $(BIN)/python -W ignore -m benchmarks.$$name; done
 	@$(BIN)/python -W ignore -m benchmarks.plot
 
 .PHONY: bench-peers

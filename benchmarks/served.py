@@ -39,24 +39,30 @@ def pattern_for(server: Server, pattern: Pattern) -> Pattern:
 @contextlib.contextmanager
 def running(weights: Path, with_peers: bool, logs: Path) -> Iterator[list[Server]]:
     """All servers there are, running."""
-    ports = [int(port) for port in free_ports(12)]
+    ports = iter([int(port) for port in free_ports(20)])
     with contextlib.ExitStack() as stack:
         encoder = ImageEncoder(str(weights), cache_dir=str(FOLDER))
         stack.callback(encoder.close)
         found = [servers.library(encoder, LIBRARY)]
-        found += stack.enter_context(servers.ours(weights, ports[:3], logs, precision="fp32"))
-        try:
-            ImageEncoder(str(weights), precision="int8", cache_dir=str(FOLDER)).close()
-            found += stack.enter_context(servers.ours(weights, ports[3:6], logs, precision="int8"))
-        except ConfigError:
-            print("int8 is not measured: run benchmarks.in_process with NNCF installed first", file=sys.stderr)
+        for precision in ("fp32", "bf16", "int8"):
+            try:
+                ImageEncoder(str(weights), precision=precision, cache_dir=str(FOLDER)).close()
+            except ConfigError as error:
+                print(f"{precision} is not measured: {error}", file=sys.stderr)
+                continue
+            found += stack.enter_context(servers.ours(weights, ports, logs, precision=precision))
         if not with_peers:
-            found += stack.enter_context(servers.ours(weights, ports[6:10], logs, replicas=2))[:1]
+            found += stack.enter_context(servers.ours(weights, ports, logs, replicas=2))[:1]
         else:
-            found.append(stack.enter_context(servers.clip_as_service(ports[6], logs, replicas=1)))
-            found.append(stack.enter_context(servers.clip_as_service(ports[7], logs, replicas=2)))
-            found.append(stack.enter_context(servers.infinity(ports[8], logs)))
-            found.append(stack.enter_context(servers.infinity(ports[9], logs, "--dtype", "int8")))
+            peers = (
+                servers.clip_as_service(next(ports), logs),
+                servers.clip_as_service(next(ports), logs, replicas=2),
+                servers.clip_as_service(next(ports), logs, dynamic_batching=True),
+                servers.infinity(next(ports), logs),
+                servers.infinity(next(ports), logs, "--compile"),
+                servers.infinity(next(ports), logs, "--dtype", "int8"),
+            )
+            found += [stack.enter_context(peer) for peer in peers]
         yield found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -189,13 +190,13 @@ def gateway(executors: list[int], ports: list[int], logs: Path) -> Iterator[tupl
 
 @contextlib.contextmanager
 def ours(
-    weights: Path, ports: list[int], logs: Path, *, replicas: int = 1, **uses_with: object
+    weights: Path, ports: Iterator[int], logs: Path, *, replicas: int = 1, **uses_with: object
 ) -> Iterator[tuple[Server, Server]]:
     """The gateway before `replicas` of the Executor, to be asked by gRPC and by HTTP.
 
-    :param ports: two, and one for each replica.
+    :param ports: free ones; as many as are needed are taken.
     """
-    grpc_port, http_port, *executors = ports
+    grpc_port, http_port, *executors = itertools.islice(ports, 2 + replicas)
     label = f"clip-image-flow {uses_with.get('precision', 'fp32')}" + (f", {replicas} replicas" if replicas > 1 else "")
     options = {"pretrained_model_name_or_path": str(weights), "cache_dir": str(FOLDER), **uses_with}
     options.setdefault("threads", max(1, (os.cpu_count() or 1) // replicas))
@@ -203,13 +204,13 @@ def ours(
     environment = {"JINA_LOG_LEVEL": "ERROR"}
     with contextlib.ExitStack() as stack:
         groups = []
-        for port in executors[:replicas]:
+        for port in executors:
             command = [*jina, "executor", "--name", "encoder", "--uses", "executors/clip_image/config.yml"]
             command += ["--uses-with", json.dumps(options), "--port", str(port)]
             groups.append(stack.enter_context(process_group(command, environment, logs / f"executor-{port}.log")))
-        for port in executors[:replicas]:
+        for port in executors:
             wait_for_grpc(port)
-        *_, group = stack.enter_context(gateway(executors[:replicas], [grpc_port, http_port], logs))
+        *_, group = stack.enter_context(gateway(executors, [grpc_port, http_port], logs))
         groups.append(group)
         yield (
             Server(f"{label}, gRPC", asking_jina(grpc_port), tuple(groups)),
@@ -218,23 +219,27 @@ def ours(
 
 
 @contextlib.contextmanager
-def clip_as_service(port: int, logs: Path, *, replicas: int) -> Iterator[Server]:
-    """clip-server; `replicas: 2` is its best for bulk on two cores."""
-    flow = logs / f"clip-server-{replicas}.yml"
+def clip_as_service(port: int, logs: Path, *, replicas: int = 1, dynamic_batching: bool = False) -> Iterator[Server]:
+    """clip-server; on two cores `replicas: 2` is its best for bulk, and Jina's dynamic batching for many callers."""
+    label = f"clip-as-service, {'dynamic batching' if dynamic_batching else f'replicas {replicas}'}"
+    flow = logs / f"clip-server-{port}.yml"
+    # Eight, as many as the online callers are: a batch of theirs then waits for nobody.
+    batching = "    uses_dynamic_batching: {/default: {preferred_batch_size: 8, timeout: 20}}\n"
     flow.write_text(
         "jtype: Flow\nversion: '1'\n"
         f"with: {{port: {port}}}\n"
         "executors:\n"
         "  - name: clip_t\n"
         f"    replicas: {replicas}\n"
+        f"{batching * dynamic_batching}"
         "    uses: {jtype: CLIPEncoder, metas: {py_modules: [clip_server.executors.clip_torch]}}\n",
         encoding="utf-8",
     )
     command = [str(PEERS / "vcas" / "bin" / "python"), "-W", "ignore", "-m", "clip_server", str(flow)]
     environment = {"HOME": str(PEERS / "cas-home"), "NO_VERSION_CHECK": "1"}
-    with process_group(command, environment, logs / f"clip-server-{replicas}.log") as group:
+    with process_group(command, environment, logs / f"clip-server-{port}.log") as group:
         wait_for_grpc(port)
-        yield Server(f"clip-as-service, replicas {replicas}", asking_jina(port), (group,))
+        yield Server(label, asking_jina(port), (group,))
 
 
 @contextlib.contextmanager

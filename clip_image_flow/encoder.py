@@ -33,8 +33,9 @@ class ImageEncoder:
     :param cache_dir: folder of downloaded weights and converted models; by default CLIP_CACHE, else ~/.cache/clip.
     :param max_batch_size: most images in one forward pass, whatever a caller asks for; by default as many as make it
         faster, 16 on the CPU and 128 on CUDA.
-    :param decode: `exact`, the pixels of `clip`, or `fast`: a large JPEG is decoded at a fraction of its size and only
-        the centre is resized, for embeddings that are nearly the same; docs/speed.md has the difference.
+    :param decode: `exact`, the pixels of `clip` (of 255 levels one off here and there where the precision is not fp32),
+        or `fast`: a large JPEG is decoded at a fraction of its size, for embeddings that are nearly the same;
+        docs/speed.md has the difference.
     :param batch_wait_ms: milliseconds that a batch which is not full waits for more images, of use on a GPU.
     :param queue_size: most images waiting or running at any time.
     :param max_image_bytes: most bytes of one encoded image.
@@ -80,7 +81,7 @@ class ImageEncoder:
         # The first pass allocates and picks kernels: done here, it delays no caller.
         self._backend.encode(np.zeros((1, size, size, 3), dtype=np.uint8))
         self._batcher: Batcher[Content | None] = Batcher(
-            partial(_prepare, reader, size, decode == "exact"),
+            partial(_prepare, reader, size, decode == "fast", self._backend.precision == "fp32"),
             self._backend.encode,
             capacity=queue_size,
             max_batch_size=max_batch_size or self._backend.best_batch_size,
@@ -128,10 +129,11 @@ def source_of(model: str, cache_dir: str | None) -> backends.Source:
     )
 
 
-def _prepare(reader: ImageReader, size: int, exact: bool, content: Content | None) -> np.ndarray:
+def _prepare(reader: ImageReader, size: int, fast: bool, full_precision: bool, content: Content | None) -> np.ndarray:
     """One image as the model sees it, uint8 (size, size, 3)."""
-    image = reader.read(content, at_least=None if exact else int(_FAST_MARGIN * size))
-    return preprocess(image, size, exact=exact)
+    image = reader.read(content, at_least=int(_FAST_MARGIN * size) if fast else None)
+    # A model that computes in less than fp32 rounds by far more than the pixels that are one level off.
+    return preprocess(image, size, exact=full_precision and not fast)
 
 
 def _at_least_one(option: str, value: Any) -> int:

@@ -25,7 +25,7 @@ def preprocess(image: Image.Image, size: int, *, exact: bool = True) -> np.ndarr
 
     :param image: any size, mode RGB.
     :param size: the model's input size n, in pixels.
-    :param exact: the pixels of `clip`; else the resizing is a third faster, and rare pixels round to a neighbour.
+    :param exact: the pixels of `clip`; else the resizing is a third faster, and rare pixels are one level of 255 off.
     :return: uint8 (n, n, 3).
     """
     return np.asarray(_resize_and_crop(image, size, exact))

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clip_image_flow import ImageEncoder
+from clip_image_flow import ImageEncoder, backends, cpus
+from clip_image_flow.encoder import source_of
 from clip_image_flow.errors import BadDocument, ConfigError, TooLarge
 from clip_image_flow.images import ImageReader
 from clip_image_flow.models import EMBEDDED
@@ -74,6 +75,25 @@ def test_resizing_the_centre_alone_is_within_one_level(size: tuple[int, int]) ->
     picture = photo(*size)
     exact, fast = (preprocess(picture, 224, exact=exact).astype(int) for exact in (True, False))
     assert np.abs(exact - fast).max() <= 1
+
+
+def test_below_fp32_the_centre_alone_is_resized() -> None:
+    """One level of 255 in rare pixels is far less than bf16 rounds by, and fp32 has the pixels of `clip`."""
+    picture = photo(640, 427)
+    for precision, exact in (("fp32", True), ("bf16", False)):
+        encoder = ImageEncoder(EMBEDDED, backend="torch", precision=precision)
+        backend = backends.load(
+            "torch", source_of(EMBEDDED, None), device="cpu", precision=precision, threads=cpus.available()
+        )
+        rows = {
+            e: backend.encode(preprocess(picture, encoder.info["input_size"], exact=e)[np.newaxis])[0]
+            for e in (True, False)
+        }
+        embedding = encoder.encode([encoded(picture)])[0]
+        encoder.close()
+        assert np.array_equal(embedding, rows[exact])
+        cosine = rows[True] @ rows[False] / np.linalg.norm(rows[True]) / np.linalg.norm(rows[False])
+        assert cosine >= 0.9999
 
 
 def test_the_embeddings_of_large_photographs_are_nearly_the_same() -> None:

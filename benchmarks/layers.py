@@ -1,0 +1,121 @@
+"""Where a forward pass spends its time, layer by layer, and how near its matrix products are to what this CPU can do.
+
+    python -m benchmarks.layers
+
+ViT-B/32 with random weights on OpenVINO. The yardstick is torch's product of two large square matrices in the same
+precision, about the most that this CPU multiplies; torch has none for int8.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks import measure
+from benchmarks.pictures import FOLDER, random_vit_b_32
+from clip_image_flow import cpus
+from clip_image_flow.backends import Source, openvino_backend
+from clip_image_flow.backends.openvino_backend import openvino  # type: ignore[attr-defined]
+from clip_image_flow.backends.openvino_tower import laid_out
+from clip_image_flow.encoder import source_of
+from clip_image_flow.errors import ConfigError
+
+BATCH = 16
+HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+SQUARE = 2048
+
+
+def median_seconds(run: Callable[[], object], rounds: int) -> float:
+    """Of `rounds` runs, after one that does not count."""
+    seconds = []
+    for _ in range(rounds + 1):
+        begin = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - begin)
+    return statistics.median(seconds[1:])
+
+
+def flops(source: Source) -> float:
+    """Floating-point operations of a forward pass of `BATCH` pictures, multiplications and additions."""
+    visual = laid_out(source.load())
+    size = int(visual.input_resolution)  # type: ignore[arg-type]
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        visual(torch.zeros(BATCH, 3, size, size))
+    return float(counter.get_total_flops())
+
+
+def yardstick(precision: str, rounds: int) -> float | None:
+    """GFLOP/s of torch's own matrix product."""
+    dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16}
+    if precision not in dtypes:
+        return None
+    torch.set_num_threads(cpus.available())
+    one = torch.randn(SQUARE, SQUARE).to(dtypes[precision])
+    with torch.inference_mode():
+        return 2 * SQUARE**3 / median_seconds(lambda: one @ one, rounds) / 1e9
+
+
+def layers(precision: str, source: Source, rounds: int) -> tuple[float, Counter[str]]:
+    """Seconds of a forward pass, and of each kind of layer in it."""
+    compiled = openvino.Core().compile_model(
+        openvino_backend.model_in(precision, source),
+        "CPU",
+        {
+            "INFERENCE_NUM_THREADS": cpus.available(),
+            "INFERENCE_PRECISION_HINT": HINTS[precision],
+            "PERF_COUNT": True,
+        },
+    )
+    request = compiled.create_infer_request()
+    size = compiled.input(0).partial_shape[1].get_length()
+    pictures = np.random.default_rng(0).integers(0, 256, (BATCH, size, size, 3), dtype=np.uint8)
+    whole = median_seconds(lambda: request.infer([pictures]), rounds)
+    kinds: Counter[str] = Counter()
+    for layer in request.profiling_info:
+        if layer.status == layer.Status.EXECUTED:
+            kinds[f"{layer.node_type} ({layer.exec_type})"] += layer.real_time.total_seconds()
+    return whole, kinds
+
+
+def main() -> int:
+    """Measure and print a table for each precision."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=10)
+    options = parser.parse_args()
+    source = source_of(str(random_vit_b_32()), str(FOLDER))
+    work = flops(source)
+    print(f"{BATCH} pictures, {work / 1e9:.0f} GFLOP; {measure.describe(measure.machine())}")
+    figures = {}
+    for precision in HINTS:
+        try:
+            whole, kinds = layers(precision, source, options.rounds)
+        except ConfigError as error:
+            print(f"{precision} is not measured: {error}", file=sys.stderr)
+            continue
+        most = yardstick(precision, options.rounds)
+        reached = work / whole / 1e9
+        beside = f"; torch's product of {SQUARE} x {SQUARE}: {most:.0f}, so {reached / most:.0%} of it" if most else ""
+        print(f"{precision}: {1000 * whole:.0f} ms, {BATCH / whole:.1f} images/s, {reached:.0f} GFLOP/s{beside}")
+        total = sum(kinds.values())
+        for kind, seconds in kinds.most_common(8):
+            print(f"  {kind:<60} {seconds / total:6.1%}")
+        figures[precision] = {
+            "milliseconds": 1000 * whole,
+            "gflop_per_second": reached,
+            "torch_product_gflop_per_second": most,
+            "shares": {kind: seconds / total for kind, seconds in kinds.most_common()},
+        }
+    measure.save("layers", {"batch": BATCH, "gflop": work / 1e9, "precisions": figures})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
