@@ -132,9 +132,11 @@ bench-memory: $(READY) ## whether memory stays flat over 10,000 requests
 	@$(BIN)/python -W ignore -m benchmarks.memory
 
 .PHONY: quantize
-quantize: $(READY) ## make the int8 form of MODEL, calibrated with PICTURES (files or folders)
+quantize: $(READY) ## make the int8 form of MODEL, calibrated with PICTURES (files or folders); of emoji-tiny, its recall too (needs npm)
 	@$(if $(and $(MODEL),$(PICTURES)),,echo "usage: make quantize MODEL=ViT-B/32 PICTURES=~/pictures" >&2; exit 1)
 	@$(BIN)/python -W ignore -m clip_image_flow.quantize $(MODEL) $(PICTURES)
+	@$(if $(filter emoji-tiny,$(MODEL)),if ! command -v npm >/dev/null; then echo "SKIPPED: its recall (npm is not on the PATH)"; \
+	  else $(BIN)/python models/emoji_tiny/evaluate.py --precision int8; fi)
 
 .PHONY: eval-model
 eval-model: $(READY) ## recall of emoji-tiny on the style it never saw (needs npm)

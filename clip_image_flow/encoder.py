@@ -32,7 +32,7 @@ class ImageEncoder:
     :param threads: CPU threads, of the model and of decoding each; by default what the process may use.
     :param cache_dir: folder of downloaded weights and converted models; by default CLIP_CACHE, else ~/.cache/clip.
     :param max_batch_size: most images in one forward pass, whatever a caller asks for; by default as many as make it
-        faster, 16 on the CPU and 128 on CUDA.
+        faster, 12 to 32 on the CPU by precision and 128 on CUDA.
     :param decode: `exact`, the pixels of `clip` (of 255 levels one off here and there where the precision is not fp32),
         or `fast`: a large JPEG is decoded at a fraction of its size, for embeddings that are nearly the same;
         docs/speed.md has the difference.
