@@ -54,13 +54,13 @@ class OpenVINOBackend:
         if device != "cpu":
             raise ConfigError(f"backend 'openvino' runs on the device 'cpu', not on {device!r}")
         self.precision = precision or _PRECISIONS[0]
-        self.best_batch_size = _BEST_BATCH_SIZES[self.precision]
         core = openvino.Core()
         allowed = [
             p for p in _PRECISIONS if p != "bf16" or "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         ]
         if self.precision not in allowed:
             raise ConfigError(f"openvino has no precision {precision!r} on this CPU; allowed are {', '.join(allowed)}")
+        self.best_batch_size = _BEST_BATCH_SIZES[self.precision]
         compiled = core.compile_model(
             model_in(self.precision, source),
             "CPU",
