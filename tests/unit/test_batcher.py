@@ -1,4 +1,4 @@
-"""One queue over all requests: order, shared batches, admission, deadlines, errors, the end."""
+"""The batcher: order, shared batches, fairness, what is prepared ahead, the end."""
 
 from __future__ import annotations
 
@@ -6,87 +6,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Future, wait
-from typing import Any
+from collections.abc import Callable
 
-import numpy as np
 import pytest
 
-from clip_image_flow.batcher import Batcher
-from clip_image_flow.errors import BadDocument, Expired, QueueFull, TooLarge
-
-SECONDS = 30  # longer than anything here takes
-
-
-class Bench:
-    """A batcher of numbers whose `forward` doubles them, waits at `gate`, and notes what it was given."""
-
-    def __init__(
-        self, *, capacity: int = 1000, max_batch_size: int = 100, threads: int = 2, patience: float = 0.0
-    ) -> None:
-        self.gate = threading.Event()
-        self.gate.set()
-        self.running = threading.Semaphore(0)  # counts forward passes that have begun
-        self.batches: list[list[int]] = []
-        self.prepared: list[int] = []
-        self.bad: dict[int, Exception] = {}
-        self.batcher = Batcher[int](
-            self.prepare,
-            self.forward,
-            capacity=capacity,
-            max_batch_size=max_batch_size,
-            threads=threads,
-            patience=patience,
-        )
-
-    def prepare(self, number: int) -> np.ndarray:
-        self.prepared.append(number)
-        if number in self.bad:
-            raise self.bad[number]
-        return np.array([number])
-
-    def forward(self, batch: np.ndarray) -> np.ndarray:
-        numbers = batch[:, 0].tolist()
-        self.batches.append(numbers)
-        self.running.release()
-        assert self.gate.wait(SECONDS)
-        if -1 in numbers:
-            raise RuntimeError("a broken model")
-        return 2 * batch.astype(np.float32)
-
-    def submit(self, *numbers: int, batch_size: int = 100, **options: Any) -> list[Future[np.ndarray]]:
-        return self.batcher.submit(numbers, batch_size=batch_size, **options)
-
-    def hold(self) -> list[Future[np.ndarray]]:
-        """Keep the model busy with the number 0 until `gate` is set: what comes now waits in the queue."""
-        self.gate.clear()
-        futures = self.submit(0)
-        assert self.running.acquire(timeout=SECONDS)
-        return futures
-
-
-@pytest.fixture
-def make() -> Iterator[Callable[..., Bench]]:
-    benches: list[Bench] = []
-
-    def make(**options: Any) -> Bench:
-        benches.append(Bench(**options))
-        return benches[-1]
-
-    yield make
-    for bench in benches:
-        bench.gate.set()
-        bench.batcher.close()
-
-
-@pytest.fixture
-def bench(make: Callable[..., Bench]) -> Bench:
-    return make()
-
-
-def values(futures: list[Future[np.ndarray]]) -> list[float]:
-    return [float(future.result(SECONDS)[0]) for future in futures]
+from tests.unit.batcher_bench import SECONDS, Bench, values, wait_until
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 50, 100])
@@ -209,135 +133,6 @@ def test_closing_does_not_wait_for_more(make: Callable[..., Bench]) -> None:
     assert [future.done() for future in futures] == [True]
 
 
-def test_a_request_that_never_fits_is_too_large(make: Callable[..., Bench]) -> None:
-    bench = make(capacity=4)
-    with pytest.raises(TooLarge, match="5 images; the queue holds 4"):
-        bench.submit(*range(5))
-    assert values(bench.submit(1, 2, 3, 4)) == [2, 4, 6, 8]
-
-
-def test_a_request_that_does_not_fit_now_is_refused_as_a_whole(make: Callable[..., Bench]) -> None:
-    bench = make(capacity=4)
-    held = bench.hold()
-    futures = bench.submit(1, 2)
-    with pytest.raises(QueueFull, match="3 of 4 images"):
-        bench.submit(3, 4)
-    futures += bench.submit(5)  # one still fits
-    bench.gate.set()
-    assert values(held + futures) == [0, 2, 4, 10]
-    assert bench.batches == [[0], [1, 2, 5]]
-
-
-def test_what_is_running_takes_room_too(make: Callable[..., Bench]) -> None:
-    bench = make(capacity=1)
-    bench.hold()
-    with pytest.raises(QueueFull):
-        bench.submit(1)
-
-
-def test_there_is_room_as_soon_as_an_answer_is_heard(make: Callable[..., Bench]) -> None:
-    bench = make(capacity=3)
-    for _ in range(200):
-        values(bench.submit(1, 2, 3))
-
-
-def test_there_is_room_again_after_cancelling(make: Callable[..., Bench]) -> None:
-    bench = make(capacity=3)
-    held = bench.hold()
-    for future in bench.submit(1, 2):
-        assert future.cancel()
-    bench.gate.set()
-    values(held)
-    wait_until(lambda: bench.batcher._admitted == 0)
-    assert values(bench.submit(3, 4, 5)) == [6, 8, 10]
-
-
-def test_there_is_room_again_after_errors(make: Callable[..., Bench]) -> None:
-    bench = make(capacity=2)
-    bench.bad[7] = BadDocument("broken")
-    for _ in range(20):
-        wait(bench.submit(7, 7), SECONDS)
-        wait(bench.submit(-1, 1), SECONDS)
-    assert values(bench.submit(1, 2)) == [2, 4]
-
-
-def test_what_is_cancelled_is_not_computed(bench: Bench) -> None:
-    held = bench.hold()
-    futures = bench.submit(1, 2, 3)
-    futures[1].cancel()
-    bench.gate.set()
-    values([*held, futures[0], futures[2]])
-    assert bench.batches == [[0], [1, 3]]
-    with pytest.raises(CancelledError):
-        futures[1].result(0)
-
-
-def test_what_has_begun_cannot_be_cancelled(bench: Bench) -> None:
-    [future] = bench.hold()
-    assert not future.cancel()
-    bench.gate.set()
-    assert values([future]) == [0]
-
-
-def test_work_past_its_deadline_is_dropped(bench: Bench) -> None:
-    held = bench.hold()
-    late, early = bench.submit(1, deadline=time.time() - 1), bench.submit(2, deadline=time.time() + 3600)
-    bench.gate.set()
-    assert values(held + early) == [0, 4]
-    with pytest.raises(Expired, match="time limit"):
-        late[0].result(SECONDS)
-    assert bench.batches == [[0], [2]]
-
-
-def test_a_deadline_counts_only_until_the_work_begins(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [1000.0]
-    monkeypatch.setattr("clip_image_flow.batcher.time.time", lambda: clock[0])
-    bench.gate.clear()
-    futures = bench.submit(1, deadline=1001.0)
-    assert bench.running.acquire(timeout=SECONDS)
-    clock[0] = 2000.0
-    bench.gate.set()
-    assert values(futures) == [2]
-
-
-def test_expired_work_gives_its_room_back(make: Callable[..., Bench]) -> None:
-    bench = make(capacity=2)
-    for _ in range(20):
-        wait(bench.submit(1, 2, deadline=0), SECONDS)
-    wait_until(lambda: bench.batcher._admitted == 0)
-    assert bench.batches == []
-
-
-def test_what_prepare_raises_is_the_result_of_that_item_alone(bench: Bench) -> None:
-    error = bench.bad[2] = BadDocument("broken")
-    first, second, third = bench.submit(1, 2, 3)
-    assert values([first, third]) == [2, 6]
-    assert second.exception(SECONDS) is error
-
-
-def test_a_batch_of_nothing_but_errors_runs_no_model(bench: Bench) -> None:
-    bench.bad[2] = BadDocument("broken")
-    wait(bench.submit(2, 2), SECONDS)
-    assert bench.batches == []
-
-
-def test_what_forward_raises_is_the_result_of_its_batch_and_the_next_works(bench: Bench) -> None:
-    held = bench.hold()
-    broken, next_one = bench.submit(-1, 5, batch_size=2), bench.submit(6, batch_size=1)
-    bench.gate.set()
-    assert values(held + next_one) == [0, 12]
-    assert {str(future.exception(SECONDS)) for future in broken} == {"a broken model"}
-
-
-def test_a_model_that_answers_with_too_few_rows_fails_its_batch() -> None:
-    batcher = Batcher[int](
-        lambda number: np.array([number]), lambda batch: batch[:1], capacity=9, max_batch_size=9, threads=1
-    )
-    futures = batcher.submit(range(3), batch_size=9)
-    assert [type(future.exception(SECONDS)) for future in futures] == [ValueError] * 3
-    batcher.close()
-
-
 @pytest.mark.parametrize(("max_batch_size", "threads", "expected"), [(4, 2, 4), (1, 2, 2)])
 def test_no_more_than_one_batch_is_prepared_ahead(
     make: Callable[..., Bench], max_batch_size: int, threads: int, expected: int
@@ -420,11 +215,3 @@ threading.Event().wait(60)
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 70
     assert "the model thread died; ending the process" in ended.stderr
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Until `condition` holds; fails when it never does."""
-    end = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.001)

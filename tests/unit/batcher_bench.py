@@ -1,0 +1,74 @@
+"""A batcher of numbers to test with, whose model can be held up."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+
+from clip_image_flow.batcher import Batcher
+
+SECONDS = 30  # longer than anything here takes
+
+
+class Bench:
+    """A batcher of numbers whose `forward` doubles them, waits at `gate`, and notes what it was given."""
+
+    def __init__(
+        self, *, capacity: int = 1000, max_batch_size: int = 100, threads: int = 2, patience: float = 0.0
+    ) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.running = threading.Semaphore(0)  # counts forward passes that have begun
+        self.batches: list[list[int]] = []
+        self.prepared: list[int] = []
+        self.bad: dict[int, Exception] = {}
+        self.batcher = Batcher[int](
+            self.prepare,
+            self.forward,
+            capacity=capacity,
+            max_batch_size=max_batch_size,
+            threads=threads,
+            patience=patience,
+        )
+
+    def prepare(self, number: int) -> np.ndarray:
+        self.prepared.append(number)
+        if number in self.bad:
+            raise self.bad[number]
+        return np.array([number])
+
+    def forward(self, batch: np.ndarray) -> np.ndarray:
+        numbers = batch[:, 0].tolist()
+        self.batches.append(numbers)
+        self.running.release()
+        assert self.gate.wait(SECONDS)
+        if -1 in numbers:
+            raise RuntimeError("a broken model")
+        return 2 * batch.astype(np.float32)
+
+    def submit(self, *numbers: int, batch_size: int = 100, **options: Any) -> list[Future[np.ndarray]]:
+        return self.batcher.submit(numbers, batch_size=batch_size, **options)
+
+    def hold(self) -> list[Future[np.ndarray]]:
+        """Keep the model busy with the number 0 until `gate` is set: what comes now waits in the queue."""
+        self.gate.clear()
+        futures = self.submit(0)
+        assert self.running.acquire(timeout=SECONDS)
+        return futures
+
+
+def values(futures: list[Future[np.ndarray]]) -> list[float]:
+    return [float(future.result(SECONDS)[0]) for future in futures]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Until `condition` holds; fails when it never does."""
+    end = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)
