@@ -29,7 +29,7 @@ from clip_image_flow.encoder import source_of
 from clip_image_flow.errors import ConfigError
 
 BATCH = 16
-HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+PRECISIONS = ("fp32", "bf16", "int8")
 SQUARE = 2048
 
 
@@ -68,11 +68,7 @@ def layers(precision: str, source: Source, rounds: int) -> tuple[float, Counter[
     compiled = openvino.Core().compile_model(
         openvino_backend.model_in(precision, source),
         "CPU",
-        {
-            "INFERENCE_NUM_THREADS": cpus.available(),
-            "INFERENCE_PRECISION_HINT": HINTS[precision],
-            "PERF_COUNT": True,
-        },
+        {**openvino_backend.properties(precision, cpus.available()), "PERF_COUNT": True},
     )
     request = compiled.create_infer_request()
     size = compiled.input(0).partial_shape[1].get_length()
@@ -94,7 +90,7 @@ def main() -> int:
     work = flops(source)
     print(f"{BATCH} pictures, {work / 1e9:.0f} GFLOP; {measure.describe(measure.machine())}")
     figures = {}
-    for precision in HINTS:
+    for precision in PRECISIONS:
         try:
             whole, kinds = layers(precision, source, options.rounds)
         except ConfigError as error:

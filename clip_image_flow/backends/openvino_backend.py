@@ -61,18 +61,7 @@ class OpenVINOBackend:
         if self.precision not in allowed:
             raise ConfigError(f"openvino has no precision {precision!r} on this CPU; allowed are {', '.join(allowed)}")
         self.best_batch_size = _BEST_BATCH_SIZES[self.precision]
-        compiled = core.compile_model(
-            model_in(self.precision, source),
-            "CPU",
-            {
-                "PERFORMANCE_HINT": "LATENCY",  # all threads on one batch: batches come one after another
-                "INFERENCE_NUM_THREADS": threads,
-                # Else OpenVINO would take bf16 unasked on a CPU that has it.
-                "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32",
-                # Replicas on one machine would pin their threads to the same cores.
-                "ENABLE_CPU_PINNING": False,
-            },
-        )
+        compiled = core.compile_model(model_in(self.precision, source), "CPU", properties(self.precision, threads))
         self.input_size = compiled.input(0).partial_shape[1].get_length()
         self.dim = compiled.output(0).partial_shape[1].get_length()
         self._request = compiled.create_infer_request()
@@ -80,6 +69,18 @@ class OpenVINOBackend:
     def encode(self, batch: np.ndarray) -> np.ndarray:
         """uint8 (b, n, n, 3) -> float32 (b, dim)."""
         return np.asarray(self._request.infer([batch], share_inputs=True)[0])
+
+
+def properties(precision: str, threads: int) -> dict[str, str | int | bool]:
+    """How OpenVINO is to run a tower on the CPU."""
+    return {
+        "PERFORMANCE_HINT": "LATENCY",  # all threads on one batch: batches come one after another
+        "INFERENCE_NUM_THREADS": threads,
+        # Else OpenVINO would take bf16 unasked on a CPU that has it.
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+        # Replicas on one machine would pin their threads to the same cores.
+        "ENABLE_CPU_PINNING": False,
+    }
 
 
 def model_in(precision: str, source: Source) -> openvino.Model:
