@@ -16,7 +16,6 @@ import numpy as np
 import torch
 
 from benchmarks import measure
-from benchmarks.measure import Turns
 from benchmarks.pictures import FOLDER, jpegs
 from clip_image_flow import ImageEncoder, backends, cpus
 from clip_image_flow.images import ImageReader
@@ -60,10 +59,7 @@ def forward_pass(tower: Tower, batch: int, rounds: int) -> float:
     source = backends.Source(load=lambda: visual.eval(), fingerprint=lambda: None, cache=FOLDER)
     backend = backends.load("auto", source, device="cpu", precision="fp32", threads=cpus.available())
     pictures = np.zeros((batch, tower.resolution, tower.resolution, 3), dtype=np.uint8)
-    turns = Turns()
-    backend.encode(pictures)
-    for _ in range(rounds):
-        turns.add(lambda: backend.encode(pictures))
+    turns = measure.repeat(lambda: backend.encode(pictures), rounds)
     return 1000 * statistics.median(turns.cpu_seconds) / batch
 
 
@@ -76,11 +72,7 @@ def preparing(size: tuple[int, int], decode: str, count: int, rounds: int) -> fl
         for file in files:
             preprocess(reader.read(file, None if exact else int(1.5 * 224)), 224, exact=exact)
 
-    turns = Turns()
-    prepare()
-    for _ in range(rounds):
-        turns.add(prepare)
-    return 1000 * statistics.median(turns.cpu_seconds) / count
+    return 1000 * statistics.median(measure.repeat(prepare, rounds).cpu_seconds) / count
 
 
 def main() -> int:
@@ -102,10 +94,8 @@ def main() -> int:
             f"  JPEG of {label:<12} exact {images[label]['exact']:6.1f}   fast {images[label]['fast']:6.1f}", flush=True
         )
     tiny = ImageEncoder("emoji-tiny", cache_dir=str(FOLDER))
-    files, turns = jpegs(64), Turns()
-    tiny.encode(files)
-    for _ in range(options.rounds):
-        turns.add(lambda: tiny.encode(files))
+    files = jpegs(64)
+    turns = measure.repeat(lambda: tiny.encode(files), options.rounds)
     tiny.close()
     whole = 1000 * statistics.median(turns.cpu_seconds) / len(files)
     print(f"  emoji-tiny, all of it {whole:8.1f}")

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -33,14 +32,9 @@ PRECISIONS = ("fp32", "bf16", "int8")
 SQUARE = 2048
 
 
-def median_seconds(run: Callable[[], object], rounds: int) -> float:
-    """Of `rounds` runs, after one that does not count."""
-    seconds = []
-    for _ in range(rounds + 1):
-        begin = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - begin)
-    return statistics.median(seconds[1:])
+def median_seconds(way: Callable[[], object], rounds: int) -> float:
+    """By the clock."""
+    return statistics.median(measure.repeat(way, rounds).seconds)
 
 
 def flops(source: Source) -> float:

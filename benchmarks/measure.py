@@ -40,6 +40,15 @@ class Turns:
         self.cpu_seconds.append(time.process_time() - cpu)
 
 
+def repeat(way: Callable[[], object], rounds: int) -> Turns:
+    """`rounds` runs of one way, after one that does not count."""
+    turns = Turns()
+    way()
+    for _ in range(rounds):
+        turns.add(way)
+    return turns
+
+
 def take_turns(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Turns]:
     """Each way in each of `rounds` turns, after a turn that does not count.
 

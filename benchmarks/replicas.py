@@ -96,7 +96,7 @@ def pods() -> Iterator[Serve]:
     try:
         yield serve
     finally:
-        _run(*helm, "uninstall", RELEASE, "--wait")
+        _run(*helm, "uninstall", RELEASE, "--ignore-not-found", "--wait")
 
 
 def _run(*command: str) -> None:

@@ -70,7 +70,7 @@ def test_openvino_multiplies_matrices(tmp_path: Path) -> None:
 
 def test_openvino_joins_a_linear_layer_and_its_gelu(tmp_path: Path) -> None:
     model = openvino_backend.convert(load(save_random_clip(tmp_path / "model.pt")))
-    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = openvino.Core().compile_model(model, "CPU", openvino_backend.properties("fp32", 1))
     kinds = [op.get_rt_info()["layerType"].astype(str) for op in compiled.get_runtime_model().get_ops()]
     assert "FullyConnected" in kinds
     assert "SwishCPU" not in kinds
