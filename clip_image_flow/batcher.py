@@ -4,9 +4,8 @@ The model thread takes what is there, up to the smallest `batch_size` among the 
 forward passes under load and nobody waits for a timer. While it computes, the items of about one more batch are
 prepared (decoded, preprocessed) in worker threads; no further ahead, so that memory stays bounded.
 
-Requests take turns in getting ahead: every other place goes to the oldest request, the rest to the one with the fewest
-items left. So a single picture behind a thousand passes most of them, requests of one size come first in, first out,
-and nobody starves.
+Items that take longer to prepare than most have a lane of their own: no forward pass waits for them, and no other item.
+They join the next one when they are ready.
 
 Knows neither images nor models: `prepare` and `forward` are given.
 """
@@ -19,49 +18,35 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures import Future
 from typing import Generic, TypeVar
 
 import numpy as np
 
-from clip_image_flow.errors import Expired, QueueFull, TooLarge
+from clip_image_flow.errors import QueueFull, TakesLonger, TooLarge
+from clip_image_flow.lanes import Item, Lane
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-
-@dataclass(eq=False)
-class _Item(Generic[T]):
-    content: T
-    batch_size: int
-    deadline: float | None
-    result: Future[np.ndarray] = field(default_factory=Future)
-    prepared: Future[np.ndarray] | None = None
-
-    def is_wanted(self) -> bool:
-        """Whether somebody waits for this item, in time."""
-        return not self.result.cancelled() and (self.deadline is None or time.time() <= self.deadline)
-
-    def claim(self) -> bool:
-        """Whether somebody still waits for this item; from now on nobody can call it off."""
-        if not self.result.set_running_or_notify_cancel():
-            return False
-        if not self.is_wanted():
-            self.result.set_exception(Expired("the time limit passed while the request waited for its turn"))
-            return False
-        return True
+# After this long without another item that is ready, or since the first was, a batch leaves without those that are not.
+_STALLED_SECONDS, _LATE_SECONDS = 0.025, 0.25
 
 
 class Batcher(Generic[T]):
     """Runs `forward(stack of prepare(item))` over items from many callers.
 
-    :param prepare: one item -> array, called in `threads` worker threads; what it raises is the item's result.
+    :param prepare: one item -> array, called in `threads` worker threads; what it raises is the item's result, but
+        `TakesLonger` hands the item on to `prepare_large`.
     :param forward: (b, ...) -> (b, dim), called in the one model thread; what it raises is the result of all b.
     :param capacity: most items waiting or running at any time.
     :param max_batch_size: most items in one forward pass, whatever a caller asks for.
     :param patience: seconds that a batch which is not full waits for more items. Worth it only where a forward pass of
         many takes hardly longer than one of few, as on a GPU.
+    :param prepare_large: the same as `prepare` for items that take longer, in as many threads again.
+    :param is_large: whether an item takes longer, as far as that is known beforehand.
+    :param weigh: bytes that an item holds.
+    :param capacity_bytes: most of them at any time; an item that has more is let in alone.
     """
 
     def __init__(
@@ -73,20 +58,28 @@ class Batcher(Generic[T]):
         max_batch_size: int,
         threads: int,
         patience: float = 0.0,
+        prepare_large: Callable[[T], np.ndarray] | None = None,
+        is_large: Callable[[T], bool] = lambda _: False,
+        weigh: Callable[[T], int] = lambda _: 0,
+        capacity_bytes: int = 0,
     ) -> None:
-        self._prepare = prepare
         self._forward = forward
         self._capacity = capacity
         self._max_batch_size = max_batch_size
         self._patience = patience
+        self._is_large = is_large
+        self._weigh = weigh
+        self._capacity_bytes = capacity_bytes
         self._most_ahead = max(max_batch_size, threads)
-        self._waiting: list[deque[_Item[T]]] = []  # requests, as they came
-        self._ahead: deque[_Item[T]] = deque()  # what is next; it is being prepared
-        self._oldest_first = True
+        self._small = Lane(prepare, threads, "prepare")
+        self._large = Lane(prepare_large or prepare, threads, "prepare-large")
+        self._ahead: deque[Item[T]] = deque()  # what is next; it is prepared, or being prepared
+        self._ready = 0  # of what the next batch may hold
+        self._ready_since = self._ready_more_since = 0.0  # by the monotonic clock
         self._admitted = 0
+        self._admitted_bytes = 0
         self._closed = False
         self._changed = threading.Condition()
-        self._workers = ThreadPoolExecutor(threads, thread_name_prefix="prepare")
         self._model_thread = threading.Thread(target=self._run, name="model", daemon=True)
         self._model_thread.start()
 
@@ -101,7 +94,9 @@ class Batcher(Generic[T]):
         :raises TooLarge: more than ever fits.
         :raises QueueFull: more than fits now.
         """
-        items = [_Item(content, min(batch_size, self._max_batch_size), deadline) for content in contents]
+        batch_size = min(batch_size, self._max_batch_size)
+        items = [Item(content, batch_size, deadline, self._weigh(content)) for content in contents]
+        weight = sum(item.weight for item in items)
         with self._changed:
             if self._closed:
                 raise RuntimeError("the batcher is closed")
@@ -111,9 +106,14 @@ class Batcher(Generic[T]):
                 )
             if self._admitted + len(items) > self._capacity:
                 raise QueueFull(f"the queue holds {self._admitted} of {self._capacity} images; try again later")
+            if self._admitted_bytes and self._admitted_bytes + weight > self._capacity_bytes:
+                most = self._capacity_bytes
+                raise QueueFull(f"the queue holds {self._admitted_bytes} of {most} bytes of images; try again later")
             self._admitted += len(items)
-            if items:
-                self._waiting.append(deque(items))
+            self._admitted_bytes += weight
+            large = {item for item in items if self._is_large(item.content)}
+            self._small.add([item for item in items if item not in large])
+            self._large.add([item for item in items if item in large])
             self._look_ahead()
             self._changed.notify()
         return [item.result for item in items]
@@ -124,26 +124,56 @@ class Batcher(Generic[T]):
             self._closed = True
             self._changed.notify()
         self._model_thread.join()
-        self._workers.shutdown()
+        for lane in (self._small, self._large):
+            lane.workers.shutdown()
 
     def _look_ahead(self) -> None:
         """Choose what is next, and have it prepared. Called with the lock held."""
-        while self._waiting and len(self._ahead) < self._most_ahead:
-            place = 0 if self._oldest_first else min(range(len(self._waiting)), key=lambda i: len(self._waiting[i]))
-            self._oldest_first = not self._oldest_first
-            item = self._waiting[place].popleft()
-            if not self._waiting[place]:
-                del self._waiting[place]
-            if item.is_wanted() or item.claim():
-                item.prepared = self._workers.submit(self._prepare, item.content)
+        small, large = self._small, self._large
+        while small.waiting and small.running < small.threads and len(self._ahead) < self._most_ahead:
+            if item := self._begin(small):
                 self._ahead.append(item)
-            else:
-                self._release(1)
+        while large.waiting and large.running < large.threads:
+            self._begin(large)
 
-    def _release(self, items: int) -> None:
+    def _begin(self, lane: Lane[T]) -> Item[T] | None:
+        """Prepare the next item of a lane, if anybody wants it. Called with the lock held."""
+        item = lane.next()
+        if not (item.is_wanted() or item.claim()):
+            self._release([item])
+            return None
+        lane.running += 1
+        lane.workers.submit(self._prepare, lane, item)
+        return item
+
+    def _prepare(self, lane: Lane[T], item: Item[T]) -> None:
+        """Prepare an item in a thread of its lane, and see what is next."""
+        failure: Exception | None = None
+        try:
+            item.array = lane.prepare(item.content)
+        except Exception as error:
+            failure = error
+        with self._changed:
+            lane.running -= 1
+            if lane is self._large and not failure:
+                self._ahead.appendleft(item)
+            elif lane is self._small and failure:
+                self._ahead.remove(item)
+            if isinstance(failure, TakesLonger) and lane is self._small:
+                self._large.add([item])
+                failure = None
+            elif failure:
+                self._release([item])
+            self._look_ahead()
+            self._changed.notify()
+        if failure and item.claim():
+            item.result.set_exception(failure)
+
+    def _release(self, items: Sequence[Item[T]]) -> None:
         """Make room in the queue, before anyone hears of a result: the answer to it may be the next request."""
         with self._changed:
-            self._admitted -= items
+            self._admitted -= len(items)
+            self._admitted_bytes -= sum(item.weight for item in items)
 
     def _run(self) -> None:
         try:
@@ -154,59 +184,66 @@ class Batcher(Generic[T]):
             logger.critical("the model thread died; ending the process", exc_info=True)
             os._exit(70)  # EX_SOFTWARE
 
-    def _next_batch(self) -> list[_Item[T]]:
+    def _next_batch(self) -> list[Item[T]]:
         """What is there, up to the batch size; empty only when closed."""
         with self._changed:
             while True:
-                self._changed.wait_for(lambda: self._ahead or self._closed)
-                if not self._ahead:
+                front, wait = self._front()
+                if front and not wait:
+                    self._ready = 0
+                    batch = self._take(front)
+                    self._look_ahead()
+                    if batch:
+                        return batch
+                elif self._closed and not self._admitted:
                     return []
-                if self._patience:
-                    self._changed.wait_for(self._is_full, self._patience)
-                batch = self._take()
-                self._look_ahead()
-                if batch:
-                    return batch
+                else:
+                    self._changed.wait(wait)
 
-    def _is_full(self) -> bool:
-        return self._closed or len(self._ahead) >= self._max_batch_size
-
-    def _take(self) -> list[_Item[T]]:
-        """The first of what is ahead, and those after it that may share its batch. Called with the lock held."""
-        batch: list[_Item[T]] = []
-        rest: deque[_Item[T]] = deque()
+    def _front(self) -> tuple[list[Item[T]], float | None]:
+        """What the next batch may hold, and the seconds that it should wait at most. Called with the lock held."""
+        front: list[Item[T]] = []
         limit = self._max_batch_size
         for item in self._ahead:
-            if len(batch) >= min(limit, item.batch_size):
-                rest.append(item)
-            elif item.claim():
+            if len(front) < min(limit, item.batch_size):
                 limit = min(limit, item.batch_size)
-                batch.append(item)
-            else:
-                self._release(1)
-        self._ahead = rest
+                front.append(item)
+        ready = [item for item in front if item.array is not None]
+        now = time.monotonic()
+        if len(ready) != self._ready:
+            self._ready_since, self._ready_more_since = (self._ready_since if self._ready else now), now
+            self._ready = len(ready)
+        if not ready:
+            return [], None
+        complete = len(ready) == len(front)
+        if complete and (len(front) == limit or (self._closed and not self._small.waiting)):
+            return ready, 0
+        end = self._ready_since + self._patience
+        if not complete or self._small.waiting:
+            end = max(end, min(self._ready_since + _LATE_SECONDS, self._ready_more_since + _STALLED_SECONDS))
+        return ready, max(0, end - now)
+
+    def _take(self, front: Sequence[Item[T]]) -> list[Item[T]]:
+        """Those of `front` that somebody still wants. Called with the lock held."""
+        taken = set(front)
+        self._ahead = deque(item for item in self._ahead if item not in taken)
+        batch = [item for item in front if item.claim()]
+        self._release([item for item in front if item not in batch])
         return batch
 
-    def _compute(self, batch: list[_Item[T]]) -> None:
+    def _compute(self, batch: list[Item[T]]) -> None:
         """Run one forward pass and answer every item of `batch`."""
-        outcomes: dict[_Item[T], np.ndarray | Exception] = {}
-        arrays = []
-        for item in batch:
-            assert item.prepared is not None
-            try:
-                arrays.append(item.prepared.result())
-            except Exception as error:
-                outcomes[item] = error
-        ready = [item for item in batch if item not in outcomes]
-        if ready:
-            try:
-                outcomes.update(zip(ready, self._forward(np.stack(arrays)), strict=True))
-            except Exception as error:
-                logger.exception("a forward pass of %d images failed", len(ready))
-                outcomes.update(dict.fromkeys(ready, error))
-        self._release(len(batch))
-        for item, outcome in outcomes.items():
-            if isinstance(outcome, Exception):
-                item.result.set_exception(outcome)
-            else:
-                item.result.set_result(outcome)
+        outcomes: list[tuple[Item[T], np.ndarray]] = []
+        failure: Exception | None = None
+        try:
+            rows = self._forward(np.stack([item.array for item in batch if item.array is not None]))
+            outcomes = list(zip(batch, rows, strict=True))
+        except Exception as error:
+            logger.exception("a forward pass of %d images failed", len(batch))
+            failure = error
+        self._release(batch)
+        for item, row in outcomes:
+            item.result.set_result(row)
+        if failure:
+            for item in batch:
+                item.result.set_exception(failure)

@@ -8,50 +8,30 @@ import math
 import os
 from pathlib import Path
 
-_CGROUP = Path("/sys/fs/cgroup")
-_OWN_CGROUPS = Path("/proc/self/cgroup")
+from clip_image_flow import cgroups
+
 _MAPS = Path("/proc/self/maps")
 _OPENBLAS = ("scipy_openblas_set_num_threads64_", "openblas_set_num_threads64_", "openblas_set_num_threads")
 
 
-def available(root: Path = _CGROUP, own: Path = _OWN_CGROUPS) -> int:
+def available(root: Path = cgroups.ROOT, own: Path = cgroups.OWN) -> int:
     """CPUs of this process, at least 1: the smallest of its affinity mask and the quotas of its cgroups (v1 or v2)."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min([allowed, *(math.ceil(quota) for quota in _quotas(root, own))]))
-
-
-def _quotas(root: Path, own: Path) -> list[float]:
-    """CPU quotas of the process' cgroup and of those above it, as numbers of CPUs.
-
-    A container sees its own cgroup at `root`; a process outside of one finds its path in `own`
-    (https://docs.kernel.org/admin-guide/cgroup-v2.html, "cpu.max"; v1: cpu.cfs_quota_us over cpu.cfs_period_us).
-    """
-    quotas = []
-    for line in (_read(own) or "0::/").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        base = root if not controllers else root / "cpu"
-        folder = base / path.lstrip("/")
-        while folder.is_relative_to(base):
-            quotas += _quota(folder)
-            folder = folder.parent
-    return quotas
+    quotas = [quota for folder in cgroups.folders("cpu", root, own) for quota in _quota(folder)]
+    return max(1, min([allowed, *(math.ceil(quota) for quota in quotas)]))
 
 
 def _quota(folder: Path) -> list[float]:
-    if limit := _read(folder / "cpu.max"):
+    """The number of CPUs that a cgroup may use, where it is limited.
+
+    https://docs.kernel.org/admin-guide/cgroup-v2.html, "cpu.max"; v1: cpu.cfs_quota_us over cpu.cfs_period_us.
+    """
+    if limit := cgroups.read(folder / "cpu.max"):
         quota, period = limit.split()
     else:
-        quota, period = _read(folder / "cpu.cfs_quota_us") or "-1", _read(folder / "cpu.cfs_period_us") or "0"
+        quota = cgroups.read(folder / "cpu.cfs_quota_us") or "-1"
+        period = cgroups.read(folder / "cpu.cfs_period_us") or "0"
     return [int(quota) / int(period)] if quota not in ("max", "-1") else []
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text().strip()
-    except OSError:
-        return ""
 
 
 def limit_libraries(threads: int) -> None:
@@ -62,7 +42,7 @@ def limit_libraries(threads: int) -> None:
     """
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(variable, str(threads))
-    for path in {line.split()[-1] for line in _read(_MAPS).splitlines() if "openblas" in line}:
+    for path in {line.split()[-1] for line in cgroups.read(_MAPS).splitlines() if "openblas" in line}:
         with contextlib.suppress(OSError):
             library = ctypes.CDLL(path)
             for name in _OPENBLAS:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from clip_image_flow import backends, cpus, models
+from clip_image_flow import backends, cpus, memory, models
 from clip_image_flow.batcher import Batcher
 from clip_image_flow.errors import ConfigError
 from clip_image_flow.images import Content, ImageReader
-from clip_image_flow.preprocess import preprocess
+from clip_image_flow.preparation import Preparation
 from clip_image_flow.uris import UriReader
 
 DECODE = ("exact", "fast")
@@ -38,8 +37,12 @@ class ImageEncoder:
         docs/speed.md has the difference.
     :param batch_wait_ms: milliseconds that a batch which is not full waits for more images, of use on a GPU.
     :param queue_size: most images waiting or running at any time.
+    :param queue_bytes: most bytes of them; by default an eighth of the memory that the process may use.
     :param max_image_bytes: most bytes of one encoded image.
     :param max_image_pixels: most pixels of one image.
+    :param max_decode_seconds: most seconds of CPU time that decoding and preparing one image may take.
+    :param decode_memory: most bytes of memory that images being decoded may take, all together; by default a quarter of
+        the memory that the process may use. One image gets 8 bytes for each of `max_image_pixels` at most.
     :param allowed_uris: prefixes of the URIs that are read, see `clip_image_flow.uris`.
     :raises ConfigError: for an option that is not to be had, a ModelError for the model.
     """
@@ -57,36 +60,57 @@ class ImageEncoder:
         max_batch_size: int | None = None,
         batch_wait_ms: float = 0,
         queue_size: int = 2048,
+        queue_bytes: int | None = None,
         max_image_bytes: int = 20 * 1024 * 1024,
         max_image_pixels: int = 50_000_000,
+        max_decode_seconds: float = 2.0,
+        decode_memory: int | None = None,
         allowed_uris: Sequence[str] = ("data:",),
     ) -> None:
         threads = _at_least_one("threads", cpus.available() if threads is None else threads)
         if max_batch_size is not None:
             max_batch_size = _at_least_one("max_batch_size", max_batch_size)
         queue_size = _at_least_one("queue_size", queue_size)
+        queue_bytes = _at_least_one("queue_bytes", memory.available() // 8 if queue_bytes is None else queue_bytes)
         max_image_bytes = _at_least_one("max_image_bytes", max_image_bytes)
         max_image_pixels = _at_least_one("max_image_pixels", max_image_pixels)
+        decode_memory = _at_least_one(
+            "decode_memory", memory.available() // 4 if decode_memory is None else decode_memory
+        )
         if decode not in DECODE:
             raise ConfigError(f"decode must be one of {', '.join(DECODE)}, not {decode!r}")
-        if type(batch_wait_ms) not in (int, float) or not 0 <= batch_wait_ms <= 1000:
-            raise ConfigError(f"batch_wait_ms must be a number from 0 to 1000, not {batch_wait_ms!r}")
+        batch_wait_ms = _number("batch_wait_ms", batch_wait_ms, 0, 1000)
+        max_decode_seconds = _number("max_decode_seconds", max_decode_seconds, 0.1, 60)
         cpus.limit_libraries(threads)
-        reader = ImageReader(max_image_bytes, max_image_pixels, UriReader(allowed_uris))
         self._name = str(model)
         self._backend = backends.load(
             backend, source_of(model, cache_dir), device=device, precision=precision, threads=threads
         )
         size = self._backend.input_size
+        self._preparation = Preparation(
+            ImageReader(max_image_bytes, max_image_pixels, UriReader(allowed_uris)),
+            size,
+            at_least=int(_FAST_MARGIN * size) if decode == "fast" else None,
+            # A model that computes in less than fp32 rounds by far more than the pixels that are one level off.
+            exact=self._backend.precision == "fp32" and decode == "exact",
+            threads=threads,
+            max_seconds=max_decode_seconds,
+            decode_memory=decode_memory,
+        )
         # The first pass allocates and picks kernels: done here, it delays no caller.
         self._backend.encode(np.zeros((1, size, size, 3), dtype=np.uint8))
+        self._preparation.check()
         self._batcher: Batcher[Content | None] = Batcher(
-            partial(_prepare, reader, size, decode == "fast", self._backend.precision == "fp32"),
+            self._preparation.small,
             self._backend.encode,
             capacity=queue_size,
             max_batch_size=max_batch_size or self._backend.best_batch_size,
             threads=threads,
             patience=batch_wait_ms / 1000,
+            prepare_large=self._preparation.large,
+            is_large=self._preparation.is_large,
+            weigh=_bytes_of,
+            capacity_bytes=queue_bytes,
         )
 
     @property
@@ -116,8 +140,9 @@ class ImageEncoder:
         return np.stack(rows) if rows else np.empty((0, self._backend.dim), dtype=np.float32)
 
     def close(self) -> None:
-        """Finish what is queued and end the threads."""
+        """Finish what is queued, and end the threads and processes."""
         self._batcher.close()
+        self._preparation.close()
 
 
 def source_of(model: str, cache_dir: str | None) -> backends.Source:
@@ -129,17 +154,20 @@ def source_of(model: str, cache_dir: str | None) -> backends.Source:
     )
 
 
-def _prepare(reader: ImageReader, size: int, fast: bool, full_precision: bool, content: Content | None) -> np.ndarray:
-    """One image as the model sees it, uint8 (size, size, 3)."""
-    image = reader.read(content, at_least=int(_FAST_MARGIN * size) if fast else None)
-    # A model that computes in less than fp32 rounds by far more than the pixels that are one level off.
-    return preprocess(image, size, exact=full_precision and not fast)
+def _bytes_of(content: Content | None) -> int:
+    return 0 if content is None else content.nbytes if isinstance(content, np.ndarray) else len(content)
 
 
 def _at_least_one(option: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ConfigError(f"{option} must be a whole number of at least 1, not {value!r}")
     return value
+
+
+def _number(option: str, value: Any, least: float, most: float) -> float:
+    if type(value) not in (int, float) or not least <= value <= most:
+        raise ConfigError(f"{option} must be a number from {least:g} to {most:g}, not {value!r}")
+    return float(value)
 
 
 def unit_length(embedding: np.ndarray) -> np.ndarray:

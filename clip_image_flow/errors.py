@@ -66,3 +66,7 @@ class ConfigError(ValueError):
 
 class ModelError(ConfigError):
     """The model cannot be loaded: missing, unreachable, corrupt or of another architecture."""
+
+
+class TakesLonger(Exception):
+    """An item cannot be prepared in the time and memory that most items need: it goes where long ones wait."""

@@ -7,16 +7,22 @@ the engines scale and normalise them as part of the network.
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING
+
 from PIL import Image
+
+from clip_image_flow.pictures import Picture
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # What backends normalise with: mean and standard deviation of red, green and blue, in units of full intensity, from the
 # same `_transform`.
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 
-# A 1 x 50,000,000 picture would be resized to 224 x 11 billion before its centre is cut out. From this many output
-# pixels on, only the centre is resized; below, the whole, since Pillow rounds the edges of a box to float32.
+# A 1 x 60,000 picture would be resized to 224 x 13 million before its centre is cut out. From this many output pixels
+# on, only the centre is resized; below, the whole, since Pillow rounds the edges of a box to float32.
 _LARGEST_RESIZED = 1 << 25
 
 
@@ -28,12 +34,14 @@ def preprocess(image: Image.Image, size: int, *, exact: bool = True) -> np.ndarr
     :param exact: the pixels of `clip`; else the resizing is a third faster, and rare pixels are one level of 255 off.
     :return: uint8 (n, n, 3).
     """
-    return np.asarray(_resize_and_crop(image, size, exact))
+    import numpy as np  # not above: what decodes pictures does without
+
+    return np.asarray(resize_and_crop(Picture(image), size, exact=exact))
 
 
-def _resize_and_crop(image: Image.Image, size: int, exact: bool) -> Image.Image:
+def resize_and_crop(picture: Picture, size: int, *, exact: bool) -> Image.Image:
     """The centre (size, size) of the picture whose shorter side is `size` pixels long."""
-    width, height = image.size
+    width, height = picture.size
     # torchvision's Resize truncates the longer side; its CenterCrop rounds half to even, as round() does.
     if width <= height:
         resized = (size, int(size * height / width))
@@ -43,8 +51,30 @@ def _resize_and_crop(image: Image.Image, size: int, exact: bool) -> Image.Image:
     top = round((resized[1] - size) / 2.0)
     if not exact or resized[0] * resized[1] > _LARGEST_RESIZED:
         across, down = width / resized[0], height / resized[1]
-        box = (left * across, top * down, (left + size) * across, (top + size) * down)
-        return image.resize((size, size), Image.Resampling.BICUBIC, box=box)
-    if image.size != resized:
-        image = image.resize(resized, Image.Resampling.BICUBIC)
-    return image.crop((left, top, left + size, top + size))
+        return _resize(picture, (size, size), (left * across, top * down, (left + size) * across, (top + size) * down))
+    return _resize(picture, resized, (0, 0, width, height)).crop((left, top, left + size, top + size))
+
+
+def resizing_memory(width: int, height: int, size: int) -> int:
+    """Bytes that `resize_and_crop` takes besides the picture: some megabytes, and many more for a thin one."""
+    shorter, longer = sorted((width, height))
+    resized = size * (size * longer // shorter)
+    return 4 * (size * longer + (resized if resized <= _LARGEST_RESIZED else size * size))
+
+
+def _resize(picture: Picture, size: tuple[int, int], box: tuple[float, float, float, float]) -> Image.Image:
+    """The part `box` of the picture, `size` large.
+
+    Pillow resizes rows first, each by itself, and then columns, with 8 bits between the two. So the first pass may go
+    strip by strip, with the same result to the bit.
+    """
+    height = picture.size[1]
+    strip = picture.strip_height
+    if strip >= height:
+        return picture.rows(0, height).resize(size, Image.Resampling.BICUBIC, box=box)
+    narrow = Image.new("RGB", (size[0], height))
+    for top in range(0, height, strip):
+        rows = picture.rows(top, min(top + strip, height))
+        row_box = (box[0], 0, box[2], rows.height)
+        narrow.paste(rows.resize((size[0], rows.height), Image.Resampling.BICUBIC, box=row_box), (0, top))
+    return narrow.resize(size, Image.Resampling.BICUBIC, box=(0, box[1], size[0], box[3]))

@@ -142,7 +142,7 @@ def test_no_more_than_one_batch_is_prepared_ahead(
     futures = bench.submit(*range(1, 100))
     wait_until(lambda: len(bench.prepared) >= 1 + expected)
     # The workers are idle now: one more task of theirs would come after all that were ordered.
-    bench.batcher._workers.submit(int).result(SECONDS)
+    bench.batcher._small.workers.submit(int).result(SECONDS)
     assert sorted(bench.prepared) == list(range(1 + expected))
     bench.gate.set()
     values(held + futures)

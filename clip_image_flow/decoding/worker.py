@@ -1,0 +1,119 @@
+"""The program that decodes pictures, one after the other, until its input ends.
+
+Started by `process.DecodingProcess`, with which it shares a block of memory, where files come in and pixels go out.
+Questions come by standard input and answers go by standard output, JSON, no more than a pipe hands over in one piece.
+For each `{"bytes": n, "seconds": s}` it answers one of
+
+- `{}`: the pixels stand in the memory, behind `max_bytes`;
+- `{"error": class, "detail": text}`: a `RequestError`;
+- `{"needs": n}`: it is no small picture and takes n bytes of memory; it waits for `{"granted": true}`, or for `false`,
+  to which it answers `{"refused": true}`.
+
+More than s seconds of CPU time end the process by SIGPROF; more memory than was granted is a `MemoryError`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import mmap
+import os
+import resource
+import select
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from clip_image_flow.errors import RequestError, TakesLonger, TooLarge
+from clip_image_flow.pictures import open_picture
+from clip_image_flow.preprocess import resize_and_crop, resizing_memory
+
+_SMALL_PIXELS = 1_500_000
+_SMALL_BYTES = 16 << 20  # of memory; of WebP, which takes most, 0.9 megapixels
+_ALLOWED_BYTES = 32 << 20  # without asking: a small picture, and what converting strips of it takes
+
+
+class Worker:
+    """Decodes what the other side asks for.
+
+    :param answers: where answers are written, a file descriptor.
+    :param memory: shared, `max_bytes` for a file and the rest for pixels.
+    :param options: `max_bytes`, `max_pixels`, `size`, `at_least` and `exact`, as in `pictures` and `preprocess`.
+    """
+
+    def __init__(self, answers: int, memory: mmap.mmap, options: dict[str, Any]) -> None:
+        self._answers = answers
+        self._memory = memory
+        self._options = options
+        self._idle_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+    def run(self) -> None:
+        """Answer until nobody asks any more."""
+        while job := self._hear():
+            signal.setitimer(signal.ITIMER_PROF, job["seconds"])
+            answer = self._answer(job["bytes"])
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            self._say(answer)
+
+    def _hear(self) -> dict[str, Any] | None:
+        """What is asked; None when nobody asks any more."""
+        packet = os.read(0, select.PIPE_BUF)
+        return json.loads(packet) if packet else None
+
+    def _say(self, answer: dict[str, Any]) -> None:
+        os.write(self._answers, json.dumps(answer).encode())
+
+    def _answer(self, count: int) -> dict[str, Any]:
+        self._allow(_ALLOWED_BYTES + 3 * count)
+        try:
+            pixels = self._pixels(self._memory[:count])
+        except RequestError as error:
+            return {"error": type(error).__name__, "detail": error.detail[:500]}
+        except TakesLonger:
+            return {"refused": True}
+        start = self._options["max_bytes"]
+        self._memory[start : start + len(pixels)] = pixels
+        return {}
+
+    def _pixels(self, data: bytes) -> bytes:
+        size = self._options["size"]
+
+        def before_decoding(width: int, height: int, needs: int) -> None:
+            needs += resizing_memory(width, height, size)
+            if needs > (most := self._options["max_memory"]):
+                detail = f"the image takes {needs >> 20} MiB of memory to decode; at most {most >> 20} are given to one"
+                raise TooLarge(detail)
+            if needs > _SMALL_BYTES or width * height > _SMALL_PIXELS:
+                self._say({"needs": needs})
+                if not (reply := self._hear()) or not reply["granted"]:
+                    raise TakesLonger
+                self._allow(_ALLOWED_BYTES + needs)
+
+        with open_picture(data, self._options["max_pixels"], self._options["at_least"], before_decoding) as picture:
+            return resize_and_crop(picture, size, exact=self._options["exact"]).tobytes()
+
+    def _allow(self, count: int) -> None:
+        """Let the address space be `count` bytes larger than it was at the start."""
+        _, most = resource.getrlimit(resource.RLIMIT_AS)
+        wanted = self._idle_bytes + count
+        resource.setrlimit(resource.RLIMIT_AS, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most))
+
+
+def main() -> None:
+    """`worker MEMORY OPTIONS`: a file descriptor, and JSON."""
+    memory, options = int(sys.argv[1]), json.loads(sys.argv[2])
+    for number in (signal.SIGINT, signal.SIGTERM):  # the process group is told to end; this one ends with its input
+        signal.signal(number, signal.SIG_IGN)
+    os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) + options["nice"])
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError):  # if memory runs out, this process and not the one that has the model
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    worker = Worker(os.dup(1), mmap.mmap(memory, 0), options)
+    for output in (1, 2):  # libtiff writes a line for each thing that is wrong with a file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    worker.run()
+
+
+if __name__ == "__main__":
+    main()

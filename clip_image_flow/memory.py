@@ -1,0 +1,17 @@
+"""How much memory this process may really use: its cgroup's limit, not the node's."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from clip_image_flow import cgroups
+
+_FILES = ("memory.max", "memory.limit_in_bytes")  # of v2, of v1
+
+
+def available(root: Path = cgroups.ROOT, own: Path = cgroups.OWN) -> int:
+    """Bytes of memory of this process: the smallest of the machine's and the limits of its cgroups."""
+    limits = [cgroups.read(folder / name) for folder in cgroups.folders("memory", root, own) for name in _FILES]
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([machine, *(int(limit) for limit in limits if limit.isdecimal())])
