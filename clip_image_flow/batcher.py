@@ -71,7 +71,7 @@ class Batcher(Generic[T]):
         self._weigh = weigh
         self._capacity_bytes = capacity_bytes
         self._most_ahead = max(max_batch_size, threads)
-        self._small = Lane(prepare, threads, "prepare")
+        self._small = Lane(prepare, threads + 1, "prepare")
         self._large = Lane(prepare_large or prepare, threads, "prepare-large")
         self._ahead: deque[Item[T]] = deque()  # what is next; it is prepared, or being prepared
         self._ready = 0  # of what the next batch may hold

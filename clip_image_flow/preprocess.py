@@ -24,6 +24,7 @@ STD = (0.26862954, 0.26130258, 0.27577711)
 # A 1 x 60,000 picture would be resized to 224 x 13 million before its centre is cut out. From this many output pixels
 # on, only the centre is resized; below, the whole, since Pillow rounds the edges of a box to float32.
 _LARGEST_RESIZED = 1 << 25
+_LARGEST_WHOLE = 1 << 23  # pixels, up to which a picture is turned and converted in one piece
 
 
 def preprocess(image: Image.Image, size: int, *, exact: bool = True) -> np.ndarray:
@@ -59,19 +60,21 @@ def resizing_memory(width: int, height: int, size: int) -> int:
     """Bytes that `resize_and_crop` takes besides the picture: some megabytes, and many more for a thin one."""
     shorter, longer = sorted((width, height))
     resized = size * (size * longer // shorter)
-    return 4 * (size * longer + (resized if resized <= _LARGEST_RESIZED else size * size))
+    whole = width * height if width * height <= _LARGEST_WHOLE else 0
+    return 4 * (whole + size * longer + (resized if resized <= _LARGEST_RESIZED else size * size))
 
 
 def _resize(picture: Picture, size: tuple[int, int], box: tuple[float, float, float, float]) -> Image.Image:
     """The part `box` of the picture, `size` large.
 
-    Pillow resizes rows first, each by itself, and then columns, with 8 bits between the two. So the first pass may go
-    strip by strip, with the same result to the bit.
+    Pillow resizes in two passes, with 8 bits between them: rows first, each by itself, but for pictures twice as high
+    as wide. So of a large picture the first pass may go strip by strip, with the same result to the bit; of a very high
+    one values are one level off here and there.
     """
     height = picture.size[1]
     strip = picture.strip_height
-    if strip >= height:
-        return picture.rows(0, height).resize(size, Image.Resampling.BICUBIC, box=box)
+    if strip >= height or picture.size[0] * height <= _LARGEST_WHOLE:
+        return picture.whole().resize(size, Image.Resampling.BICUBIC, box=box)
     narrow = Image.new("RGB", (size[0], height))
     for top in range(0, height, strip):
         rows = picture.rows(top, min(top + strip, height))
