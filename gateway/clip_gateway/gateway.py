@@ -44,7 +44,7 @@ class ClipGateway(CompositeBaseServer, BaseGateway):
         if protocol == ProtocolType.GRPC:
             return GrpcServer(tokens, self._settings.max_body_bytes, **kwargs)
         if protocol == ProtocolType.HTTP:
-            return HttpServer(tokens, **kwargs)
+            return HttpServer(tokens, self._settings, **kwargs)
         raise SettingsError(f"protocol: this gateway speaks GRPC and HTTP, not {protocol}")
 
     def _get_request_handler(self) -> GrpcCalls:
@@ -60,7 +60,11 @@ class ClipGateway(CompositeBaseServer, BaseGateway):
     async def setup_server(self) -> None:
         """Start the servers, and look after the executors."""
         await super().setup_server()
-        self._watch = asyncio.create_task(self._request_handler.executors.watch(self._set_health))
+        handler: GrpcCalls = self._request_handler
+        self._watches = [
+            asyncio.create_task(handler.executors.watch(self._set_health)),
+            asyncio.create_task(handler.guard.watch()),
+        ]
 
     async def _set_health(self, name: str, answers: bool) -> None:
         for server in self.servers:
@@ -71,5 +75,6 @@ class ClipGateway(CompositeBaseServer, BaseGateway):
         """Refuse what is new, finish what is under way, then end."""
         self._request_handler.executors.shutting_down = True
         await self._request_handler.slots.drained(self._settings.time_limit_seconds)
-        self._watch.cancel()
+        for watch in self._watches:
+            watch.cancel()
         await super().shutdown()

@@ -16,10 +16,14 @@ from jina.proto import jina_pb2
 from jina.types.request.data import DataRequest
 
 from clip_gateway.caller import Caller, accept_id
+from clip_gateway.guard import Guard
 from clip_gateway.limits import Stream
 from clip_gateway.logs import request_id
+from clip_gateway.memory import Holding
 from clip_gateway.problems import Problem, problem_of
 from clip_gateway.request_handler import RequestHandler
+
+_Answered = tuple[DataRequest, DataRequest]  # a request and its answer
 
 
 class GrpcCalls(RequestHandler):
@@ -27,7 +31,8 @@ class GrpcCalls(RequestHandler):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._under_way: set[asyncio.Task[DataRequest]] = set()  # asyncio itself would let them be collected
+        self._under_way: set[asyncio.Task[Any]] = set()  # asyncio itself would let them be collected
+        self.guard = Guard()
 
     async def stream(
         self, request_iterator: AsyncIterator[DataRequest], context: grpc.aio.ServicerContext, *_: Any
@@ -36,20 +41,20 @@ class GrpcCalls(RequestHandler):
         metadata = dict(context.invocation_metadata() or ())
         caller = _open(context, metadata)
         prefetch = str(metadata.get("__prefetch__", ""))
-        stream = Stream(self.slots, int(prefetch) if prefetch.isdecimal() else 0)
+        stream = Stream(self.slots, int(prefetch) if prefetch.isdecimal() else 0, self.budget, self.limits)
         in_order = metadata.get("__results_in_order__") == "true"
-        answers: asyncio.Queue[DataRequest | asyncio.Task[DataRequest] | None] = asyncio.Queue()
+        answers: asyncio.Queue[_Answered | asyncio.Task[_Answered] | None] = asyncio.Queue()
 
-        async def answer(request: DataRequest) -> DataRequest:
+        async def answer(request: DataRequest) -> _Answered:
             started = time.perf_counter()
             try:
                 found = await self.serve(request, caller)
             finally:
-                stream.done(request)
+                stream.answered(request)
             if not in_order:
-                answers.put_nowait(found)
+                answers.put_nowait((request, found))
             self._ended(request, found, started)
-            return found
+            return request, found
 
         async def read() -> None:
             async for request in stream.admit(request_iterator):
@@ -59,22 +64,32 @@ class GrpcCalls(RequestHandler):
                 if in_order:
                     answers.put_nowait(task)
 
+        def shed(problem: Problem) -> None:
+            stream.refusal = problem
+            reader.cancel()
+
         reader = asyncio.create_task(read())
         reader.add_done_callback(lambda _: answers.put_nowait(None))
+        reading = self.guard.reading(shed)
         answered = 0
         try:
             while not (answered == stream.admitted and (reader.done() or stream.refusal)):
                 if (item := await answers.get()) is None:
                     continue
-                found = await item if isinstance(item, asyncio.Task) else item
+                request, found = await item if isinstance(item, asyncio.Task) else item
                 answered += 1
                 problem = problem_of(found)
                 if problem and problem.kind.grpc:  # of the whole call, but what is under way is still answered
                     stream.refusal = problem
                 else:
+                    unread = self._end_unless_read()
                     yield found
+                    unread.cancel()
+                stream.done(request)
         finally:
+            self.guard.ended(reading)
             reader.cancel()
+            stream.close()
         if stream.refusal:
             await _refuse(context, stream.refusal, caller)
         await reader  # raises what ended it, if that was not the stream's end
@@ -84,16 +99,41 @@ class GrpcCalls(RequestHandler):
     async def process_single_data(self, request: DataRequest, context: grpc.aio.ServicerContext) -> DataRequest:
         """One request, one answer."""
         caller = _open(context, dict(context.invocation_metadata() or ()))
-        if not self.slots.take():
-            await _refuse(context, self.slots.full(), caller)
+        holding = Holding(self.budget)
         try:
-            answer = await self.serve(request, caller)
-        finally:
-            self.slots.give()
+            holding.grow(len(request.buffer or b""))
+        except Problem as full:
+            await _refuse(context, full, caller)
+        if not self.slots.take():
+            holding.release()
+            await _refuse(context, self.slots.full(), caller)
+        # Slot and bytes are held until both have ended: the work, which goes on when the caller hangs up, and the call,
+        # which goes on until the caller has read its answer.
+        work = asyncio.create_task(self.serve(request, caller))
+        self._under_way.add(work)
+        ends = iter((False, True))
+
+        def end(_: object) -> None:
+            if next(ends):
+                self._under_way.discard(work)
+                holding.release()
+                self.slots.give()
+
+        work.add_done_callback(end)
+        context.add_done_callback(end)
+        answer = await asyncio.shield(work)
         self._ended(request, answer, caller.started)
         if (problem := problem_of(answer)) and problem.kind.grpc:
             await _refuse(context, problem, caller)
+        unread = self._end_unless_read()
+        context.add_done_callback(lambda _: unread.cancel())
         return answer
+
+    def _end_unless_read(self) -> asyncio.TimerHandle:
+        """Ends this call when its caller does not read an answer in time."""
+        call = asyncio.current_task()
+        assert call
+        return asyncio.get_running_loop().call_later(self.settings.time_limit_seconds, call.cancel)
 
     def _ended(self, request: DataRequest, answer: DataRequest, started: float) -> None:
         problem = problem_of(answer)

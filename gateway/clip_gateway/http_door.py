@@ -12,10 +12,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from clip_gateway.caller import Caller, accept_id
 from clip_gateway.http_messages import problem_response
 from clip_gateway.logs import LOG, request_id
+from clip_gateway.memory import Holding
 from clip_gateway.problems import INTERNAL, Problem
 from clip_gateway.request_handler import RequestHandler
 from clip_gateway.tokens import Tokens
 
+_BLOCK = 1 << 16  # bytes
 # Asked by kubelets, load balancers and Jina itself: no token, no slot, no log line.
 OPEN = {"/", "/healthz", "/readyz", "/startupz"}
 
@@ -45,8 +47,9 @@ class HttpDoor:
             await self._app(scope, receive, exchange)
             return
         request_id.set(caller.id)
+        holding = scope["holding"] = Holding(self._handler.budget)
         try:
-            await self._pass(scope, headers, self._limited(receive, headers, deadline), exchange)
+            await self._pass(scope, headers, self._limited(receive, headers, deadline, holding), exchange)
         except Problem as problem:
             await exchange.refuse(scope, problem)
         except ClientDisconnect:
@@ -55,11 +58,15 @@ class HttpDoor:
             LOG.exception("a request failed")
             await exchange.refuse(scope, Problem("InternalError", INTERNAL))
         finally:
+            holding.release()
             error = scope.get("problem", "")
             self._handler.ended("HTTP", scope["method"], scope["path"], exchange.status, error, caller.started)
 
-    async def _pass(self, scope: Scope, headers: Mapping[str, str], receive: Receive, send: Send) -> None:
+    async def _pass(self, scope: Scope, headers: Mapping[str, str], receive: Receive, send: _Exchange) -> None:
         self._tokens.check(headers.get("authorization"))
+        if "content-length" in headers and "transfer-encoding" in headers:  # whose body it is depends on who reads it
+            send.close = True
+            raise Problem("Malformed", "Content-Length and Transfer-Encoding exclude each other")
         if scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
@@ -70,19 +77,21 @@ class HttpDoor:
         finally:
             self._handler.slots.give()
 
-    def _limited(self, receive: Receive, headers: Mapping[str, str], deadline: float) -> Receive:
+    def _limited(self, receive: Receive, headers: Mapping[str, str], deadline: float, holding: Holding) -> Receive:
         """`receive` that counts while it reads, so that no more than the limit is ever held, whatever was announced."""
         most = self._handler.settings.max_body_bytes
-        announced = headers.get("content-length", "")
-        too_large = announced.isdecimal() and (len(announced) > 18 or int(announced) > most)
+        length = headers.get("content-length", "")
+        announced = int(length) if length.isdecimal() and len(length) <= 18 else most + bool(length)
         read, whole = 0, False
 
         async def limited() -> Message:
             nonlocal read, whole
             if whole:
                 return await receive()
-            if too_large:
+            if length and announced > most:
                 raise _too_large(most)
+            if length and not holding.count:
+                holding.grow(announced)
             try:
                 async with asyncio.timeout(deadline - time.time()):
                     message = await receive()
@@ -92,6 +101,8 @@ class HttpDoor:
             whole = not message.get("more_body", False)
             if read > most:
                 raise _too_large(most)
+            if read > holding.count:
+                holding.grow(max(read - holding.count, _BLOCK))
             return message
 
         return limited
@@ -102,12 +113,16 @@ def _too_large(most: int) -> Problem:
 
 
 class _Exchange:
-    """`send` that adds the request id to the answer and remembers its status."""
+    """`send` that adds the request id to the answer and remembers its status.
+
+    :ivar close: whether the connection ends with the answer.
+    """
 
     def __init__(self, send: Send, call_id: str) -> None:
         self._send = send
         self._id = call_id
         self.status = 500
+        self.close = False
         self._begun = False
 
     async def __call__(self, message: Message) -> None:
@@ -115,7 +130,13 @@ class _Exchange:
             self._begun = True
             self.status = message["status"]
             message["headers"] = [*message["headers"], (b"x-request-id", self._id.encode())]
-        await self._send(message)
+            if self.close:
+                message["headers"].append((b"connection", b"close"))
+        body = message.get("body", b"")
+        last = max(0, len(body) - 1) // _BLOCK * _BLOCK
+        for start in range(0, last, _BLOCK):  # block by block: each waits until the caller has read on
+            await self._send({**message, "body": body[start : start + _BLOCK], "more_body": True})
+        await self._send({**message, "body": body[last:]} if last else message)
 
     async def refuse(self, scope: Scope, problem: Problem) -> None:
         if not self._begun:

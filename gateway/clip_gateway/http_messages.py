@@ -13,8 +13,12 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from clip_gateway.caller import Caller
+from clip_gateway.counting import Limits, check_json, json_values
+from clip_gateway.memory import Holding
 from clip_gateway.problems import Problem, problem_of
 from clip_gateway.request_handler import RequestHandler
+
+_VALUE_BYTES = 64  # of memory for each value of a JSON body, besides its text; half of what the worst take
 
 
 def media_type(request: Request) -> str:
@@ -22,15 +26,18 @@ def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def read_json(request: Request) -> dict[str, Any]:
+async def read_json(request: Request, limits: Limits) -> dict[str, Any]:
     """The body as a JSON object.
 
-    :raises Problem: it is something else.
+    :raises Problem: it is something else, or holds more than it may.
     """
     if media_type(request) != "application/json":
         raise Problem("UnsupportedMedia", "the body must be JSON, sent with 'Content-Type: application/json'")
     body = await request.body()
+    holding: Holding = request.scope["holding"]
     try:  # in a thread: megabytes of base64 must not keep health waiting
+        await asyncio.to_thread(check_json, body, limits)
+        holding.grow(_VALUE_BYTES * json_values(body))
         value = await asyncio.to_thread(json.loads, body, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise Problem("Malformed", f"the body is no JSON: {str(error)[:200]}") from error

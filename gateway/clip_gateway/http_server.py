@@ -14,9 +14,11 @@ from starlette.responses import Response
 from clip_gateway import embed, health, jina_door, openai_door, openapi
 from clip_gateway.http_door import HttpDoor
 from clip_gateway.http_messages import problem_response
+from clip_gateway.http_protocol import HttpProtocol
 from clip_gateway.model import Models
 from clip_gateway.problems import Problem
 from clip_gateway.request_handler import RequestHandler
+from clip_gateway.settings import Settings
 from clip_gateway.tokens import Tokens
 
 _TAGS = [
@@ -31,14 +33,21 @@ class HttpServer(FastAPIBaseServer):
     """Jina's server for a FastAPI app.
 
     :param tokens: who may come in.
+    :param settings: of the gateway.
     """
 
     uvicorn_kwargs: dict[str, Any]
 
-    def __init__(self, tokens: Tokens, **kwargs: Any) -> None:
+    def __init__(self, tokens: Tokens, settings: Settings, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         # We write a line of our own; X-Forwarded-* are not ours to believe.
-        own = {"access_log": False, "proxy_headers": False, "server_header": False}
+        own = {
+            "access_log": False,
+            "proxy_headers": False,
+            "server_header": False,
+            "timeout_keep_alive": settings.keep_alive_seconds,
+            "http": type("Protocol", (HttpProtocol,), {"unread_seconds": settings.time_limit_seconds}),
+        }
         self.uvicorn_kwargs = {**own, **self.uvicorn_kwargs}
         self._tokens = tokens
 

@@ -14,6 +14,7 @@ from jina.types.request.data import DataRequest
 from starlette.requests import Request
 from starlette.responses import Response
 
+from clip_gateway.counting import DEFAULT_LIMITS, Limits, check_documents
 from clip_gateway.http_messages import ask, json_response, read_json
 from clip_gateway.messages import parse
 from clip_gateway.openapi import PICTURE, WORK_ERRORS, json_content, obj, route
@@ -27,7 +28,7 @@ _BODY = json_content(
         data={"type": "array", "items": _OBJECT, "description": "documents: id, blob (base64), uri, chunks, tags, ..."},
         parameters={**_OBJECT, "description": "of the Flow: batch_size, normalize, traversal_paths, on_error"},
         execEndpoint={"type": "string", "default": "/"},
-        targetExecutor={"type": "string", "description": "a regular expression over the executors' names"},
+        targetExecutor={"type": "string", "description": "names of executors, | between them, .* for the rest of one"},
     ),
     {"data": [{"id": "red", "blob": PICTURE}], "parameters": {"normalize": True}, "execEndpoint": "/"},
 )
@@ -48,8 +49,8 @@ def router(handler: RequestHandler) -> APIRouter:
     @routes.post("/post", response_class=Response, **route(_ANSWER, *WORK_ERRORS, 404, body=_BODY))
     async def post(request: Request) -> Response:
         """Send documents to an endpoint of the Flow, as Jina's Client does over HTTP."""
-        body = await read_json(request)
-        data_request = await asyncio.to_thread(to_request, body)
+        body = await read_json(request, handler.limits)
+        data_request = await asyncio.to_thread(to_request, body, handler.limits)
         answer = await ask(handler, request, data_request)
         text = await asyncio.to_thread(from_answer, answer)
         return Response(text, media_type="application/json")
@@ -65,7 +66,7 @@ def router(handler: RequestHandler) -> APIRouter:
     return routes
 
 
-def to_request(body: dict[str, Any]) -> DataRequest:
+def to_request(body: dict[str, Any], limits: Limits = DEFAULT_LIMITS) -> DataRequest:
     """The body as Jina's Client writes it, as the message that travels through the Flow.
 
     :raises Problem: it does not read as one.
@@ -82,6 +83,7 @@ def to_request(body: dict[str, Any]) -> DataRequest:
         data = data.get("docs") or []
     if not isinstance(data, list):
         raise Problem("Malformed", "data must be a list of documents")
+    check_documents(data, limits)
     documents = DocumentArray()
     for i, fields in enumerate(data):
         try:
@@ -93,7 +95,7 @@ def to_request(body: dict[str, Any]) -> DataRequest:
         request.data.docs = documents
     except Exception as error:  # as above: some of it shows only in the message
         raise Problem("Malformed", f"these are no documents: {str(error)[:200]}") from error
-    if not parse(DataRequest(request.proto.SerializePartialToString())):
+    if not parse(DataRequest(request.proto.SerializePartialToString()), limits):
         raise Problem("Malformed", "data or parameters are nested too deeply for a message")
     return request
 

@@ -6,17 +6,23 @@ from google.protobuf.message import DecodeError
 from jina.proto import jina_pb2
 from jina.types.request.data import DataRequest
 
+from clip_gateway.counting import DEFAULT_LIMITS, Limits, check_message
 
-def parse(request: DataRequest) -> bool:
-    """Whether `request`, as it came over gRPC, is a message; what is none becomes an empty one, to answer in."""
+
+def parse(request: DataRequest, limits: Limits = DEFAULT_LIMITS) -> bool:
+    """Whether `request`, as it came over gRPC, is a message; what is none becomes an empty one, to answer in.
+
+    :raises Problem: it holds more than it may; it becomes an empty one too.
+    """
     if request.buffer is None:
         return True
+    request._pb_body = jina_pb2.DataRequestProto()  # and so again, for whoever asks next
+    check_message(request.buffer, limits)
     body = jina_pb2.DataRequestProto()
     try:
         body.ParseFromString(request.buffer)
     except DecodeError:
-        request._pb_body = jina_pb2.DataRequestProto()
-        return False  # and so again, for whoever asks next
+        return False
     request._pb_body, request.buffer = body, None
     return True
 

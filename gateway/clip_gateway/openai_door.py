@@ -65,7 +65,7 @@ def router(handler: RequestHandler, models: Models) -> APIRouter:
         `model` may be left out; a name that is not served here is a 404. `dimensions` is refused. `modality` (`image`)
         and `normalize` are not OpenAI's.
         """
-        body = await read_json(request)
+        body = await read_json(request, handler.limits)
         uris, as_base64 = _inputs(body), _as_base64(body)
         model = await models.current(request.scope["caller"])
         _check_model(body, model)

@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import grpc
@@ -19,14 +21,17 @@ from jina.serve.runtimes.gateway.request_handling import GatewayRequestHandler
 from jina.types.request.data import DataRequest
 
 from clip_gateway.caller import Caller
+from clip_gateway.counting import Limits
 from clip_gateway.executors import Executors
 from clip_gateway.limits import Slots
 from clip_gateway.logs import LOG, request_line
+from clip_gateway.memory import Budget
 from clip_gateway.messages import document_count, drop_reserved, parse, set_reserved
 from clip_gateway.metrics import Metrics
 from clip_gateway.problems import INTERNAL, OF_EXECUTORS, Problem, problem_of
 from clip_gateway.settings import Settings
 
+_LONGEST_TARGET = 1024  # characters
 ALWAYS = {"/", "/encode"}  # the default binding answers these, whatever it announces
 
 
@@ -39,10 +44,15 @@ class RequestHandler(GatewayRequestHandler):
     def __init__(self, *args: Any, settings: Settings, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.settings = settings
+        self.limits = Limits.of(settings.max_documents)
         self.slots = Slots(settings.max_concurrent_requests)
+        self.budget = Budget(settings.max_bytes_under_way)
         self.executors = Executors(self.streamer, self.executor)
         self._metrics = Metrics(kwargs.get("metrics_registry"))
         self._floating: set[asyncio.Future[Any]] = set()
+        self._carried: set[str] = set()  # ids of requests that have had their second try
+        pool = self.streamer._connection_pool
+        pool._handle_aiorpcerror = partial(self._try_again, pool._handle_aiorpcerror)
         self._send = self.streamer._streamer._request_handler
         self._finish = self.streamer._streamer._result_handler
 
@@ -64,9 +74,10 @@ class RequestHandler(GatewayRequestHandler):
 
         :raises Problem: it may not.
         """
-        if not parse(request):
+        if not parse(request, self.limits):
             raise Problem("Malformed", "this is no Jina DataRequest")
-        _check_regular_expression(request.header.target_executor)
+        if wanted := request.header.target_executor:
+            request.header.target_executor = _executors(wanted, self.executors.names)
         if self.executors.shutting_down:
             raise Problem("Unavailable", "this gateway is shutting down; try again, another one may answer")
         if self.executors.gone and not request.header.target_executor and (gone := await self.executors.still_gone()):
@@ -113,6 +124,19 @@ class RequestHandler(GatewayRequestHandler):
             raise await self._what_failed(failure) from failure
         finally:
             timer.cancel()
+            self._carried.discard(request.header.request_id)
+
+    async def _try_again(self, jinas: Callable[..., Awaitable[Any]], error: Any, **known: Any) -> Any:
+        """Whether a call to an executor that failed is made again, which Jina asks: None is yes.
+
+        One that has reached an executor may be what ended it, so it is carried to one other and no more. One that has
+        not is tried as often as Jina likes.
+        """
+        if "connect" not in (error.details() or "").lower() and (request_id := known.get("request_id")):
+            if request_id in self._carried:
+                return error
+            self._carried.add(request_id)
+        return await jinas(error=error, **known)
 
     async def _what_failed(self, failure: Exception) -> Exception:
         """What Jina's streamer raised, as a problem where it is one."""
@@ -142,13 +166,30 @@ class RequestHandler(GatewayRequestHandler):
         return Problem("Unavailable", f"no answer from {', '.join(missing) or 'an executor'}; try again in a moment")
 
 
-def _check_regular_expression(pattern: str) -> None:
-    if not pattern:
-        return
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise Problem("Malformed", f"targetExecutor is no regular expression: {error}") from error
+# What may stand for an executor: its name or the beginning of it. Jina takes any regular expression, and some of those
+# take longer than the universe has existed.
+_NAME = re.compile(r"\^?([\w-]*)(\.\*|\$)?", re.ASCII)
+
+
+def _executors(pattern: str, names: Sequence[str]) -> str:
+    """`pattern` as an expression of nothing but the names that it means.
+
+    :raises Problem: it is another kind of regular expression, or means nobody.
+    """
+    parts = [_NAME.fullmatch(part) for part in pattern.split("|")] if len(pattern) <= _LONGEST_TARGET else [None]
+    if all(parts):
+        found = [name for name in names for part in parts if part and _means(part, name)]
+        if found:
+            return f"(?:{'|'.join(map(re.escape, dict.fromkeys(found)))})$"
+    raise Problem(
+        "Malformed",
+        f"targetExecutor names executors, with | between them and .* for the rest of a name, and is no other regular "
+        f"expression; there are {', '.join(names)}",
+    )
+
+
+def _means(part: re.Match[str], name: str) -> bool:
+    return name == part[1] if part[2] == "$" else name.startswith(part[1])
 
 
 def _clean(answer: DataRequest) -> DataRequest:

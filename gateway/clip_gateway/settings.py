@@ -6,9 +6,11 @@ import dataclasses
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from clip_gateway.memory import default_bytes_under_way
 
 # Options of Jina's gateway; it adds those with a default to what was asked.
 _OF_JINA = {
@@ -37,28 +39,34 @@ class Settings:
     :param tls_certificate_file: PEM, with the chain; with `tls_key_file` both protocols speak TLS.
     :param tls_key_file: PEM.
     :param max_body_bytes: of one HTTP body or gRPC message.
-    :param max_documents: of one request.
+    :param max_bytes_under_way: of all bodies, messages and unread answers together; by default what the container's
+        memory has room for.
+    :param max_documents: of one request, at its top level.
     :param max_concurrent_requests: under way at the same time, over both protocols.
     :param time_limit_seconds: for one request, from its first byte to the answer.
     :param log_format: `text` or `json`; by default what the environment's LOG_FORMAT says, else `text`.
+    :param keep_alive_seconds: that an HTTP connection may be idle; longer than what stands in front keeps its own.
     """
 
     tokens_file: str | None = None
     tls_certificate_file: str | None = None
     tls_key_file: str | None = None
     max_body_bytes: int = 32 * 2**20
+    max_bytes_under_way: int = field(default_factory=default_bytes_under_way)
     max_documents: int = 1024
     max_concurrent_requests: int = 128
     time_limit_seconds: float = 60.0
     log_format: str | None = None
+    keep_alive_seconds: float = 75.0
 
     def __post_init__(self) -> None:
-        for name in ("max_body_bytes", "max_documents", "max_concurrent_requests"):
+        for name in ("max_body_bytes", "max_bytes_under_way", "max_documents", "max_concurrent_requests"):
             if type(value := getattr(self, name)) is not int or value < 1:
                 raise SettingsError(f"{name} must be a whole number of at least 1, not {value!r}")
-        seconds = self.time_limit_seconds
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
-            raise SettingsError(f"time_limit_seconds must be a number of seconds above 0, not {seconds!r}")
+        for name in ("time_limit_seconds", "keep_alive_seconds"):
+            seconds = getattr(self, name)
+            if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+                raise SettingsError(f"{name} must be a number of seconds above 0, not {seconds!r}")
         if (self.tls_certificate_file is None) != (self.tls_key_file is None):
             raise SettingsError("tls_certificate_file and tls_key_file belong together: set both or neither")
         for name in ("tokens_file", "tls_certificate_file", "tls_key_file"):

@@ -1,0 +1,80 @@
+"""How much memory there is, and how many bytes of callers may be held in it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from clip_gateway.problems import Problem
+
+_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+_IDLE_BYTES = 160 << 20  # of the process, before the first request
+# Of memory, for each byte of a body: what came in, the message made of it, that message as it is sent on, the same in
+# gRPC's buffers, and the answer, which brings a document's content back.
+_COPIES = 5
+
+
+def container_bytes() -> int:
+    """Memory of the container, or of the machine where it has no limit."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([machine, *(int(text) for text in map(_read, _LIMITS) if text.isdecimal())])
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except OSError:
+        return ""
+
+
+def default_bytes_under_way() -> int:
+    """What bodies may hold, so that all that is made of them fits into the container."""
+    return max(container_bytes() - _IDLE_BYTES, 64 << 20) // _COPIES
+
+
+class Budget:
+    """Bytes of callers that are held at the same time, over all protocols.
+
+    :param limit: most of them. What is larger by itself is let in alone.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.held = 0
+
+    def fits(self, count: int) -> bool:
+        """Whether there is room for `count` more."""
+        return not self.held or self.held + count <= self.limit
+
+    def full(self) -> Problem:
+        """What a caller is told who finds no room."""
+        return Problem(
+            "TooManyRequests", f"requests hold {self.held} of {self.limit} bytes, the most at a time; try again"
+        )
+
+
+class Holding:
+    """What one request holds of the budget, given back at its end."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self.count = 0
+
+    def grow(self, count: int) -> None:
+        """Hold `count` more bytes.
+
+        :raises Problem: there is no room for them.
+        """
+        if self._budget.held > self.count and not self._budget.fits(count):
+            raise self._budget.full()
+        self.add(count)
+
+    def add(self, count: int) -> None:
+        """Count bytes that are held already, whether there is room for them or not."""
+        self._budget.held += count
+        self.count += count
+
+    def release(self) -> None:
+        """Give all of it back."""
+        self._budget.held -= self.count
+        self.count = 0
