@@ -50,6 +50,7 @@ class _Kind:
 
     def __init__(self, name: str) -> None:
         self.is_document = name == "docarray.DocumentProto"
+        self.is_tensor = name == "docarray.NdArrayProto"
         self.messages: dict[int, _Kind] = {}
         self.strings: dict[int, str] = {}
 
@@ -68,26 +69,29 @@ def _kind(descriptor: Descriptor, known: dict[str, _Kind]) -> _Kind:
 _REQUEST = _kind(jina_pb2.DataRequestProto.DESCRIPTOR, {})
 
 
-def check_message(data: bytes, limits: Limits) -> None:
+def check_message(data: bytes, limits: Limits) -> bool:
     """Pass when a serialized DataRequestProto holds no more than it may.
 
     It takes a microsecond for each field, and stops at the first that is too many; bytes are never looked at.
 
+    :return: whether there are tensors or embeddings in it.
     :raises Problem: too many documents or parts, too deep, or a string that is too long. What is no message at all
         passes, for the parser to say so.
     """
     with contextlib.suppress(IndexError):  # cut off: the parser says so
-        _walk(data, limits)
+        return _walk(data, limits)
+    return False
 
 
-def _walk(data: bytes, limits: Limits) -> None:
+def _walk(data: bytes, limits: Limits) -> bool:
     documents = parts = fields = position = 0
+    has_tensors = False
     end, kind, messages = len(data), _REQUEST, _REQUEST.messages
     outer: list[tuple[int, _Kind]] = []
     while True:
         while position >= end:
             if not outer:
-                return
+                return has_tensors
             end, kind = outer.pop()
             messages = kind.messages
         fields += 1
@@ -113,6 +117,7 @@ def _walk(data: bytes, limits: Limits) -> None:
             end, kind = min(position + length, end), messages[number]
             messages = kind.messages
             documents += kind.is_document
+            has_tensors = has_tensors or kind.is_tensor
             if documents > limits.documents or parts > limits.parts or len(outer) > _DEEPEST:
                 raise _over(limits, documents, parts)
         elif wire_type == 0:
@@ -120,7 +125,7 @@ def _walk(data: bytes, limits: Limits) -> None:
         elif wire_type in (1, 5):
             position += 8 if wire_type == 1 else 4
         else:
-            return  # groups, and what is no wire type: the parser refuses it
+            return has_tensors  # groups, and what is no wire type: the parser refuses it
         if fields > _FIELDS_A_PART * limits.parts:
             raise Problem("TooLarge", f"more than {_FIELDS_A_PART * limits.parts} fields in one request: send several")
 

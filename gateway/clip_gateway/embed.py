@@ -11,7 +11,7 @@ from jina.types.request.data import DataRequest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from clip_gateway.http_messages import ask, embeddings, json_response, media_type
+from clip_gateway.http_messages import ask, embeddings, json_response, media_type, read_body
 from clip_gateway.model import Models
 from clip_gateway.openapi import NUMBERS, WORK_ERRORS, json_content, obj, route
 from clip_gateway.problems import Problem
@@ -55,12 +55,13 @@ def router(handler: RequestHandler, models: Models) -> APIRouter:
                 "UnsupportedMedia",
                 f"the body must be an image, sent with a header such as 'Content-Type: image/jpeg', not {sent[:100]!r}",
             )
-        if not (body := await request.body()):
-            raise Problem("BadDocument", "the body is empty: send an image (curl --data-binary @cat.jpg)")
         data_request = DataRequest()
         data_request.header.exec_endpoint = "/"
         data_request.parameters = parameters(request)
-        data_request.data._content.docs.docs.add(id=_DOCUMENT, blob=body)
+        # Kept nowhere else: the message is one copy of the image, and what is sent on another.
+        document = data_request.data._content.docs.docs.add(id=_DOCUMENT, blob=await read_body(request))
+        if not document.blob:
+            raise Problem("BadDocument", "the body is empty: send an image (curl --data-binary @cat.jpg)")
         (embedding,) = embeddings(await ask(handler, request, data_request))
         if _NPY in request.headers.get("accept", ""):
             file = io.BytesIO()

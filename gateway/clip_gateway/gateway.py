@@ -14,6 +14,7 @@ from clip_gateway import logs
 from clip_gateway.grpc_calls import GrpcCalls
 from clip_gateway.grpc_server import GrpcServer
 from clip_gateway.http_server import HttpServer
+from clip_gateway.memory import give_back_early
 from clip_gateway.settings import Settings, SettingsError
 from clip_gateway.tokens import Tokens
 
@@ -29,6 +30,7 @@ class ClipGateway(CompositeBaseServer, BaseGateway):
     def __init__(self, **kwargs: Any) -> None:
         asked = (kwargs.get("runtime_args") or {}).get("uses_with") or {}
         self._settings = Settings.take(kwargs, asked)
+        give_back_early()
         super().__init__(**kwargs)
         tokens = Tokens(self._settings.tokens_file, logs.LOG)
         self.servers: list[BaseServer] = []

@@ -82,9 +82,7 @@ class GrpcCalls(RequestHandler):
                 if problem and problem.kind.grpc:  # of the whole call, but what is under way is still answered
                     stream.refusal = problem
                 else:
-                    unread = self._end_unless_read()
                     yield found
-                    unread.cancel()
                 stream.done(request)
         finally:
             self.guard.ended(reading)
@@ -125,15 +123,7 @@ class GrpcCalls(RequestHandler):
         self._ended(request, answer, caller.started)
         if (problem := problem_of(answer)) and problem.kind.grpc:
             await _refuse(context, problem, caller)
-        unread = self._end_unless_read()
-        context.add_done_callback(lambda _: unread.cancel())
         return answer
-
-    def _end_unless_read(self) -> asyncio.TimerHandle:
-        """Ends this call when its caller does not read an answer in time."""
-        call = asyncio.current_task()
-        assert call
-        return asyncio.get_running_loop().call_later(self.settings.time_limit_seconds, call.cancel)
 
     def _ended(self, request: DataRequest, answer: DataRequest, started: float) -> None:
         problem = problem_of(answer)

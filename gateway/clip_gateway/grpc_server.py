@@ -17,6 +17,8 @@ from clip_gateway.request_handler import RequestHandler
 from clip_gateway.tokens import Tokens
 
 _LAST_ANSWERS_SECONDS = 1.0
+_LONGEST_MS = 3_600_000  # that a connection is used for new calls, and
+_LAST_CALLS_MS = 60_000  # that those on it have left then; the chart's are far shorter
 _OPEN = "/grpc.health.v1.Health/"
 
 _Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]]
@@ -37,9 +39,11 @@ class GrpcServer(GRPCServer):
         if tokens.asked_for:
             tracing = self.grpc_tracing_server_interceptors or []
             self.grpc_tracing_server_interceptors = [*tracing, TokenInterceptor(tokens, self._request_handler)]
+        # An answer that its caller does not read can be ended in no other way than with its connection.
+        ages = {"grpc.max_connection_age_ms": _LONGEST_MS, "grpc.max_connection_age_grace_ms": _LAST_CALLS_MS}
         # The length is checked after a message was unpacked, whatever it grew to; pictures are compressed already.
         options = {"grpc.max_receive_message_length": max_body_bytes, "grpc.compression_enabled_algorithms_bitset": 1}
-        self.grpc_server_options = {**options, **dict(self.grpc_server_options or {})}
+        self.grpc_server_options = {**ages, **options, **dict(self.grpc_server_options or {})}
 
     async def setup_server(self) -> None:
         """Start; executors are not there until they have answered."""

@@ -7,15 +7,13 @@ HTTP says beforehand, in Content-Length, gRPC does not. So the process looks at 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ctypes
 import itertools
 import resource
 from collections.abc import Callable
 from pathlib import Path
 
 from clip_gateway.logs import LOG
-from clip_gateway.memory import container_bytes
+from clip_gateway.memory import container_bytes, trim
 from clip_gateway.problems import Problem
 
 _PERIOD_SECONDS = 0.02  # a local caller brings some 20 MB in it
@@ -53,7 +51,7 @@ class Guard:
         while True:
             await asyncio.sleep(_PERIOD_SECONDS)
             if self._reading and _resident_bytes() > self._most:
-                self._trim()
+                trim()
                 if _resident_bytes() > self._most:
                     self._shed()
 
@@ -63,12 +61,6 @@ class Guard:
         for shed in list(self._reading.values()):
             shed(problem)
         self._reading.clear()
-
-    @staticmethod
-    def _trim() -> None:
-        """Give back what was freed and is still held by the allocator."""
-        with contextlib.suppress(OSError, AttributeError):  # another C library
-            ctypes.CDLL(None).malloc_trim(0)
 
 
 def _resident_bytes() -> int:

@@ -26,6 +26,11 @@ def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
+async def read_body(request: Request) -> bytes:
+    """The body, which Starlette's own `body()` would keep until the answer."""
+    return b"".join([block async for block in request.stream()])
+
+
 async def read_json(request: Request, limits: Limits) -> dict[str, Any]:
     """The body as a JSON object.
 
@@ -33,7 +38,7 @@ async def read_json(request: Request, limits: Limits) -> dict[str, Any]:
     """
     if media_type(request) != "application/json":
         raise Problem("UnsupportedMedia", "the body must be JSON, sent with 'Content-Type: application/json'")
-    body = await request.body()
+    body = await read_body(request)
     holding: Holding = request.scope["holding"]
     try:  # in a thread: megabytes of base64 must not keep health waiting
         await asyncio.to_thread(check_json, body, limits)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 from pathlib import Path
 
 from clip_gateway.problems import Problem
 
 _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # of mallopt(3)
 _IDLE_BYTES = 160 << 20  # of the process, before the first request
 # Of memory, for each byte of a body: what came in, the message made of it, that message as it is sent on, the same in
 # gRPC's buffers, and the answer, which brings a document's content back.
@@ -25,6 +28,20 @@ def _read(file: Path) -> str:
         return file.read_text().strip()
     except OSError:
         return ""
+
+
+def give_back_early() -> None:
+    """Have the allocator give back what is freed: by default glibc keeps blocks of some megabytes for good."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        libc = ctypes.CDLL(None)
+        for option, value in ((_MMAP_THRESHOLD, 1 << 20), (_TRIM_THRESHOLD, 8 << 20), (_ARENA_MAX, 2)):
+            libc.mallopt(option, value)
+
+
+def trim() -> None:
+    """Give back what is freed by now."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def default_bytes_under_way() -> int:

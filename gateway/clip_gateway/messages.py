@@ -2,34 +2,81 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
 from google.protobuf.message import DecodeError
 from jina.proto import jina_pb2
 from jina.types.request.data import DataRequest
 
 from clip_gateway.counting import DEFAULT_LIMITS, Limits, check_message
+from clip_gateway.problems import Problem
+
+_DTYPES = {f"{kind}{bits}" for kind, sizes in (("float", (16, 32, 64)), ("int", (8, 16, 32, 64))) for bits in sizes}
+_DTYPES |= {f"u{name}" for name in _DTYPES if name.startswith("int")} | {"bool"}
 
 
 def parse(request: DataRequest, limits: Limits = DEFAULT_LIMITS) -> bool:
     """Whether `request`, as it came over gRPC, is a message; what is none becomes an empty one, to answer in.
 
-    :raises Problem: it holds more than it may; it becomes an empty one too.
+    :raises Problem: it holds more than it may, or a tensor that describes itself wrongly; it becomes an empty one too.
     """
     if request.buffer is None:
         return True
     request._pb_body = jina_pb2.DataRequestProto()  # and so again, for whoever asks next
-    check_message(request.buffer, limits)
+    has_tensors = check_message(request.buffer, limits)
     body = jina_pb2.DataRequestProto()
     try:
         body.ParseFromString(request.buffer)
     except DecodeError:
         return False
+    if has_tensors:
+        check_tensors(body.data.docs.docs)
     request._pb_body, request.buffer = body, None
     return True
+
+
+def check_tensors(documents: Iterable[Any]) -> None:
+    """Pass when the tensors and embeddings of documents, of chunks and matches too, are what they say.
+
+    Each is NumPy's from now on: whatever library it was made with need not be where it is read.
+
+    :raises Problem: one is not.
+    """
+    waiting = [documents]
+    while waiting:
+        for document in waiting.pop():
+            for name in ("tensor", "embedding"):
+                if document.HasField(name):
+                    _check_tensor(getattr(document, name), document.id, name)
+            waiting += [document.chunks, document.matches]
+
+
+def _check_tensor(tensor: Any, document_id: str, name: str) -> None:
+    dense = tensor.dense
+    if tensor.HasField("sparse") or dense.dtype not in _DTYPES:
+        known = ", ".join(sorted(_DTYPES))
+        raise Problem("Malformed", f"the {name} must be dense, of type {known}, not {dense.dtype[:40]!r}", document_id)
+    size = math.prod(dense.shape) * np.dtype(dense.dtype).itemsize
+    if size != len(dense.buffer):
+        shape = tuple(dense.shape[:8])
+        raise Problem(
+            "Malformed", f"the {name} of shape {shape} has {len(dense.buffer)} bytes, not {size}", document_id
+        )
+    tensor.cls_name = "numpy"
 
 
 def document_count(request: DataRequest) -> int:
     """The documents of a parsed request."""
     return len(request.data._content.docs.docs)
+
+
+def forget_documents(request: DataRequest) -> None:
+    """Free the documents of a request that has its answer; its header stays."""
+    header = request._pb_body.header
+    request._data, request._pb_body = None, jina_pb2.DataRequestProto(header=header)
 
 
 def is_reserved(key: str) -> bool:

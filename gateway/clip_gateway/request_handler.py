@@ -26,7 +26,7 @@ from clip_gateway.executors import Executors
 from clip_gateway.limits import Slots
 from clip_gateway.logs import LOG, request_line
 from clip_gateway.memory import Budget
-from clip_gateway.messages import document_count, drop_reserved, parse, set_reserved
+from clip_gateway.messages import document_count, drop_reserved, forget_documents, parse, set_reserved
 from clip_gateway.metrics import Metrics
 from clip_gateway.problems import INTERNAL, OF_EXECUTORS, Problem, problem_of
 from clip_gateway.settings import Settings
@@ -62,7 +62,10 @@ class RequestHandler(GatewayRequestHandler):
             await self._check(request)
             deadline = min(caller.deadline, time.time() + self.settings.time_limit_seconds)
             set_reserved(request, caller.id, deadline)
-            return _clean(await self._ask(request, deadline))
+            answer = await self._ask(request, deadline)
+            if answer is not request:  # as it is where no executor has been asked
+                forget_documents(request)
+            return _clean(answer)
         except Problem as problem:
             return problem.answer(request)
         except Exception:  # a fault of ours must not end the requests beside it
