@@ -9,17 +9,21 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import re
 import time
 import urllib.request
 from collections.abc import Sequence
 from http.client import HTTPException
 from pathlib import Path
-from urllib.parse import SplitResult, unquote, unquote_to_bytes, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from clip_image_flow.errors import BadDocument, ConfigError, TooLarge
 
 _PORTS = {"http": 80, "https": 443}
 _BLOCK = 1 << 16  # bytes
+_SPACE = b" \t\r\n\f\v"
+_BASE64 = bytes.maketrans(b"-_", b"+/")  # the alphabet of URLs (RFC 4648, section 5)
+_NO_ESCAPE = re.compile(rb"%(?![0-9a-fA-F]{2})")
 
 
 class UriReader:
@@ -44,24 +48,27 @@ class UriReader:
         :raises BadDocument: not allowed, malformed, or not to be had.
         :raises TooLarge: more than `max_bytes`.
         """
+        if uri[:5].lower() == "data:":  # no parser of addresses sees what is in it: they copy it, and keep the copies
+            return self._read_data(uri, max_bytes)
         try:
             parts = urlsplit(uri)
             allowed = any(_covers(prefix, parts) for prefix in self._allowed)
         except ValueError as error:
             raise BadDocument(f"the URI {_short(uri)} is malformed: {error}") from error
         if not allowed:
-            raise BadDocument(
-                f"the URI {_short(uri)} is not allowed here; send the image's bytes as the document's blob"
-            )
-        if parts.scheme == "data":
-            data = _data(uri, max_bytes)
-            if len(data) > max_bytes:
-                raise TooLarge(f"the data URI holds {len(data)} bytes; at most {max_bytes} bytes are read")
-            return data
+            raise _not_allowed(uri)
         try:
             return self._fetch(uri, max_bytes)
         except (OSError, ValueError, HTTPException) as error:
             raise BadDocument(f"the URI {_short(uri)} cannot be read: {error}") from error
+
+    def _read_data(self, uri: str, max_bytes: int) -> bytes:
+        if not any(prefix.scheme == "data" for prefix in self._allowed):
+            raise _not_allowed(uri)
+        data = _data(uri, max_bytes)
+        if len(data) > max_bytes:
+            raise TooLarge(f"the data URI holds {len(data)} bytes; at most {max_bytes} bytes are read")
+        return data
 
     def _fetch(self, uri: str, max_bytes: int) -> bytes:
         deadline = time.monotonic() + self._timeout
@@ -97,8 +104,6 @@ def _prefix(prefix: str) -> SplitResult:
 def _covers(prefix: SplitResult, uri: SplitResult) -> bool:
     if prefix.scheme != uri.scheme:
         return False
-    if uri.scheme == "data":
-        return True
     if uri.scheme == "file":
         return not uri.netloc and _resolve(uri).is_relative_to(_resolve(prefix))
     same_host = prefix.hostname == uri.hostname and _port(prefix) == _port(uri)
@@ -115,20 +120,46 @@ def _port(uri: SplitResult) -> int:
     return uri.port or _PORTS[uri.scheme]
 
 
+def _not_allowed(uri: str) -> BadDocument:
+    return BadDocument(f"the URI {_short(uri)} is not allowed here; send the image's bytes as the document's blob")
+
+
 def _data(uri: str, max_bytes: int) -> bytes:
-    """The bytes of a data URI (RFC 2397)."""
+    """The bytes of a data URI (RFC 2397), as people write them.
+
+    White space may stand anywhere in base64, its padding may be missing, its alphabet may be that of URLs.
+    """
     if len(uri) > 4 * max_bytes:  # percent-encoding triples, base64 adds a third: no need to decode it to know
         raise TooLarge(f"the data URI has {len(uri)} characters; at most {max_bytes} bytes are read")
     head, comma, body = uri.partition(",")
     if not comma:
         raise BadDocument("the data URI has no comma between its media type and its data")
-    raw = unquote_to_bytes(body)
-    if not head.endswith(";base64"):
-        return raw
     try:
-        return base64.b64decode(raw, validate=True)
+        raw = _unquoted(body.encode())
+    except UnicodeEncodeError as error:
+        raise BadDocument("the data URI has characters that are none") from error
+    if not head.rstrip().lower().endswith(";base64"):
+        return raw
+    raw = raw.translate(_BASE64, _SPACE).rstrip(b"=")
+    try:
+        return base64.b64decode(raw + b"=" * (-len(raw) % 4), validate=True)
     except binascii.Error as error:
         raise BadDocument(f"the data URI is not valid base64: {error}") from error
+
+
+def _unquoted(data: bytes) -> bytes:
+    """`data` without percent-encoding.
+
+    `urllib` makes a list of its escapes, of 60 bytes for each; those of quoted-printable are the same but for a letter,
+    and decoded in C.
+    """
+    if b"%" not in data:
+        return data
+    if wrong := _NO_ESCAPE.search(data):
+        raise BadDocument(
+            f"the data URI has a % at {wrong.start()} that begins no escape; write %25 for the sign itself"
+        )
+    return binascii.a2b_qp(data.replace(b"=", b"=3D").replace(b"%", b"="))
 
 
 def _short(uri: str) -> str:

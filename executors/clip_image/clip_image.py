@@ -5,6 +5,7 @@
 import asyncio
 import contextlib
 import inspect
+import logging
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -44,8 +45,9 @@ class CLIPImageEncoder(Executor):
     :param precision: `fp32`, `bf16`, `fp16` or `int8`; by default fp32 on the CPU, fp16 on CUDA.
     :param threads: CPU threads; by default the CPU limit, shared out among the replicas on this machine.
     :param max_documents: most documents of one request that are looked at.
-    :param options: `cache_dir`, `decode`, `max_batch_size`, `batch_wait_ms`, `queue_size`, `max_image_bytes`,
-        `max_image_pixels` and `allowed_uris` of `clip_image_flow.ImageEncoder`.
+    :param options: `cache_dir`, `decode`, `max_batch_size`, `batch_wait_ms`, `queue_size`, `queue_bytes`,
+        `max_image_bytes`, `max_image_pixels`, `max_decode_seconds`, `decode_memory` and `allowed_uris` of
+        `clip_image_flow.ImageEncoder`.
     :raises ConfigError: an option is unknown or not to be had here.
     """
 
@@ -64,6 +66,8 @@ class CLIPImageEncoder(Executor):
         **options: Any,
     ) -> None:
         super().__init__(**{key: options.pop(key) for key in _FROM_JINA & options.keys()})
+        # Jina logs what an endpoint raises, with a traceback of 10 kB: not what a caller can mend.
+        logging.getLogger(getattr(self.runtime_args, "name", None) or __name__).addFilter(_without_traceback)
         request_defaults = {
             "batch_size": batch_size,
             "traversal_paths": traversal_paths,
@@ -136,6 +140,11 @@ class CLIPImageEncoder(Executor):
     def close(self) -> None:
         """Finish what is queued and end the threads."""
         self._encoder.close()
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Whether to log it: a `RequestError` has its one line already, written by the endpoint."""
+    return not (record.exc_info and isinstance(record.exc_info[1], RequestError))
 
 
 @contextlib.contextmanager

@@ -69,7 +69,7 @@ class Tokens:
 
     def _read(self, file: Path) -> None:
         state = _state(file)
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
         self._hashes = [_hash(line.encode()) for line in lines if line and not line.startswith("#")]
         self._state = state
 

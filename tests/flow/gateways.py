@@ -114,15 +114,22 @@ def executor(port: int, log: Path, uses: Path = EXECUTOR, wait: bool = True) -> 
 
 @contextlib.contextmanager
 def gateway(
-    executors: dict[str, int], log: Path, settings: dict[str, Any] | None = None, *more: str, **environment: str
+    executors: dict[str, int | list[int]],
+    log: Path,
+    settings: dict[str, Any] | None = None,
+    *more: str,
+    **environment: str,
 ) -> Iterator[Gateway]:
-    """ClipGateway in front of executors in a row: name -> port. It is up, whether they are or not."""
+    """ClipGateway in front of executors in a row: name -> port, or ports of replicas. It is up, if they are or not."""
     ports = free_ports(2)
     names = list(executors)
     graph = {
         name: [following] for name, following in zip(["start-gateway", *names], [*names, "end-gateway"], strict=True)
     }
-    addresses = {name: [f"grpc://127.0.0.1:{port}"] for name, port in executors.items()}
+    addresses = {
+        name: [f"grpc://127.0.0.1:{port}" for port in ([replicas] if isinstance(replicas, int) else replicas)]
+        for name, replicas in executors.items()
+    }
     arguments = ["gateway", "--uses", "gateway/config.yml", "--protocol", "GRPC", "HTTP", "--port", *map(str, ports)]
     arguments += ["--graph-description", json.dumps(graph), "--deployments-addresses", json.dumps(addresses)]
     arguments += ["--uses-with", json.dumps(settings or {}), *more]

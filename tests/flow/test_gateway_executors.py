@@ -197,3 +197,49 @@ def test_discovery_lists_the_endpoints(limited: Gateway) -> None:
         discover = jina_pb2_grpc.JinaDiscoverEndpointsRPCStub(channel).endpoint_discovery
         empty = jina_pb2.google_dot_protobuf_dot_empty__pb2.Empty()
         assert {"/default", "/named"} <= set(discover(empty, timeout=10).endpoints)
+
+
+def is_there(port: int, wait: float = 1.0) -> bool:
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        try:
+            health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(), wait_for_ready=wait > 1, timeout=wait
+            )
+        except grpc.RpcError:
+            return False
+        return True
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_a_request_that_ends_an_executor_is_carried_to_one_other_and_no_further(tmp_path: Path, protocol: str) -> None:
+    ports = free_ports(4)
+    with contextlib.ExitStack() as stack:
+        for port in ports:
+            stack.enter_context(executor(port, tmp_path / f"{port}.log", wait=False))
+        running = stack.enter_context(gateway({"encoder": ports}, tmp_path / "gateway.log", {"time_limit_seconds": 20}))
+        assert all(is_there(port, wait=60) for port in ports)
+        until(running, lambda: embed(running).status_code == 200)
+        with pytest.raises(ConnectionError):
+            Client(host=getattr(running, protocol)).post("/", Document(text="x"), parameters={"die": True})
+        assert 2 <= sum(is_there(port) for port in ports) <= 3
+        assert {embed(running).status_code for _ in range(10)} == {200}
+
+
+def test_a_broken_picture_is_one_line_of_the_executors_log(tiny_model: Path, tmp_path: Path) -> None:
+    [port] = free_ports(1)
+    uses = tmp_path / "config.yml"
+    uses.write_text(
+        "jtype: CLIPImageEncoder\n"
+        f"with: {{pretrained_model_name_or_path: {tiny_model}}}\n"
+        f"py_modules: [{Path('executors/clip_image/clip_image.py').resolve()}]\n"
+    )
+    log = tmp_path / "executor.log"
+    with executor(port, log, uses), gateway({"encoder": port}, tmp_path / "gateway.log") as running:
+        until(running, lambda: status(running, "/readyz") == 200)
+        before = log.read_text()
+        assert embed(running).status_code == 415
+        time.sleep(0.5)
+        lines = log.read_text().removeprefix(before).strip().splitlines()
+    assert "UnsupportedMedia" in " ".join(lines)
+    assert len(" ".join(lines)) < 1000
+    assert "Traceback" not in " ".join(lines)

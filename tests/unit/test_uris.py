@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler
@@ -38,6 +40,11 @@ def read(uri: str, *allowed: str, timeout: float = 10.0) -> bytes:
         ("data:text/plain,a,b", b"a,b"),
         ("DATA:,hello", b"hello"),
         ("data:,", b""),
+        ("data:image/png;base64,aGVsbG8", b"hello"),
+        ("data:image/png;base64,aGVs\r\n bG8=\n", b"hello"),
+        ("DATA:image/png;charset=utf-8;BASE64 ,aGVsbG8=", b"hello"),
+        ("data:;base64,-_-_", b"\xfb\xff\xbf"),
+        ("data:,a=b%3D%25", b"a=b=%"),
     ],
 )
 def test_data_uris_are_read_by_default(uri: str, expected: bytes) -> None:
@@ -47,13 +54,15 @@ def test_data_uris_are_read_by_default(uri: str, expected: bytes) -> None:
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
-        ("data:image/png;base64,aGVsbG8", "base64"),
+        ("data:image/png;base64,aGVsb", "base64"),
         ("data:image/png;base64,aGVs!G8=", "base64"),
-        ("data:image/png;base64,aGVs bG8=", "base64"),
+        ("data:image/png;base64,aGVsbG8é", "base64"),
+        ("data:,100%", "a % at 3 that begins no escape"),
+        ("data:,\ud800", "characters that are none"),
         ("data:image/png;base64", "no comma"),
         ("data:", "no comma"),
     ],
-    ids=["no padding", "bad character", "blank", "no data", "nothing"],
+    ids=["length", "bad character", "no ASCII", "no escape", "a lone surrogate", "no data", "nothing"],
 )
 def test_broken_data_uris_are_bad_documents(uri: str, message: str) -> None:
     with pytest.raises(BadDocument, match=message):
@@ -66,6 +75,27 @@ def test_broken_data_uris_are_bad_documents(uri: str, message: str) -> None:
 def test_a_large_data_uri_is_too_large(body: str) -> None:
     with pytest.raises(TooLarge, match=f"at most {MAX_BYTES} bytes"):
         read("data:image/png" + body, "data:")
+
+
+def test_data_uris_leave_no_memory_behind() -> None:
+    program = """
+import base64, os, resource
+from clip_image_flow.uris import UriReader
+reader, sizes = UriReader(), []
+for _ in range(300):
+    reader.read("data:image/png;base64," + base64.b64encode(os.urandom(1 << 20)).decode(), 1 << 21)
+    sizes.append(int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize())
+print(max(sizes) - sizes[20])
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    assert int(ended.stdout) < 20 << 20
+
+
+def test_a_percent_encoded_data_uri_costs_what_it_is_worth() -> None:
+    uri = "data:image/png," + "%41" * (10 << 20)
+    used = time.process_time()
+    assert len(UriReader().read(uri, 10 << 20)) == 10 << 20
+    assert time.process_time() - used < 2.5
 
 
 def test_a_data_uri_of_just_the_limit_is_read_however_it_is_written() -> None:

@@ -1,6 +1,7 @@
 """An Executor that does what a request's parameters say, so that a test can ask for any end of it."""
 
 import asyncio
+import os
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,11 @@ class ObedientExecutor(Executor):
     async def encode(
         self, docs: DocumentArray | None = None, parameters: dict[str, Any] | None = None, **_: Any
     ) -> dict[str, Any]:
-        """Parameters: `sleep` seconds, `fail` the name of an error, `detail` of it."""
+        """Parameters: `sleep` seconds, `die` with the process, `fail` the name of an error, `detail` of it."""
         parameters = parameters or {}
         await asyncio.sleep(float(parameters.get("sleep", 0)))
+        if parameters.get("die"):
+            os._exit(1)
         if name := parameters.get("fail"):
             detail = parameters.get("detail", "as told")
             raise type(name, (Exception,), {})(detail, docs[0].id if docs else "", "chunk 2")
