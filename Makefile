@@ -131,6 +131,18 @@ bench-peers: $(READY) ## the same beside clip-as-service and infinity, in enviro
 bench-memory: $(READY) ## whether memory stays flat over 10,000 requests
 	@$(BIN)/python -W ignore -m benchmarks.memory
 
+.PHONY: overload
+overload: $(READY) ## 1 and 3 times capacity, both protocols, and callers in bad company (minutes)
+	@$(BIN)/python -W ignore -m benchmarks.overload
+
+.PHONY: soak
+soak: $(READY) ## mixed good and hostile callers for an hour (MINUTES=10 for a nightly run): does anything grow?
+	@$(BIN)/python -W ignore -m benchmarks.soak --minutes $(or $(MINUTES),60)
+
+.PHONY: fuzz
+fuzz: $(READY) ## mutants of pictures, data URIs, messages and bodies (MINUTES=10, SEED=1), findings in fuzz/corpus
+	@$(BIN)/python -W ignore -m fuzz --minutes $(or $(MINUTES),10) --seed $(or $(SEED),1)
+
 .PHONY: quantize
 quantize: $(READY) ## make the int8 form of MODEL, calibrated with PICTURES (files or folders); of emoji-tiny, its recall too (needs npm)
 	@$(if $(and $(MODEL),$(PICTURES)),,echo "usage: make quantize MODEL=ViT-B/32 PICTURES=~/pictures" >&2; exit 1)

@@ -102,7 +102,7 @@ def _prefix(prefix: str) -> SplitResult:
 
 
 def _covers(prefix: SplitResult, uri: SplitResult) -> bool:
-    if prefix.scheme != uri.scheme:
+    if prefix.scheme != uri.scheme or uri.scheme == "data":  # a data URI behind control characters is none
         return False
     if uri.scheme == "file":
         return not uri.netloc and _resolve(uri).is_relative_to(_resolve(prefix))

@@ -66,7 +66,7 @@ def router(handler: RequestHandler, models: Models) -> APIRouter:
         and `normalize` are not OpenAI's.
         """
         body = await read_json(request, handler.limits)
-        uris, as_base64 = _inputs(body), _as_base64(body)
+        uris, as_base64 = inputs_of(body), _as_base64(body)
         model = await models.current(request.scope["caller"])
         _check_model(body, model)
         data_request = DataRequest()
@@ -99,7 +99,11 @@ def router(handler: RequestHandler, models: Models) -> APIRouter:
     return routes
 
 
-def _inputs(body: dict[str, Any]) -> list[str]:
+def inputs_of(body: dict[str, Any]) -> list[str]:
+    """The URIs that a body asks to encode.
+
+    :raises Problem: there are none, or the body has a member that is not known.
+    """
     if unknown := body.keys() - _KNOWN:
         raise Problem("BadParameter", f"unknown member {min(unknown)[:100]!r}; there are {', '.join(sorted(_KNOWN))}")
     if body.get("dimensions") is not None:

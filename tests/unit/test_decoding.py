@@ -25,8 +25,8 @@ from clip_image_flow.decoding.process import DecodingProcess, Options
 from clip_image_flow.errors import BadDocument, ConfigError, RequestError, TakesLonger, TooLarge, UnsupportedMedia
 from clip_image_flow.pictures import open_picture
 from clip_image_flow.preprocess import preprocess, resize_and_crop
+from fuzz.hostile import jpeg_of_many_scans, tiff_of_many_rationals, tiff_that_warns, webp_of_an_empty_canvas
 from tests.conftest import encoded, photo
-from tests.hostile import jpeg_of_many_scans, tiff_of_many_rationals, tiff_that_warns, webp_of_an_empty_canvas
 
 SIZE = 64  # pixels
 OPTIONS = Options(SIZE, max_bytes=20 << 20, max_pixels=50_000_000, at_least=None, exact=True, max_memory=400 << 20)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from PIL import Image
 
-from tests.conftest import encoded
+from fuzz.mutants import encoded
 
 _SIDE = 7000  # pixels; 49 million of 50 that are allowed
 

@@ -1,0 +1,100 @@
+"""What is done with a mutant: what the product does, up to the point where it is refused in words or accepted.
+
+A target returns how it ended, for the statistics; any exception that comes out of it is a finding.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from jina.types.request.data import DataRequest
+
+from clip_gateway.counting import DEFAULT_LIMITS, check_json
+from clip_gateway.jina_door import to_request
+from clip_gateway.messages import parse, set_reserved
+from clip_gateway.openai_door import inputs_of
+from clip_gateway.problems import Problem
+from clip_image_flow.errors import BadParameter, RequestError
+from clip_image_flow.images import ImageReader
+from clip_image_flow.parameters import EncodeParameters
+from clip_image_flow.pictures import open_picture
+from clip_image_flow.preprocess import resize_and_crop
+from clip_image_flow.selection import select
+from clip_image_flow.uris import UriReader
+
+MAX_PIXELS = 4_000_000
+_READER = ImageReader(20 << 20, MAX_PIXELS, UriReader())
+
+
+def picture(data: bytes) -> str:
+    """Decoded and prepared, as a decoding process does it."""
+    try:
+        with open_picture(data, MAX_PIXELS) as opened:
+            assert resize_and_crop(opened, 64, exact=True).size == (64, 64)
+    except RequestError as error:
+        return type(error).__name__
+    return "accepted"
+
+
+def uri(data: bytes) -> str:
+    """Read as an executor does it; nothing but data URIs is allowed."""
+    try:
+        UriReader().read(data.decode("utf-8", "surrogatepass" if b"\xed" in data else "replace"), 20 << 20)
+    except RequestError as error:
+        return type(error).__name__
+    except UnicodeDecodeError:
+        return "no text"
+    return "accepted"
+
+
+def message(data: bytes) -> str:
+    """Taken in by the gateway, and looked through by an executor."""
+    request = DataRequest(data)
+    try:
+        if not parse(request):
+            return "Malformed"
+        return _through_an_executor(request)
+    except (Problem, RequestError) as error:
+        return error.name if isinstance(error, Problem) else type(error).__name__
+
+
+def body(data: bytes) -> str:
+    """The same for a JSON body, of `/post` and of `/v1/embeddings`."""
+    try:
+        check_json(data, DEFAULT_LIMITS)
+        value: Any = json.loads(data)
+    except Problem as problem:
+        return problem.name
+    except (ValueError, RecursionError):
+        return "no JSON"
+    if not isinstance(value, dict):
+        return "no object"
+    try:
+        if "input" in value:
+            return "accepted" if inputs_of(value) else "empty"
+        return _through_an_executor(to_request(value))
+    except (Problem, RequestError) as error:
+        return error.name if isinstance(error, Problem) else type(error).__name__
+
+
+def _through_an_executor(request: DataRequest) -> str:
+    try:
+        parameters = EncodeParameters().override(request.parameters)
+    except ValueError:  # a number that is not finite: the gateway finds that when it sends the request
+        raise BadParameter("a number is not finite") from None
+    set_reserved(request, "fuzz", 0.0)
+    selection = select(DataRequest(request.proto.SerializeToString()).docs, parameters.traversal_paths, 1024)
+    for image in selection.images:
+        try:
+            if isinstance(image.content, bytes | str) or image.content is None:
+                _READER.encoded(image.content)
+            else:
+                _READER.from_tensor(image.content)
+        except RequestError:
+            continue
+    return "accepted"
+
+
+TARGETS: dict[str, Callable[[bytes], str]] = {"picture": picture, "uri": uri, "message": message, "body": body}

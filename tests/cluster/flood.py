@@ -1,0 +1,106 @@
+"""Runs in a pod of the gateway's image: sends what costs most, without a pause, and small requests beside it.
+
+    python flood.py SECONDS HTTP_URL GRPC_ADDRESS
+
+Beside this file lie `picture` and hostile files by name. It prints a JSON line for each call: its kind, when it began,
+how long it took and how it ended. A small request that is told 429 or 503 is sent again, as its caller would.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import aiohttp
+import grpc
+
+FOLDER = Path(__file__).parent
+CALLERS = 2  # for each kind of flood
+MIB = 1 << 20
+TRIES = 8
+
+
+def varint(value: int) -> bytes:
+    encoded = b""
+    while value > 0x7F:
+        encoded += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return encoded + bytes([value])
+
+
+def field(number: int, payload: bytes) -> bytes:
+    return varint(number << 3 | 2) + varint(len(payload)) + payload
+
+
+def message(document: bytes) -> bytes:
+    return field(4, field(1, field(1, document)))
+
+
+async def small(session: aiohttp.ClientSession, url: str) -> str:
+    for i in range(TRIES):
+        try:
+            async with session.post(f"{url}/embed", data=PICTURE, headers={"Content-Type": "image/png"}) as answer:
+                await answer.read()
+                if answer.status not in (429, 503):
+                    return str(answer.status)
+        except aiohttp.ClientConnectionError:
+            pass
+        await asyncio.sleep(0.02 * 2**i)
+    return "given up"
+
+
+async def upload(session: aiohttp.ClientSession, url: str, data: bytes, kind: str = "image/png") -> str:
+    try:
+        async with session.post(url, data=data, headers={"Content-Type": kind}) as answer:
+            await answer.read()
+            return str(answer.status)
+    except (aiohttp.ClientError, TimeoutError) as error:
+        return type(error).__name__
+
+
+async def by_grpc(address: str, data: bytes) -> str:
+    options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+    try:
+        async with grpc.aio.insecure_channel(address, options) as channel:
+            await channel.unary_unary("/jina.JinaSingleDataRequestRPC/process_single_data")(data, timeout=30)
+            return "answered"
+    except grpc.aio.AioRpcError as error:
+        return error.code().name
+
+
+async def repeat(kind: str, until: float, ask, pause: float = 0.0) -> None:
+    while time.time() < until:
+        began = time.time()
+        end = await ask()
+        print(json.dumps({"kind": kind, "at": began, "seconds": time.time() - began, "end": end}), flush=True)
+        await asyncio.sleep(pause if end not in ("429", "RESOURCE_EXHAUSTED") else max(pause, 0.05))
+
+
+async def main(seconds: str, url: str, address: str) -> None:
+    timeout = aiohttp.ClientTimeout(30)
+    async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as session:
+        end = time.time() + 5
+        await asyncio.gather(*(repeat("quiet", end, lambda: small(session, url), 0.1) for _ in range(3)))
+        end = time.time() + float(seconds)
+        floods = {
+            file.name: partial(upload, session, f"{url}/embed", file.read_bytes())
+            for file in FOLDER.iterdir()
+            if file.name not in ("picture", "flood.py") and file.is_file()
+        }
+        floods["upload"] = lambda: upload(session, f"{url}/embed", bytes(31 * MIB))
+        floods["photograph"] = lambda: upload(session, f"{url}/embed", bytes(4 * MIB))
+        floods["json documents"] = lambda: upload(
+            session, f"{url}/post", b'{"data":[' + 1_000_000 * b"{}," + b"{}]}", "application/json"
+        )
+        floods["grpc upload"] = lambda: by_grpc(address, message(field(2, bytes(31 * MIB))))
+        floods["grpc documents"] = lambda: by_grpc(address, field(4, field(1, 5_000_000 * b"\x0a\x00")))
+        tasks = [repeat(kind, end, ask) for kind, ask in floods.items() for _ in range(CALLERS)]
+        tasks += [repeat("small", end, lambda: small(session, url), 0.1) for _ in range(3)]
+        await asyncio.gather(*tasks)
+
+
+if __name__ == "__main__":
+    PICTURE = (FOLDER / "picture").read_bytes()
+    asyncio.run(main(*sys.argv[1:]))
