@@ -94,6 +94,33 @@ class GrpcCalls(RequestHandler):
 
     Call = stream
 
+    async def single(
+        self, request_iterator: AsyncIterator[DataRequest], context: grpc.aio.ServicerContext
+    ) -> DataRequest:
+        """The same as `process_single_data`, which Jina calls with a message that was read; this may end the reading."""
+        refusal: list[Problem] = []
+
+        async def read() -> DataRequest | None:
+            return await anext(aiter(request_iterator), None)
+
+        def shed(problem: Problem) -> None:
+            refusal.append(problem)
+            reader.cancel()
+
+        reader = asyncio.create_task(read())
+        reading = self.guard.reading(shed)
+        try:
+            request = await reader
+        except asyncio.CancelledError:
+            if not refusal:
+                raise
+            await _refuse(context, refusal[0], _open(context, dict(context.invocation_metadata() or ())))
+        finally:
+            self.guard.ended(reading)
+        if request is None:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the call has no message")
+        return await self.process_single_data(request, context)
+
     async def process_single_data(self, request: DataRequest, context: grpc.aio.ServicerContext) -> DataRequest:
         """One request, one answer."""
         caller = _open(context, dict(context.invocation_metadata() or ()))

@@ -11,6 +11,7 @@ from grpc_health.v1 import health_pb2
 from jina.serve.runtimes.servers.grpc import GRPCServer
 
 from clip_gateway.caller import accept_id
+from clip_gateway.grpc_calls import GrpcCalls
 from clip_gateway.logs import request_id
 from clip_gateway.problems import Problem
 from clip_gateway.request_handler import RequestHandler
@@ -19,6 +20,7 @@ from clip_gateway.tokens import Tokens
 _LAST_ANSWERS_SECONDS = 1.0
 _LONGEST_MS = 3_600_000  # that a connection is used for new calls, and
 _LAST_CALLS_MS = 60_000  # that those on it have left then; the chart's are far shorter
+_SINGLE = "/jina.JinaSingleDataRequestRPC/process_single_data"
 _OPEN = "/grpc.health.v1.Health/"
 
 _Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]]
@@ -36,9 +38,10 @@ class GrpcServer(GRPCServer):
 
     def __init__(self, tokens: Tokens, max_body_bytes: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        own: list[grpc.aio.ServerInterceptor] = [SingleInterceptor(self._request_handler)]
         if tokens.asked_for:
-            tracing = self.grpc_tracing_server_interceptors or []
-            self.grpc_tracing_server_interceptors = [*tracing, TokenInterceptor(tokens, self._request_handler)]
+            own.insert(0, TokenInterceptor(tokens, self._request_handler))
+        self.grpc_tracing_server_interceptors = [*(self.grpc_tracing_server_interceptors or []), *own]
         # An answer that its caller does not read can be ended in no other way than with its connection.
         ages = {"grpc.max_connection_age_ms": _LONGEST_MS, "grpc.max_connection_age_grace_ms": _LAST_CALLS_MS}
         # The length is checked after a message was unpacked, whatever it grew to; pictures are compressed already.
@@ -61,6 +64,27 @@ class GrpcServer(GRPCServer):
         """What `grpc.health.v1` says of an executor."""
         status = health_pb2.HealthCheckResponse
         await self.health_servicer.set(name, status.SERVING if answers else status.NOT_SERVING)
+
+
+class SingleInterceptor(grpc.aio.ServerInterceptor):
+    """Has unary calls read as streams of one message are, to which they are the same on the wire.
+
+    :param handler: that reads them.
+    """
+
+    def __init__(self, handler: GrpcCalls) -> None:
+        self._handler = handler
+
+    async def intercept_service(
+        self, continuation: _Continuation, details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler:
+        """Jina's handler for the call, or ours for its single requests."""
+        jinas = await continuation(details)
+        if details.method != _SINGLE or jinas is None:
+            return jinas
+        return grpc.stream_unary_rpc_method_handler(
+            self._handler.single, jinas.request_deserializer, jinas.response_serializer
+        )
 
 
 class TokenInterceptor(grpc.aio.ServerInterceptor):

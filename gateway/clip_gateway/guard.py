@@ -16,8 +16,8 @@ from clip_gateway.logs import LOG
 from clip_gateway.memory import container_bytes, trim
 from clip_gateway.problems import Problem
 
-_PERIOD_SECONDS = 0.02  # a local caller brings some 20 MB in it
-_FULL = 0.75  # of the container's memory
+_PERIOD_SECONDS = 0.01  # a local caller brings some 10 MB in it
+_FULL = 0.7  # of the container's memory
 _STATM = Path("/proc/self/statm")
 
 

@@ -45,7 +45,7 @@ async def small(session: aiohttp.ClientSession, url: str) -> str:
                 await answer.read()
                 if answer.status not in (429, 503):
                     return str(answer.status)
-        except aiohttp.ClientConnectionError:
+        except (aiohttp.ClientConnectionError, TimeoutError):
             pass
         await asyncio.sleep(0.02 * 2**i)
     return "given up"

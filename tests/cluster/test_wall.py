@@ -56,7 +56,8 @@ def flood(namespace: Namespace) -> list[dict[str, Any]]:
             "volumes": [{"name": "load", "configMap": {"name": "flood"}}],
         },
     }
-    namespace.apply(load, pod)
+    namespace.cluster.core.create_namespaced_config_map(namespace.name, load)  # `kubectl apply` would annotate it
+    namespace.apply(pod)
 
     def phase() -> str:
         return str(namespace.cluster.core.read_namespaced_pod("flood", namespace.name).status.phase)

@@ -26,7 +26,7 @@ from tests.flow.gateways import Gateway, executor, free_ports, gateway
 from tests.flow.test_gateway_status import data_request
 
 MIB = 1 << 20
-BUDGET = 70 * MIB  # what a container of 512 MiB gets
+BUDGET = 44 * MIB  # what a container of 512 MiB gets
 RESIDENT = 450 * MIB  # of a gateway with that budget, whatever comes
 
 

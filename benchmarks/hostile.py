@@ -1,0 +1,149 @@
+"""What the worst files cost: CPU time and memory of the service, and how long others wait beside each.
+
+    python -m benchmarks.hostile
+
+The embedded model in this process, with its decoding processes. A small picture is encoded every 10 ms; one hostile
+file after the other is sent beside that, four at a time with `--at-once 4`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks import measure
+from benchmarks.pictures import jpegs
+from clip_image_flow import ImageEncoder
+from clip_image_flow.errors import RequestError
+from clip_image_flow.models import EMBEDDED
+from fuzz.hostile import HOSTILE
+
+PAUSE_SECONDS = 0.01
+QUIET_SECONDS = 5.0
+MOST = {"cpu_seconds": 2.5, "mb": 400.0}  # of one file; the small picture's own costs are counted too
+
+
+class Neighbour:
+    """Encodes a small picture again and again."""
+
+    def __init__(self, encoder: ImageEncoder) -> None:
+        self.seconds: list[float] = []
+        self._encoder = encoder
+        self._files = jpegs(16)
+        self._ended = threading.Event()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        while not self._ended.wait(PAUSE_SECONDS):
+            begin = time.perf_counter()
+            self._encoder.encode([self._files[len(self.seconds) % len(self._files)]])
+            self.seconds.append(time.perf_counter() - begin)
+
+    def take(self) -> list[float]:
+        """The seconds that it took since this was asked last."""
+        taken, self.seconds = self.seconds, []
+        return taken
+
+    def end(self) -> None:
+        """Stop."""
+        self._ended.set()
+
+
+def processes() -> list[psutil.Process]:
+    """This one and those that decode for it."""
+    own = psutil.Process()
+    return [own, *own.children(recursive=True)]
+
+
+def cpu_seconds() -> float:
+    """What they have computed so far, those that have ended included."""
+    own = psutil.Process().cpu_times()
+    total = float(own.user + own.system + own.children_user + own.children_system)
+    for process in processes()[1:]:
+        with contextlib.suppress(psutil.Error):
+            times = process.cpu_times()
+            total += times.user + times.system
+    return total
+
+
+def memory_mb() -> float:
+    """What they hold, shared pages counted once."""
+    total = 0.0
+    for process in processes():
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            total += process.memory_full_info().pss / 2**20
+    return total
+
+
+def one(encoder: ImageEncoder, data: bytes, at_once: int, idle: float, neighbour: Neighbour) -> dict[str, Any]:
+    """A row of the table."""
+    neighbour.take()
+    peak, ended = [idle], threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.02):
+            peak[0] = max(peak[0], memory_mb())
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    used, begin = cpu_seconds(), time.perf_counter()
+    outcome = "encoded"
+    for future in [encoder.submit([data])[0] for _ in range(at_once)]:
+        try:
+            future.result(120)
+        except RequestError as error:
+            outcome = type(error).__name__
+    seconds, used = time.perf_counter() - begin, cpu_seconds() - used
+    ended.set()
+    watching.join()
+    waited = neighbour.take() or [0.0]
+    return {
+        "bytes": len(data),
+        "seconds": seconds,
+        "cpu_seconds": used / at_once,
+        "mb": peak[0] - idle,
+        "p50_ms": 1000 * measure.percentile(waited, 0.5),
+        "p99_ms": 1000 * measure.percentile(waited, 0.99),
+        "outcome": outcome,
+    }
+
+
+def main() -> int:
+    """Measure; the exit code is 1 when a file costs more than it may."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--at-once", type=int, default=1, help="of each file (default 1)")
+    options = parser.parse_args()
+    encoder = ImageEncoder(EMBEDDED, cache_dir=str(Path(".cache") / "bench"))
+    neighbour = Neighbour(encoder)
+    time.sleep(1)
+    neighbour.take()
+    used = cpu_seconds()
+    time.sleep(QUIET_SECONDS)
+    alone = 1000 * measure.percentile(neighbour.take(), 0.99)
+    own = (cpu_seconds() - used) / QUIET_SECONDS
+    idle = memory_mb()
+    print(f"small pictures alone: p99 {alone:.0f} ms, {own:.2f} CPUs; {measure.describe(measure.machine())}")
+    rows = {}
+    for name, make in HOSTILE.items():
+        row = rows[name] = one(encoder, make(), options.at_once, idle, neighbour)
+        row["cpu_seconds"] = max(0.0, row["cpu_seconds"] - own * row["seconds"] / options.at_once)
+        print(
+            f"{name:<18} {row['bytes']:>9} bytes  {row['cpu_seconds']:5.2f} s of CPU time  +{row['mb']:4.0f} MB  "
+            f"neighbours p50 {row['p50_ms']:4.0f} p99 {row['p99_ms']:4.0f} ms  {row['outcome']}",
+            flush=True,
+        )
+    neighbour.end()
+    encoder.close()
+    measure.save("hostile", {"alone_p99_ms": alone, "at_once": options.at_once, "files": rows})
+    return int(any(row[name] > most for row in rows.values() for name, most in MOST.items()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
