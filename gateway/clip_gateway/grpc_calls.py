@@ -32,7 +32,7 @@ class GrpcCalls(RequestHandler):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._under_way: set[asyncio.Task[Any]] = set()  # asyncio itself would let them be collected
-        self.guard = Guard()
+        self.guard = Guard(largest=self.settings.max_body_bytes)
 
     async def stream(
         self, request_iterator: AsyncIterator[DataRequest], context: grpc.aio.ServicerContext, *_: Any
@@ -57,7 +57,7 @@ class GrpcCalls(RequestHandler):
             return request, found
 
         async def read() -> None:
-            async for request in stream.admit(request_iterator):
+            async for request in stream.admit(self.guard.paced(request_iterator)):
                 task = asyncio.create_task(answer(request))
                 self._under_way.add(task)
                 task.add_done_callback(self._under_way.discard)
@@ -97,11 +97,11 @@ class GrpcCalls(RequestHandler):
     async def single(
         self, request_iterator: AsyncIterator[DataRequest], context: grpc.aio.ServicerContext
     ) -> DataRequest:
-        """The same as `process_single_data`, which Jina calls with a message that was read; this may end the reading."""
+        """The same as `process_single_data`, which Jina calls with a message that was read; this reads it itself."""
         refusal: list[Problem] = []
 
         async def read() -> DataRequest | None:
-            return await anext(aiter(request_iterator), None)
+            return await anext(self.guard.paced(request_iterator), None)
 
         def shed(problem: Problem) -> None:
             refusal.append(problem)

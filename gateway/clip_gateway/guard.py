@@ -1,7 +1,8 @@
-"""The last line of defence for the gateway's memory: while it runs out, gRPC calls that are being read are ended.
+"""The gateway's memory while gRPC messages are being read.
 
 A gRPC message is in memory before anybody can look at it, and any number of calls may bring one at the same time. What
-HTTP says beforehand, in Content-Length, gRPC does not. So the process looks at itself.
+HTTP says beforehand, in Content-Length, gRPC does not. So few calls read their first message at the same time, and the
+process looks at itself: while its memory runs out, calls that are being read are ended.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import resource
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import TypeVar
 
 from clip_gateway.logs import LOG
 from clip_gateway.memory import container_bytes, trim
@@ -18,19 +20,41 @@ from clip_gateway.problems import Problem
 
 _PERIOD_SECONDS = 0.01  # a local caller brings some 10 MB in it
 _FULL = 0.7  # of the container's memory
+_READ = 0.25  # of it, for messages that are read at the same time
+_TURN_SECONDS = 0.25  # after which a call that is slow lets the next one read too
 _STATM = Path("/proc/self/statm")
+
+T = TypeVar("T")
 
 
 class Guard:
     """Watches the memory of this process.
 
     :param limit: bytes of the container.
+    :param largest: bytes of a message.
     """
 
-    def __init__(self, limit: int | None = None) -> None:
-        self._most = int(_FULL * (container_bytes() if limit is None else limit))
+    def __init__(self, limit: int | None = None, largest: int = 32 << 20) -> None:
+        limit = container_bytes() if limit is None else limit
+        self._most = int(_FULL * limit)
+        self._turns = asyncio.Semaphore(max(1, int(_READ * limit) // (2 * largest)))  # as it arrives, and in one piece
         self._numbers = itertools.count()
         self._reading: dict[int, Callable[[Problem], None]] = {}
+
+    async def paced(self, requests: AsyncIterator[T]) -> AsyncIterator[T]:
+        """`requests`, the first of them in turn with the first ones of other calls."""
+        await self._turns.acquire()
+        give_back = [self._turns.release]
+        timer = asyncio.get_running_loop().call_later(_TURN_SECONDS, lambda: give_back and give_back.pop()())
+        try:
+            async for request in requests:
+                if give_back:
+                    give_back.pop()()
+                yield request
+        finally:
+            timer.cancel()
+            if give_back:
+                give_back.pop()()
 
     def reading(self, shed: Callable[[Problem], None]) -> int:
         """A call has begun to read messages.
