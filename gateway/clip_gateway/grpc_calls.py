@@ -98,25 +98,10 @@ class GrpcCalls(RequestHandler):
         self, request_iterator: AsyncIterator[DataRequest], context: grpc.aio.ServicerContext
     ) -> DataRequest:
         """The same as `process_single_data`, which Jina calls with a message that was read; this reads it itself."""
-        refusal: list[Problem] = []
-
-        async def read() -> DataRequest | None:
-            return await anext(self.guard.paced(request_iterator), None)
-
-        def shed(problem: Problem) -> None:
-            refusal.append(problem)
-            reader.cancel()
-
-        reader = asyncio.create_task(read())
-        reading = self.guard.reading(shed)
         try:
-            request = await reader
-        except asyncio.CancelledError:
-            if not refusal:
-                raise
-            await _refuse(context, refusal[0], _open(context, dict(context.invocation_metadata() or ())))
-        finally:
-            self.guard.ended(reading)
+            request = await self.guard.first(request_iterator)
+        except Problem as full:
+            await _refuse(context, full, _open(context, dict(context.invocation_metadata() or ())))
         if request is None:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the call has no message")
         return await self.process_single_data(request, context)
@@ -128,9 +113,11 @@ class GrpcCalls(RequestHandler):
         try:
             holding.grow(len(request.buffer or b""))
         except Problem as full:
+            request.buffer = None  # it is no longer needed, and what ends a call may be held for some time
             await _refuse(context, full, caller)
         if not self.slots.take():
             holding.release()
+            request.buffer = None
             await _refuse(context, self.slots.full(), caller)
         # Slot and bytes are held until both have ended: the work, which goes on when the caller hangs up, and the call,
         # which goes on until the caller has read its answer.

@@ -8,11 +8,13 @@ process looks at itself: while its memory runs out, calls that are being read ar
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import resource
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from clip_gateway.logs import LOG
 from clip_gateway.memory import container_bytes, trim
@@ -21,6 +23,7 @@ from clip_gateway.problems import Problem
 _PERIOD_SECONDS = 0.01  # a local caller brings some 10 MB in it
 _FULL = 0.7  # of the container's memory
 _READ = 0.25  # of it, for messages that are read at the same time
+_COLLECT_SECONDS = 0.3
 _TURN_SECONDS = 0.25  # after which a call that is slow lets the next one read too
 _STATM = Path("/proc/self/statm")
 
@@ -56,6 +59,33 @@ class Guard:
             if give_back:
                 give_back.pop()()
 
+    async def first(self, requests: AsyncIterator[T]) -> T | None:
+        """The first of `requests`, in turn; None where there is none.
+
+        :raises Problem: memory is full.
+        """
+        full: asyncio.Future[Problem] = asyncio.get_running_loop().create_future()
+
+        def shed(problem: Problem) -> None:
+            if not full.done():
+                full.set_result(problem)
+
+        async def read() -> T | None:
+            return await anext(self.paced(requests), None)
+
+        reading, reader = self.reading(shed), asyncio.create_task(read())
+        waiting: list[asyncio.Future[Any]] = [reader, full]
+        try:
+            # Not `await reader`, which would tie this call to the exception that ends it.
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self.ended(reading)
+            if not reader.done():
+                reader.cancel()
+        if full.done():
+            raise full.result()
+        return reader.result()
+
     def reading(self, shed: Callable[[Problem], None]) -> int:
         """A call has begun to read messages.
 
@@ -72,11 +102,16 @@ class Guard:
 
     async def watch(self) -> None:
         """Look for ever."""
+        collected = 0.0
+        gc.freeze()  # what is here stays, and need not be looked at again below
         while True:
             await asyncio.sleep(_PERIOD_SECONDS)
-            if self._reading and _resident_bytes() > self._most:
-                trim()
-                if _resident_bytes() > self._most:
+            if _resident_bytes() > self._most:
+                if time.monotonic() - collected > _COLLECT_SECONDS:
+                    gc.collect()  # calls that have ended in an error, with what they read
+                    trim()
+                    collected = time.monotonic()
+                if self._reading and _resident_bytes() > self._most:
                     self._shed()
 
     def _shed(self) -> None:
