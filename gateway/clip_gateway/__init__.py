@@ -14,7 +14,10 @@ Every request, whatever door it comes through, is answered by one function, `Req
 | `executors` | who behind the gateway answers, and to which endpoints |
 | `problems` | the one map from an error's name to its status codes and its body |
 | `http_messages`, `messages`, `openapi` | bodies, in and out, and their description |
-| `settings`, `caller`, `limits`, `tokens`, `logs`, `metrics` | what their names say |
+| `http_protocol` | uvicorn's connections, which end when they are silent, slow or wasteful |
+| `counting` | what is in a message, before anything is made of it |
+| `memory`, `guard`, `limits` | how many bytes and requests are held at the same time |
+| `settings`, `caller`, `tokens`, `logs`, `metrics` | what their names say |
 
 It imports Jina and no torch; it knows an Executor by what crosses the wire alone.
 """

@@ -50,8 +50,13 @@ def default_bytes_under_way() -> int:
     return max(container_bytes() - _IDLE_BYTES, 64 << 20) // _COPIES
 
 
+_SMALL_BYTES = 1 << 20  # of a request
+
+
 class Budget:
     """Bytes of callers that are held at the same time, over all protocols.
+
+    A quarter of it is for small requests, which would else be turned away for a few large ones.
 
     :param limit: most of them. What is larger by itself is let in alone.
     """
@@ -60,9 +65,10 @@ class Budget:
         self.limit = limit
         self.held = 0
 
-    def fits(self, count: int) -> bool:
-        """Whether there is room for `count` more."""
-        return not self.held or self.held + count <= self.limit
+    def fits(self, count: int, more: int) -> bool:
+        """Whether a request that holds `count` bytes may hold `more`."""
+        limit = self.limit if count + more <= _SMALL_BYTES else self.limit * 3 // 4
+        return self.held == count or self.held + more <= limit
 
     def full(self) -> Problem:
         """What a caller is told who finds no room."""
@@ -83,7 +89,7 @@ class Holding:
 
         :raises Problem: there is no room for them.
         """
-        if self._budget.held > self.count and not self._budget.fits(count):
+        if not self._budget.fits(self.count, count):
             raise self._budget.full()
         self.add(count)
 

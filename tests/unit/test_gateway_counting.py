@@ -118,18 +118,23 @@ def test_json_is_counted_before_it_is_read(body: bytes, words: str) -> None:
     assert bool(words) == bool(detail)
 
 
+MIB = 1 << 20
+
+
 def test_the_budget_is_shared_and_given_back() -> None:
-    budget = Budget(100)
-    first, second = Holding(budget), Holding(budget)
-    first.grow(60)
-    with pytest.raises(Problem, match="requests hold 60 of 100 bytes"):
-        second.grow(41)
-    second.grow(40)
+    budget = Budget(100 * MIB)
+    first, second, small = Holding(budget), Holding(budget), Holding(budget)
+    first.grow(60 * MIB)
+    with pytest.raises(Problem, match="requests hold 62914560 of 104857600 bytes"):
+        second.grow(16 * MIB)
+    second.grow(15 * MIB)
+    small.grow(MIB)  # a quarter is for these
     first.release()
-    assert budget.held == 40
+    assert budget.held == 16 * MIB
     second.release()
-    first.grow(1000)  # alone, it is let in
-    first.grow(1000)
+    small.release()
+    first.grow(1000 * MIB)  # alone, it is let in
+    first.grow(1000 * MIB)
 
 
 def test_few_calls_read_their_first_message_at_a_time_and_a_slow_one_lets_others_pass() -> None:
