@@ -30,7 +30,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 # After this long without another item that is ready, or since the first was, a batch leaves without those that are not.
-_STALLED_SECONDS, _LATE_SECONDS = 0.025, 0.25
+_STALLED_SECONDS, _LATE_SECONDS = 0.1, 0.5
 
 
 class Batcher(Generic[T]):

@@ -25,7 +25,7 @@ _SMALL_TENSOR = 16 << 20  # bytes
 _TENSOR_BYTES = 8  # a pixel: a copy without gaps, and Pillow's own pixels
 _SHORT_SECONDS = 0.05  # of CPU time
 _NICE = 10  # of what takes longer: a tenth of a CPU that others want too
-_WARM = 2  # processes that are ready before the first picture comes
+_WARM = 3  # processes that are ready before the first picture comes
 _BYTES_A_PIXEL = 8  # of memory, for a picture at the limit of pixels; few formats take more
 
 
@@ -67,7 +67,7 @@ class Preparation:
         )
         self._small = Decoders(options, lambda _: nullcontext(False))
         self._large = Decoders(replace(options, nice=_NICE), self._budget.granting)
-        self._small.start(min(_WARM, threads))
+        self._small.start(min(_WARM, threads + 1))
 
     def check(self) -> None:
         """Wait until a process that decodes has answered.

@@ -17,7 +17,7 @@ import aiohttp
 import grpc
 
 FOLDER = Path(__file__).parent
-CALLERS = 2  # for each kind of flood
+CALLERS = 1  # for each kind of flood
 MIB = 1 << 20
 TRIES = 8
 
