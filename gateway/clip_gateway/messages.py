@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,8 +15,8 @@ from jina.types.request.data import DataRequest
 from clip_gateway.counting import DEFAULT_LIMITS, Limits, check_message
 from clip_gateway.problems import Problem
 
-_DTYPES = {f"{kind}{bits}" for kind, sizes in (("float", (16, 32, 64)), ("int", (8, 16, 32, 64))) for bits in sizes}
-_DTYPES |= {f"u{name}" for name in _DTYPES if name.startswith("int")} | {"bool"}
+# NumPy's names of numbers, short or long: `|u1`, `<f4`, `float32`.
+_DTYPE = re.compile(r"[<>=|]?[biuf][1248]|u?int(8|16|32|64)|float(16|32|64)|bool")
 
 
 def parse(request: DataRequest, limits: Limits = DEFAULT_LIMITS) -> bool:
@@ -56,9 +57,8 @@ def check_tensors(documents: Iterable[Any]) -> None:
 
 def _check_tensor(tensor: Any, document_id: str, name: str) -> None:
     dense = tensor.dense
-    if tensor.HasField("sparse") or dense.dtype not in _DTYPES:
-        known = ", ".join(sorted(_DTYPES))
-        raise Problem("Malformed", f"the {name} must be dense, of type {known}, not {dense.dtype[:40]!r}", document_id)
+    if tensor.HasField("sparse") or not _DTYPE.fullmatch(dense.dtype):
+        raise Problem("Malformed", f"the {name} must be dense, and of numbers, not {dense.dtype[:40]!r}", document_id)
     size = math.prod(dense.shape) * np.dtype(dense.dtype).itemsize
     if size != len(dense.buffer):
         shape = tuple(dense.shape[:8])
