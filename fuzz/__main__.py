@@ -90,7 +90,7 @@ def keep(kind: str, data: bytes, why: str) -> Path:
     path = CORPUS / kind / hashlib.sha256(data).hexdigest()[:16]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
-    path.with_suffix(".txt").write_text(why + "\n", encoding="utf-8")
+    path.with_suffix(".txt").write_text(why.splitlines()[0] + "\n", encoding="utf-8")
     return path
 
 
