@@ -1,13 +1,5 @@
 """Encoded bytes -> an upright RGB picture, within limits, a strip of rows at a time.
 
-How a picture becomes RGB, where there is a choice:
-
-- EXIF orientation is applied, so a photograph stands as people see it;
-- transparency is laid over white;
-- 16-bit grey keeps its high byte, as Pillow does for 16-bit colour;
-- palette, grey, CMYK and YCbCr become RGB by Pillow's conversion;
-- of an animation the first frame counts.
-
 A plain RGB picture is what `Image.open(...).convert("RGB")` gives, bit for bit. Only the decoded picture itself is ever
 held whole; turning and converting happen by strips, so that they need no second one.
 
@@ -20,26 +12,32 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from PIL import (  # the decoders of FORMATS: where one is missing Pillow would import all that it has
-    BmpImagePlugin,  # noqa: F401
-    GifImagePlugin,  # noqa: F401
-    Image,
-    JpegImagePlugin,  # noqa: F401
-    PngImagePlugin,  # noqa: F401
-    TiffImagePlugin,  # noqa: F401
-    UnidentifiedImageError,
-    WebPImagePlugin,  # noqa: F401
-)
+from PIL import Image, ImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
+from clip_image_flow.containers import Container, exif_orientation, open_container
 from clip_image_flow.errors import BadDocument, RequestError, TakesLonger, TooLarge, UnsupportedMedia
+from clip_image_flow.pixels import check_kind, plain, to_rgb
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+_DECODERS: dict[str, type[ImageFile.ImageFile]] = {
+    "JPEG": JpegImageFile,
+    "PNG": PngImageFile,
+    "WEBP": WebPImageFile,
+    "GIF": GifImageFile,
+    "BMP": BmpImageFile,
+    "TIFF": TiffImageFile,
+}
+FORMATS = tuple(_DECODERS)
 LONGEST_SIDE = 65_535  # pixels; JPEG's own limit. Longer ones are no photographs, and rows of one pixel cost 60 times.
 STRIP_PIXELS = 1 << 20
 
 _WEBP_BYTES = 18  # a pixel: two canvases of the animation decoder, what they are copied to, and Pillow's own pixels
-_ORIENTATION = 0x0112  # of EXIF, as those that follow of TIFF
-_BITS_PER_SAMPLE, _ROWS_PER_STRIP, _TILE_WIDTH, _TILE_HEIGHT = 0x0102, 0x0116, 0x0142, 0x0143
+_BITS_PER_SAMPLE, _ROWS_PER_STRIP, _TILE_WIDTH, _TILE_HEIGHT = 0x0102, 0x0116, 0x0142, 0x0143  # of TIFF
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -54,21 +52,28 @@ _TURNS = {
 class Picture:
     """An image as people see it: upright, in RGB.
 
-    :param image: in any mode; it is decoded when the first rows are asked for.
+    :param image: decoded, in any mode.
     :param orientation: its EXIF orientation, 1 to 8.
+    :param to_rgb: converts it, and strips of it, to mode RGB.
     """
 
-    def __init__(self, image: Image.Image, orientation: int = 1) -> None:
+    def __init__(
+        self,
+        image: Image.Image,
+        orientation: int = 1,
+        to_rgb: Callable[[Image.Image], Image.Image] = plain,
+    ) -> None:
         self._image = image
         self._orientation = orientation
+        self._to_rgb = to_rgb
         width, height = image.size
         self.size = (height, width) if orientation >= 5 else (width, height)
 
     @property
     def strip_height(self) -> int:
         """Rows that are worth having at a time; all of them where nothing is copied for it."""
-        plain = self._image.mode == "RGB" and self._orientation == 1 and not self._image.has_transparency_data
-        return self.size[1] if plain else max(1, STRIP_PIXELS // self.size[0])
+        as_it_is = self._image.mode == "RGB" and self._orientation == 1 and self._to_rgb is plain
+        return self.size[1] if as_it_is else max(1, STRIP_PIXELS // self.size[0])
 
     def rows(self, top: int, bottom: int) -> Image.Image:
         """The rows from `top` to before `bottom`, in mode RGB."""
@@ -81,7 +86,7 @@ class Picture:
             image = image.crop(box)
         if turn in _TURNS:
             image = image.transpose(_TURNS[turn])
-        return _to_rgb(image)
+        return self._to_rgb(image)
 
     def whole(self) -> Image.Image:
         """The picture in one piece, in mode RGB."""
@@ -111,31 +116,45 @@ def open_picture(
     :raises TooLarge: over `max_pixels`, `LONGEST_SIDE`, or what fits into memory.
     :raises UnsupportedMedia: bytes in none of `FORMATS`.
     """
+    container = open_container(data)
+    if container is None:
+        raise UnsupportedMedia(f"these {len(data)} bytes are no image in a format read here ({', '.join(FORMATS)})")
     try:
         if size := _webp_size(data):  # whose decoder takes all of its memory when it is opened
             check_size(*size, max_pixels)
             before_decoding(*size, _WEBP_BYTES * size[0] * size[1] + 3 * len(data))
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with _DECODERS[container.format](io.BytesIO(container.data)) as image:
             check_size(*image.size, max_pixels)
+            check_kind(image, container)
             if not size:
                 full_size = image.size
                 if at_least:
                     image.draft(None, (at_least, at_least))  # of a format that cannot, nothing happens
-                before_decoding(*image.size, _decoding_memory(image, full_size, data))
+                before_decoding(*image.size, _decoding_memory(image, full_size, container.data))
             image.load()
-            yield Picture(image, _orientation(image))
+            yield _as_shown(image, container)
     except (RequestError, TakesLonger):
         raise
     except Image.DecompressionBombError as error:
         raise TooLarge(f"the image is over the limit of {max_pixels} pixels") from error
-    except UnidentifiedImageError as error:
-        raise UnsupportedMedia(
-            f"these {len(data)} bytes are no image in a format read here ({', '.join(FORMATS)}), or a broken one"
-        ) from error
     except MemoryError as error:
         raise TooLarge("the image takes more memory to decode than an image of its size should") from error
     except Exception as error:  # decoders answer hostile bytes with anything from OSError to struct.error
-        raise BadDocument(f"the image cannot be decoded: {str(error)[:300]}") from error
+        reason = str(error)[:300] or type(error).__name__
+        raise BadDocument(f"the image cannot be decoded: broken {container.format}, {reason}") from error
+
+
+def _as_shown(image: ImageFile.ImageFile, container: Container) -> Picture:
+    """The decoded `image`, with what Pillow does not know of its file."""
+    orientation = container.orientation
+    if container.format == "WEBP":
+        orientation = exif_orientation(image.info.get("exif", b""))
+    shown = to_rgb(image, container)
+    if container.frame:  # of the rest viewers show what is behind
+        canvas = Image.new("RGB", image.size, "white")
+        canvas.paste(shown(image.crop(container.frame)), container.frame[:2])
+        return Picture(canvas)
+    return Picture(image, orientation, shown)
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
@@ -174,8 +193,10 @@ def _decoding_memory(image: Image.Image, full_size: tuple[int, int], data: bytes
         size += 2 * _coefficients(full_size, getattr(image, "layer", []))
     elif image.format == "TIFF":
         size += _strip_memory(image)
-    elif image.format in ("GIF", "BMP"):
+    elif image.format == "BMP":
         size += 2 * pixels  # run lengths are unpacked into bytes first
+    elif image.format == "GIF":
+        size += 8 * pixels  # likewise, and where the first frame is only a part, that and the whole in RGB
     return size + 3 * len(data)
 
 
@@ -193,25 +214,3 @@ def _coefficients(size: tuple[int, int], layers: list[tuple[int, int, int, int]]
     """DCT coefficients of a JPEG whose layers have these sampling factors."""
     largest = max((layer[1] for layer in layers), default=1) * max((layer[2] for layer in layers), default=1)
     return sum(layer[1] * layer[2] for layer in layers) * size[0] * size[1] // max(1, largest)
-
-
-def _orientation(image: Image.Image) -> int:
-    """As the EXIF data have it, 1 to 8; broken EXIF data ask for nothing."""
-    try:
-        orientation: object = image.getexif().get(_ORIENTATION)
-    except Exception:  # the parser answers hostile bytes with anything
-        return 1
-    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """`image` in mode RGB, by the rules at the top of this module."""
-    if image.mode in ("I;16", "I;16L", "I;16B", "I"):
-        little_endian = image.convert("I").convert("I;16").tobytes()  # clipped to 16 bits
-        return Image.frombytes("L", image.size, little_endian[1::2]).convert("RGB")
-    if image.mode == "F":
-        raise BadDocument("a picture of floating-point numbers has no stated range; save it with 8 bits a channel")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")

@@ -40,24 +40,20 @@ class Guard:
     def __init__(self, limit: int | None = None, largest: int = 32 << 20) -> None:
         limit = container_bytes() if limit is None else limit
         self._most = int(_FULL * limit)
-        self._turns = asyncio.Semaphore(max(1, int(_READ * limit) // (2 * largest)))  # as it arrives, and in one piece
+        self._turns = asyncio.Semaphore(max(1, int(_READ * limit) // (3 * largest)))  # as it arrives, in one piece, parsed
         self._numbers = itertools.count()
         self._reading: dict[int, Callable[[Problem], None]] = {}
 
     async def paced(self, requests: AsyncIterator[T]) -> AsyncIterator[T]:
         """`requests`, the first of them in turn with the first ones of other calls."""
         await self._turns.acquire()
-        give_back = [self._turns.release]
-        timer = asyncio.get_running_loop().call_later(_TURN_SECONDS, lambda: give_back and give_back.pop()())
+        turn = _Turn(self._turns, self._most // 2)
         try:
-            async for request in requests:
-                if give_back:
-                    give_back.pop()()
+            async for request in _each_read_to_its_end(requests):
+                turn.end()
                 yield request
         finally:
-            timer.cancel()
-            if give_back:
-                give_back.pop()()
+            turn.end()
 
     async def first(self, requests: AsyncIterator[T]) -> T | None:
         """The first of `requests`, in turn; None where there is none.
@@ -120,6 +116,65 @@ class Guard:
         for shed in list(self._reading.values()):
             shed(problem)
         self._reading.clear()
+
+
+class _Turn:
+    """A call's turn to read. One that is slow lets the next one read too, as long as memory is at most half full.
+
+    :param turns: where it was taken.
+    :param most: bytes of memory, up to which it is.
+    """
+
+    def __init__(self, turns: asyncio.Semaphore, most: int) -> None:
+        self._turns = turns
+        self._most = most
+        self._timer: asyncio.TimerHandle | None = None
+        self._wait()
+
+    def _wait(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(_TURN_SECONDS, self._pass_on)
+
+    def _pass_on(self) -> None:
+        if _resident_bytes() <= self._most:
+            self.end()
+        else:
+            self._wait()
+
+    def end(self) -> None:
+        """Give it back, once."""
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+            self._turns.release()
+
+
+async def _each_read_to_its_end(requests: AsyncIterator[T]) -> AsyncIterator[T]:
+    """`requests`, each read in a task that is not cancelled with its reader.
+
+    grpc.aio frees a message when the read of it was awaited, and not when that was cancelled
+    (https://github.com/grpc/grpc/issues/43360). A call that has ended ends its read.
+    """
+    iterator = aiter(requests)
+
+    async def read() -> T | None:
+        return await anext(iterator, None)
+
+    while True:
+        task = asyncio.create_task(read())
+        _READS.add(task)
+        task.add_done_callback(_forget)
+        if (request := await asyncio.shield(task)) is None:
+            return
+        yield request
+
+
+_READS: set[asyncio.Task[Any]] = set()  # asyncio itself would let them be collected
+
+
+def _forget(task: asyncio.Task[Any]) -> None:
+    _READS.discard(task)
+    if not task.cancelled():
+        task.exception()  # where nobody waits for it any more, nobody is told
 
 
 def _resident_bytes() -> int:

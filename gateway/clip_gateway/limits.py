@@ -91,6 +91,7 @@ class Stream:
                 while self.refusal is None and not (self._has_room(holding) and self._slots.take()):
                     if not self._under_way:
                         self.refusal = self._slots.full() if self._has_room(holding) else self._budget.full()
+                        request.buffer = None  # what ends a call may be held for some time
                         break
                     await self._change()
                 if self.refusal:

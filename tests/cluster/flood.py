@@ -3,11 +3,13 @@
     python flood.py SECONDS HTTP_URL GRPC_ADDRESS
 
 Beside this file lie `picture` and hostile files by name. It prints a JSON line for each call: its kind, when it began,
-how long it took and how it ended. A small request that is told 429 or 503 is sent again, as its caller would.
+how long it took and how it ended. A small request that is told 429 or 503 is sent again, as its caller would; they come
+from a process of their own, since one that sends large bodies is late to see what is answered.
 """
 
 import asyncio
 import json
+import subprocess
 import sys
 import time
 from functools import partial
@@ -60,12 +62,18 @@ async def upload(session: aiohttp.ClientSession, url: str, data: bytes, kind: st
         return type(error).__name__
 
 
-async def by_grpc(address: str, data: bytes) -> str:
+async def by_grpc(address: str, data: bytes, cancelled_after: float = 0.0) -> str:
     options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
     try:
         async with grpc.aio.insecure_channel(address, options) as channel:
-            await channel.unary_unary("/jina.JinaSingleDataRequestRPC/process_single_data")(data, timeout=30)
+            call = channel.unary_unary("/jina.JinaSingleDataRequestRPC/process_single_data")(data, timeout=30)
+            if cancelled_after:
+                await asyncio.sleep(cancelled_after)
+                call.cancel()
+            await call
             return "answered"
+    except asyncio.CancelledError:
+        return "cancelled"
     except grpc.aio.AioRpcError as error:
         return error.code().name
 
@@ -78,29 +86,39 @@ async def repeat(kind: str, until: float, ask, pause: float = 0.0) -> None:
         await asyncio.sleep(pause if end not in ("429", "RESOURCE_EXHAUSTED") else max(pause, 0.05))
 
 
-async def main(seconds: str, url: str, address: str) -> None:
+async def main(role: str, seconds: str, url: str, address: str) -> None:
     timeout = aiohttp.ClientTimeout(30)
     async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as session:
-        end = time.time() + 5
-        await asyncio.gather(*(repeat("quiet", end, lambda: small(session, url), 0.1) for _ in range(3)))
         end = time.time() + float(seconds)
+        if role != "flood":
+            await asyncio.gather(*(repeat(role, end, lambda: small(session, url), 0.1) for _ in range(3)))
+            return
         floods = {
             file.name: partial(upload, session, f"{url}/embed", file.read_bytes())
             for file in FOLDER.iterdir()
             if file.name not in ("picture", "flood.py") and file.is_file()
         }
-        floods["upload"] = lambda: upload(session, f"{url}/embed", bytes(31 * MIB))
-        floods["photograph"] = lambda: upload(session, f"{url}/embed", bytes(4 * MIB))
-        floods["json documents"] = lambda: upload(
-            session, f"{url}/post", b'{"data":[' + 1_000_000 * b"{}," + b"{}]}", "application/json"
-        )
-        floods["grpc upload"] = lambda: by_grpc(address, message(field(2, bytes(31 * MIB))))
-        floods["grpc documents"] = lambda: by_grpc(address, field(4, field(1, 5_000_000 * b"\x0a\x00")))
-        tasks = [repeat(kind, end, ask) for kind, ask in floods.items() for _ in range(CALLERS)]
-        tasks += [repeat("small", end, lambda: small(session, url), 0.1) for _ in range(3)]
-        await asyncio.gather(*tasks)
+        many = b'{"data":[' + 1_000_000 * b"{}," + b"{}]}"
+        floods["upload"] = partial(upload, session, f"{url}/embed", bytes(31 * MIB))
+        floods["photograph"] = partial(upload, session, f"{url}/embed", bytes(4 * MIB))
+        floods["json documents"] = partial(upload, session, f"{url}/post", many, "application/json")
+        large = message(field(2, bytes(31 * MIB)))
+        floods["grpc upload"] = partial(by_grpc, address, large)
+        floods["grpc cancelled"] = partial(by_grpc, address, large, 0.2)
+        floods["grpc documents"] = partial(by_grpc, address, field(4, field(1, 5_000_000 * b"\x0a\x00")))
+        await asyncio.gather(*(repeat(kind, end, ask) for kind, ask in floods.items() for _ in range(CALLERS)))
+
+
+def start(role: str, seconds: str, *where: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-W", "ignore", __file__, role, seconds, *where])
 
 
 if __name__ == "__main__":
     PICTURE = (FOLDER / "picture").read_bytes()
-    asyncio.run(main(*sys.argv[1:]))
+    if len(sys.argv) == 5:
+        asyncio.run(main(*sys.argv[1:]))
+    else:
+        seconds, *where = sys.argv[1:]
+        start("quiet", "5", *where).wait()
+        both = [start(role, seconds, *where) for role in ("flood", "small")]
+        sys.exit(max(process.wait() for process in both))

@@ -1,0 +1,224 @@
+"""The file around a picture: its format, and what of it the pixels need.
+
+Colour profiles, comments, XMP, EXIF and thumbnails change no pixel, break in many ways, and may unpack to a hundred
+times their size. They are left out before a decoder sees the file. Of EXIF one value counts, the orientation, and it
+is read here; so no broken metadata can refuse a picture.
+
+Where a file is not what it should be, it stays as it is, and its decoder says what is wrong.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+_ORIENTATION, _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 0x0112, 0x0102, 0x0106, 0x0153
+# The tags of TIFF that say how pixels are stored (TIFF 6.0, its technical notes 1 and 2, and libtiff's own).
+_TIFF_NEEDED = frozenset(
+    (*range(254, 260), _PHOTOMETRIC, 266, 273, 277, 278, 279, 284, 292, 293, 317, *range(320, 326), 332, 334, 336, 338)
+).union((_SAMPLE_FORMAT, 347), range(512, 522), range(529, 533))
+_SHORT = 3
+_WHOLE_NUMBERS = {1: 1, _SHORT: 2, 4: 4}  # types of TIFF and EXIF values -> bytes of one
+_ORDERS: dict[bytes, Literal["little", "big"]] = {b"II": "little", b"MM": "big"}
+_JPEG_NEEDED = (0xE0, 0xEE)  # JFIF and Adobe, of the application segments: they say how colours are stored
+_LARGEST_ORIENTED = 1 << 16  # bytes of EXIF data, which JPEG cannot hold more of in a piece
+
+
+@dataclass(frozen=True)
+class Container:
+    """A file, without what its pixels do not need.
+
+    :param format: Pillow's name of it.
+    :param data: the file.
+    :param orientation: as its EXIF data have it, 1 to 8. Of WebP and AVIF the decoder tells.
+    :param depth: bits of a value in a PNG or TIFF, of a pixel in a BMP; 8 where it does not matter.
+    :param frame: left, top, right and bottom of the only part of the picture that a GIF has pixels for.
+    :param white_is_zero: grey values count down from white, in a TIFF of more than 8 bits, whose photometric
+        interpretation says otherwise in `data`.
+    """
+
+    format: str
+    data: bytes
+    orientation: int = 1
+    depth: int = 8
+    frame: tuple[int, int, int, int] | None = None
+    white_is_zero: bool = False
+
+
+def open_container(data: bytes) -> Container | None:
+    """What is in a file; None when its first bytes are of no format that is read."""
+    if data.startswith(b"\xff\xd8\xff"):
+        return _jpeg(data)
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return _png(data)
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return Container("WEBP", data)
+    if data[:6] in (b"GIF87a", b"GIF89a"):
+        return _gif(data)
+    if data[:2] == b"BM" and int.from_bytes(data[14:18], "little") in (12, 16, 40, 52, 56, 64, 108, 124):
+        return Container("BMP", data, depth=int.from_bytes(data[28:30], "little"))
+    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return _tiff(data)
+    return None
+
+
+def exif_orientation(exif: bytes) -> int:
+    """The orientation in EXIF data, 1 to 8; 1 where there is none, or none that can be read."""
+    exif = exif[: 6 + _LARGEST_ORIENTED].removeprefix(b"Exif\0\0")
+    for entry in _entries(exif):
+        if entry.tag == _ORIENTATION:
+            return entry.number if 1 <= entry.number <= 8 else 1
+    return 1
+
+
+def _jpeg(data: bytes) -> Container:
+    """Up to the first scan the segments that are needed, and from there on everything.
+
+    Segments: ITU-T T.81, annex B.
+    """
+    kept, orientation = [data[:2]], 0
+    at = start = 2  # of what is kept next
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        kind = data[at + 1]
+        if kind == 0xFF:  # fill bytes, as many as there are
+            kept.append(data[start:at])
+            at = start = at + _run(data, at) - 1
+            continue
+        if kind == 0xDA or not 0xC0 <= kind <= 0xFE or 0xD0 <= kind <= 0xD9:
+            break
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if 0xE0 <= kind <= 0xEF or kind == 0xFE:
+            if kind == 0xE1 and not orientation and data[at + 4 : at + 10] == b"Exif\0\0":
+                orientation = exif_orientation(data[at + 4 : end])
+            if kind not in _JPEG_NEEDED:
+                kept.append(data[start:at])
+                start = end
+        at = end
+    return Container("JPEG", b"".join([*kept, data[start:]]), orientation or 1)
+
+
+def _run(data: bytes, at: int) -> int:
+    """How many bytes FF stand from `at` on."""
+    length = 1
+    while data[at : at + 2 * length].count(0xFF) == 2 * length:
+        length *= 2
+    rest = data[at : at + 2 * length]
+    return len(rest) - len(rest.lstrip(b"\xff"))
+
+
+def _png(data: bytes) -> Container:
+    """The chunks that are needed: https://www.w3.org/TR/png-3/#11Chunks. A picture stands before its animation."""
+    kept, orientation = [data[:8]], 1
+    at = start = 8
+    while at + 8 <= len(data):
+        kind, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4], "big")
+        # A decoder is told of transparency only by a chunk that is whole; a lower-case letter says that it may pass it
+        # over.
+        if kind[0] & 0x20 and not (kind == b"tRNS" and _is_whole(data, at, end)):
+            if kind == b"eXIf" and _is_whole(data, at, end):
+                orientation = exif_orientation(data[at + 8 : end - 4])
+            kept.append(data[start:at])
+            start = end
+        at = end
+        if kind == b"IEND":
+            break
+    return Container("PNG", b"".join([*kept, data[start:at]]), orientation, data[24] if len(data) > 24 else 8)
+
+
+def _is_whole(data: bytes, at: int, end: int) -> bool:
+    """Whether the chunk there is short, and its checksum right."""
+    if end - at > _LARGEST_ORIENTED or end > len(data):
+        return False
+    return zlib.crc32(data[at + 4 : end - 4]) == int.from_bytes(data[end - 4 : end], "big")
+
+
+def _gif(data: bytes) -> Container:
+    """Up to the end of the first picture, without comments and what applications wrote.
+
+    Blocks: GIF89a, https://www.w3.org/Graphics/GIF/spec-gif89a.txt
+    """
+    if len(data) < 13:
+        return Container("GIF", data)
+    at = 13 + _colours(data[10])
+    kept = [data[:at]]
+    while at + 2 < len(data):
+        start = at
+        if data[at] == 0x2C and at + 10 < len(data):  # a picture
+            end = _blocks_end(data, at + 10 + _colours(data[at + 9]) + 1)
+            left, top, width, height = (int.from_bytes(data[i : i + 2], "little") for i in range(at + 1, at + 9, 2))
+            canvas = tuple(int.from_bytes(data[i : i + 2], "little") for i in (6, 8))
+            frame = (left, top, left + width, top + height) if (left, top, width, height) != (0, 0, *canvas) else None
+            return Container("GIF", b"".join([*kept, data[at:end], b";"]), frame=frame)
+        if data[at] != 0x21:
+            break
+        at = _blocks_end(data, at + 2)
+        if data[start + 1] == 0xF9:  # transparency
+            kept.append(data[start:at])
+    return Container("GIF", data)
+
+
+def _colours(flags: int) -> int:
+    """Bytes of a colour table."""
+    return 3 << (1 + (flags & 7)) if flags & 0x80 else 0
+
+
+def _blocks_end(data: bytes, at: int) -> int:
+    """Behind the block of length zero that ends those from `at` on."""
+    while at < len(data) and data[at]:
+        at += 1 + data[at]
+    return at + 1
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """An entry of a TIFF directory: where it stands, its bytes, and its first value if that is a whole number."""
+
+    at: int
+    size: int
+    tag: int
+    number: int
+
+
+def _entries(data: bytes) -> Iterator[_Entry]:
+    """Of the first directory in a TIFF or in EXIF data; none where there is none."""
+    if (order := _ORDERS.get(data[:2])) is None:
+        return
+
+    def number(at: int, size: int) -> int:
+        return int.from_bytes(data[at : at + size], order)
+
+    wide = number(2, 2) == 43  # BigTIFF
+    at, count_size, pointer_size, size = (number(8, 8), 8, 8, 20) if wide else (number(4, 4), 2, 4, 12)
+    first = at + count_size
+    for entry in range(first, min(first + size * number(at, count_size), len(data) - size + 1), size):
+        value_size = _WHOLE_NUMBERS.get(number(entry + 2, 2), 0)
+        value = entry + 4 + pointer_size
+        if value_size * number(entry + 4, pointer_size) > pointer_size:
+            value = number(value, pointer_size)
+        yield _Entry(entry, size, number(entry, 2), number(value, value_size))
+
+
+def _tiff(data: bytes) -> Container:
+    """The first directory alone, with the tags that are needed."""
+    entries = list(_entries(data))
+    values = {entry.tag: entry.number for entry in reversed(entries)}
+    bits, photometric = values.get(_BITS, 1), values.get(_PHOTOMETRIC, 0)
+    white_is_zero = photometric == 0 and bits > 8
+    kept = [entry for entry in entries if entry.tag in _TIFF_NEEDED]
+    if kept:
+        order = _ORDERS[data[:2]]
+        wide = kept[0].size == 20  # BigTIFF
+        count_size, pointer_size = (8, 8) if wide else (2, 4)
+        table = [data[entry.at : entry.at + entry.size] for entry in kept]
+        if white_is_zero:  # of this depth Pillow knows only the contrary, which is 1
+            head = b"".join(number.to_bytes(2, order) for number in (_PHOTOMETRIC, _SHORT))
+            value = (1).to_bytes(pointer_size, order) + (1).to_bytes(2, order) + bytes(pointer_size - 2)
+            table = [head + value if entry.tag == _PHOTOMETRIC else raw for entry, raw in zip(kept, table, strict=True)]
+        start = entries[0].at - count_size
+        # Behind the shorter table stands that there is no other directory, and everything else where it was.
+        directory = len(kept).to_bytes(count_size, order) + b"".join(table) + bytes(pointer_size)
+        data = data[:start] + directory + data[start + len(directory) :]
+    orientation = values.get(_ORIENTATION, 1)
+    return Container("TIFF", data, orientation if 1 <= orientation <= 8 else 1, bits, white_is_zero=white_is_zero)
