@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from clip_gateway.http_messages import ask, embeddings, json_response, media_type, read_body
 from clip_gateway.model import Models
+from clip_gateway.negotiation import choose
 from clip_gateway.openapi import NUMBERS, WORK_ERRORS, json_content, obj, route
 from clip_gateway.problems import Problem
 from clip_gateway.request_handler import RequestHandler
@@ -28,6 +29,7 @@ _ANSWER = {
     ),
     _NPY: _IMAGE,
 }
+_OFFERS = tuple(_ANSWER)  # the first where a caller has no preference
 
 
 def router(handler: RequestHandler, models: Models) -> APIRouter:
@@ -37,7 +39,7 @@ def router(handler: RequestHandler, models: Models) -> APIRouter:
     """
     routes = APIRouter(tags=["Images"])
 
-    @routes.post("/embed", response_class=Response, **route(_ANSWER, *WORK_ERRORS, body=_BODY))
+    @routes.post("/embed", response_class=Response, **route(_ANSWER, *WORK_ERRORS, 406, body=_BODY))
     async def embed(request: Request) -> Response:
         """Encode one image, sent as it is.
 
@@ -49,6 +51,9 @@ def router(handler: RequestHandler, models: Models) -> APIRouter:
             curl --data-binary @cat.jpg -H 'Content-Type: image/jpeg' -H 'Accept: application/x-npy' \\
               'http://127.0.0.1:8000/embed?normalize=true' -o cat.npy
         """
+        answer = choose(request.headers.getlist("accept"), _OFFERS)
+        if answer is None:
+            raise Problem("NotAcceptable", f"Accept: the answer can be {' or '.join(_OFFERS)}; name one, or send */*")
         sent = media_type(request)
         if sent and not sent.startswith("image/") and sent != "application/octet-stream":
             raise Problem(
@@ -63,7 +68,7 @@ def router(handler: RequestHandler, models: Models) -> APIRouter:
         if not document.blob:
             raise Problem("BadDocument", "the body is empty: send an image (curl --data-binary @cat.jpg)")
         (embedding,) = embeddings(await ask(handler, request, data_request))
-        if _NPY in request.headers.get("accept", ""):
+        if answer == _NPY:
             file = io.BytesIO()
             np.save(file, embedding)
             return Response(file.getvalue(), media_type=_NPY)

@@ -96,7 +96,7 @@ def problem_response(scope: Scope, problem: Problem) -> Response:
     if scope["path"].startswith("/v1/"):
         kind = "invalid_request_error" if problem.kind.status < 500 else "server_error"
         body["error"] = {"message": problem.description, "type": kind, "param": None, "code": problem.name}
-    headers = {}
+    headers = dict(problem.headers)
     if problem.kind.retry_after:
         headers["retry_after"] = str(problem.kind.retry_after)
     if problem.kind.status == 401:

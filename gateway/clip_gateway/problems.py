@@ -7,7 +7,7 @@ nothing else of it leaves the gateway, since it may hold paths.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,9 +45,11 @@ OF_EXECUTORS = {
 
 KINDS = {
     **OF_EXECUTORS,
+    "BadEncoding": Kind(400, "Bad content encoding"),
     "Unauthenticated": Kind(401, "No valid token", grpc=grpc.StatusCode.UNAUTHENTICATED),
     "NotFound": Kind(404, "Not found"),
     "MethodNotAllowed": Kind(405, "Method not allowed"),
+    "NotAcceptable": Kind(406, "Not acceptable"),
     "UploadTimeout": Kind(408, "Upload took too long"),
     "Malformed": Kind(422, "Malformed request"),
     "TooManyRequests": Kind(429, "Too many requests", retry_after=1, grpc=grpc.StatusCode.RESOURCE_EXHAUSTED),
@@ -64,9 +66,18 @@ class Problem(Exception):
     :param document_id: of the document it is about, or "".
     :param place: where in that document, such as "chunk 2", or "".
     :param executor: that found it, or "" for the gateway.
+    :param headers: of the answer over HTTP.
     """
 
-    def __init__(self, name: str, detail: str, document_id: str = "", place: str = "", executor: str = "") -> None:
+    def __init__(
+        self,
+        name: str,
+        detail: str,
+        document_id: str = "",
+        place: str = "",
+        executor: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(name, detail, document_id, place)
         self.name = name
         self.kind = KINDS[name]
@@ -74,6 +85,7 @@ class Problem(Exception):
         self.document_id = document_id
         self.place = place
         self.executor = executor
+        self.headers = dict(headers or {})
 
     def __str__(self) -> str:
         return self.description
