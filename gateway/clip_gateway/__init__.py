@@ -13,6 +13,7 @@ Every request, whatever door it comes through, is answered by one function, `Req
 | `model` | what `/info` says |
 | `executors` | who behind the gateway answers, and to which endpoints |
 | `problems` | the one map from an error's name to its status codes and its body |
+| `negotiation`, `content_coding` | what `Accept` chooses, what `Content-Encoding` says |
 | `http_messages`, `messages`, `openapi` | bodies, in and out, and their description |
 | `http_protocol` | uvicorn's connections, which end when they are silent, slow or wasteful |
 | `counting` | what is in a message, before anything is made of it |

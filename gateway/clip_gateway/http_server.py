@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI
 from jina.serve.runtimes.servers.http import FastAPIBaseServer
@@ -10,6 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
+from starlette.types import Receive, Scope, Send
 
 from clip_gateway import embed, health, jina_door, openai_door, openapi
 from clip_gateway.http_door import HttpDoor
@@ -27,6 +31,24 @@ _TAGS = [
     {"name": "Jina", "description": "what Jina's Client speaks"},
     {"name": "Health", "description": "never asks for a token"},
 ]
+
+_SLASHES = re.compile("/{2,}")
+
+
+class _App(FastAPI):
+    """FastAPI for which a path has one spelling: what looks at it, door, routes or tracing, sees the same."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """An ASGI call."""
+        if scope["type"] == "http" and (path := one_spelling(scope["path"])) != scope["path"]:
+            scope["path"], scope["raw_path"] = path, quote(path).encode()
+        await super().__call__(scope, receive, send)
+
+
+def one_spelling(path: str) -> str:
+    """`path` without a slash at its end, and with one where several stand together."""
+    plain = _SLASHES.sub("/", path)
+    return plain.removesuffix("/") or "/"
 
 
 class HttpServer(FastAPIBaseServer):
@@ -55,10 +77,11 @@ class HttpServer(FastAPIBaseServer):
     def app(self) -> FastAPI:
         """The routes, behind the door."""
         handler: RequestHandler = self._request_handler
-        app = FastAPI(
+        app = _App(
             title=self.title or "clip-image-flow",
             description=self.description or "CLIP embeddings of images. Limits, errors and clients: docs/http-api.md.",
             openapi_tags=_TAGS,
+            redirect_slashes=False,  # to where, only a proxy in front would know
         )
         app.add_exception_handler(Problem, _answer)
         app.add_exception_handler(HTTPException, _answer_starlette)
@@ -90,5 +113,16 @@ async def _answer_starlette(request: Request, error: Exception) -> Response:
     """What the framework refuses by itself: a path or a method that is not there."""
     assert isinstance(error, HTTPException)
     name = {404: "NotFound", 405: "MethodNotAllowed"}.get(error.status_code, "Malformed")
-    detail = f"{request.method} {request.url.path[:200]}: {error.detail}; the routes are at /docs"
-    return problem_response(request.scope, Problem(name, detail))
+    detail = f"{request.method} {request.scope['path'][:200]}: {error.detail}; the routes are at /docs"
+    headers = {}
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_methods(request))
+        detail += f" (Allow: {headers['Allow']})"
+    return problem_response(request.scope, Problem(name, detail, headers=headers))
+
+
+def _methods(request: Request) -> list[str]:
+    """What the routes of a path take, all of them together."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    found = {name for route in routes if route.matches(request.scope)[0] != Match.NONE for name in route.methods or ()}
+    return sorted(found | {"HEAD"} if "GET" in found else found)

@@ -51,6 +51,7 @@ def default_bytes_under_way() -> int:
 
 
 _SMALL_BYTES = 1 << 20  # of a request
+_STEP = 1 << 16  # bytes, by which a holding grows at least while its length is not known
 
 
 class Budget:
@@ -92,6 +93,14 @@ class Holding:
         if not self._budget.fits(self.count, count):
             raise self._budget.full()
         self.add(count)
+
+    def cover(self, count: int) -> None:
+        """Hold `count` bytes in all, where it is not that many already.
+
+        :raises Problem: there is no room for them.
+        """
+        if count > self.count:
+            self.grow(max(count - self.count, _STEP))
 
     def add(self, count: int) -> None:
         """Count bytes that are held already, whether there is room for them or not."""
