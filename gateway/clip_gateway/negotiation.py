@@ -34,8 +34,9 @@ class _Range:
     is_plain: bool
 
     @property
-    def precision(self) -> int:
-        return (self.type != "*") + (self.subtype != "*")
+    def rank(self) -> tuple[bool, int, bool, float]:
+        """Of several that hold an offer, the highest has the say."""
+        return self.is_plain, (self.type != "*") + (self.subtype != "*"), self.weight == 0, self.weight
 
     def holds(self, offer: str) -> bool:
         type_, _, subtype = offer.partition("/")
@@ -47,7 +48,8 @@ def choose(accept: Iterable[str], offers: Sequence[str]) -> str | None:
 
     The most precise range that holds an offer has the say, and weight 0 excludes it. Entries that do not read as media
     ranges are passed over; without any that do, everything is acceptable. Nothing here has parameters, so a range with
-    some (`application/json;version=2`) counts only where the caller would else get nothing.
+    some (`application/json;version=2`) counts only for what no other range holds, and
+    where the caller would else get nothing.
 
     :param accept: the values of all lines of the header.
     :param offers: media types in lower case, the server's favourite first.
@@ -56,14 +58,14 @@ def choose(accept: Iterable[str], offers: Sequence[str]) -> str | None:
     if not ranges:
         return offers[0]
     plain = [one for one in ranges if one.is_plain]
-    return _best(plain, offers) or _best([*plain, *(one for one in ranges if not one.is_plain and one.weight)], offers)
+    return _best(plain, offers) or _best(ranges, offers)
 
 
 def _best(ranges: list[_Range], offers: Sequence[str]) -> str | None:
     weights = {}
     for offer in offers:
         holding = [one for one in ranges if one.holds(offer)]
-        weights[offer] = max(holding, key=lambda one: (one.precision, one.weight)).weight if holding else 0.0
+        weights[offer] = max(holding, key=lambda one: one.rank).weight if holding else 0.0
     best = max(offers, key=lambda offer: weights[offer])  # the first of those with the same weight
     return best if weights[best] else None
 

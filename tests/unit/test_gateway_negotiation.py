@@ -72,6 +72,10 @@ ACCEPT: dict[str, str | None] = {
     "application/json;version=2": JSON,
     "application/json;version=2, application/x-npy;q=0.5": NPY,
     "application/json;version=2;q=0": None,
+    "application/json;q=0, application/json;version=2": None,
+    "*/*;q=0, application/json;version=2": None,
+    "application/json;q=0, application/json": None,
+    "application/x-npy;q=0.1, application/x-npy;q=0.9, application/json;q=0.5": NPY,
     # a browser, Java's HttpURLConnection, and axios
     "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8": JSON,
     "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2": JSON,
