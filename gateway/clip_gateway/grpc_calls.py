@@ -32,7 +32,7 @@ class GrpcCalls(RequestHandler):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._under_way: set[asyncio.Task[Any]] = set()  # asyncio itself would let them be collected
-        self.guard = Guard(largest=self.settings.max_body_bytes)
+        self.guard = Guard(self.settings.memory_bytes, self.settings.max_body_bytes)
 
     async def stream(
         self, request_iterator: AsyncIterator[DataRequest], context: grpc.aio.ServicerContext, *_: Any

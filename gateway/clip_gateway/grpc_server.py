@@ -45,7 +45,10 @@ class GrpcServer(GRPCServer):
         # An answer that its caller does not read can be ended in no other way than with its connection.
         ages = {"grpc.max_connection_age_ms": _LONGEST_MS, "grpc.max_connection_age_grace_ms": _LAST_CALLS_MS}
         # The length is checked after a message was unpacked, whatever it grew to; pictures are compressed already.
-        options = {"grpc.max_receive_message_length": max_body_bytes, "grpc.compression_enabled_algorithms_bitset": 1, "grpc.http2.bdp_probe": 0}
+        options = {"grpc.max_receive_message_length": max_body_bytes, "grpc.compression_enabled_algorithms_bitset": 1}
+        # With probes of the bandwidth gRPC takes in megabytes of each call before anybody reads it; a message that is
+        # being read arrives as fast without them.
+        options["grpc.http2.bdp_probe"] = 0
         self.grpc_server_options = {**ages, **options, **dict(self.grpc_server_options or {})}
 
     async def setup_server(self) -> None:

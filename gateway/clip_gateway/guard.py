@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from clip_gateway.logs import LOG
-from clip_gateway.memory import container_bytes, trim
+from clip_gateway.memory import trim
 from clip_gateway.problems import Problem
 
 _PERIOD_SECONDS = 0.01  # a local caller brings some 10 MB in it
@@ -33,14 +33,15 @@ T = TypeVar("T")
 class Guard:
     """Watches the memory of this process.
 
-    :param limit: bytes of the container.
+    :param memory: bytes that there are.
     :param largest: bytes of a message.
     """
 
-    def __init__(self, limit: int | None = None, largest: int = 32 << 20) -> None:
-        limit = container_bytes() if limit is None else limit
-        self._most = int(_FULL * limit)
-        self._turns = asyncio.Semaphore(max(1, int(_READ * limit) // (3 * largest)))  # as it arrives, in one piece, parsed
+    def __init__(self, memory: int, largest: int) -> None:
+        self._most = int(_FULL * memory)
+        self._turns = asyncio.Semaphore(
+            max(1, int(_READ * memory) // (3 * largest))
+        )  # as it arrives, in one piece, parsed
         self._numbers = itertools.count()
         self._reading: dict[int, Callable[[Problem], None]] = {}
 

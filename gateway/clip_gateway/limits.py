@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from jina.types.request.data import DataRequest
 
 from clip_gateway.counting import DEFAULT_LIMITS, Limits
-from clip_gateway.memory import Budget, Holding, default_bytes_under_way
+from clip_gateway.memory import Budget, Holding, bytes_under_way, container_bytes
 from clip_gateway.messages import document_count, parse
 from clip_gateway.problems import Problem
 
@@ -72,7 +72,7 @@ class Stream:
         self, slots: Slots, prefetch: int = 0, budget: Budget | None = None, limits: Limits = DEFAULT_LIMITS
     ) -> None:
         self._slots = slots
-        self._budget = budget or Budget(default_bytes_under_way())
+        self._budget = budget or Budget(bytes_under_way(container_bytes()))
         self._limits = limits
         self._most = max(1, min(prefetch or slots.limit, slots.limit // 2))
         self._under_way: dict[int, tuple[int, Holding]] = {}  # identity of a request -> its documents and bytes

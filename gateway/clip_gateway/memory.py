@@ -45,9 +45,9 @@ def trim() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def default_bytes_under_way() -> int:
-    """What bodies may hold, so that all that is made of them fits into the container."""
-    return max(container_bytes() - _IDLE_BYTES, 64 << 20) // _COPIES
+def bytes_under_way(memory: int) -> int:
+    """What bodies may hold, so that all that is made of them fits into `memory`, in bytes."""
+    return max(memory - _IDLE_BYTES, 64 << 20) // _COPIES
 
 
 _SMALL_BYTES = 1 << 20  # of a request

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clip_gateway.memory import default_bytes_under_way
+from clip_gateway.memory import bytes_under_way, container_bytes
 
 # Options of Jina's gateway; it adds those with a default to what was asked.
 _OF_JINA = {
@@ -39,8 +39,8 @@ class Settings:
     :param tls_certificate_file: PEM, with the chain; with `tls_key_file` both protocols speak TLS.
     :param tls_key_file: PEM.
     :param max_body_bytes: of one HTTP body or gRPC message.
-    :param max_bytes_under_way: of all bodies, messages and unread answers together; by default what the container's
-        memory has room for.
+    :param memory_bytes: what there is of it; by default the limit of the container's cgroup, or the machine's memory.
+    :param max_bytes_under_way: of all bodies, messages and unread answers together; by default what fits into memory.
     :param max_documents: of one request, at its top level.
     :param max_concurrent_requests: under way at the same time, over both protocols.
     :param time_limit_seconds: for one request, from its first byte to the answer.
@@ -52,7 +52,8 @@ class Settings:
     tls_certificate_file: str | None = None
     tls_key_file: str | None = None
     max_body_bytes: int = 32 * 2**20
-    max_bytes_under_way: int = field(default_factory=default_bytes_under_way)
+    memory_bytes: int = field(default_factory=container_bytes)
+    max_bytes_under_way: int = None  # type: ignore[assignment]  # follows from memory_bytes
     max_documents: int = 1024
     max_concurrent_requests: int = 128
     time_limit_seconds: float = 60.0
@@ -60,7 +61,15 @@ class Settings:
     keep_alive_seconds: float = 75.0
 
     def __post_init__(self) -> None:
-        for name in ("max_body_bytes", "max_bytes_under_way", "max_documents", "max_concurrent_requests"):
+        if self.max_bytes_under_way is None:
+            object.__setattr__(self, "max_bytes_under_way", bytes_under_way(self.memory_bytes))
+        for name in (
+            "memory_bytes",
+            "max_body_bytes",
+            "max_bytes_under_way",
+            "max_documents",
+            "max_concurrent_requests",
+        ):
             if type(value := getattr(self, name)) is not int or value < 1:
                 raise SettingsError(f"{name} must be a whole number of at least 1, not {value!r}")
         for name in ("time_limit_seconds", "keep_alive_seconds"):
