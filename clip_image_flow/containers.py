@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-_ORIENTATION, _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 0x0112, 0x0102, 0x0106, 0x0153
+_WIDTH, _HEIGHT, _ORIENTATION = 0x0100, 0x0101, 0x0112
+_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 0x0102, 0x0106, 0x0153
 # The tags of TIFF that say how pixels are stored (TIFF 6.0, its technical notes 1 and 2, and libtiff's own).
 _TIFF_NEEDED = frozenset(
     (*range(254, 260), _PHOTOMETRIC, 266, 273, 277, 278, 279, 284, 292, 293, 317, *range(320, 326), 332, 334, 336, 338)
@@ -32,6 +33,7 @@ class Container:
 
     :param format: Pillow's name of it.
     :param data: the file.
+    :param size: width and height in pixels that it declares; None where the decoder says so without further work.
     :param orientation: as its EXIF data have it, 1 to 8. Of WebP and AVIF the decoder tells.
     :param depth: bits of a value in a PNG or TIFF, of a pixel in a BMP; 8 where it does not matter.
     :param frame: left, top, right and bottom of the only part of the picture that a GIF has pixels for.
@@ -41,6 +43,7 @@ class Container:
 
     format: str
     data: bytes
+    size: tuple[int, int] | None = None
     orientation: int = 1
     depth: int = 8
     frame: tuple[int, int, int, int] | None = None
@@ -54,7 +57,7 @@ def open_container(data: bytes) -> Container | None:
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return _png(data)
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return Container("WEBP", data)
+        return Container("WEBP", data, _webp_size(data))
     if data[:6] in (b"GIF87a", b"GIF89a"):
         return _gif(data)
     if data[:2] == b"BM" and int.from_bytes(data[14:18], "little") in (12, 16, 40, 52, 56, 64, 108, 124):
@@ -96,7 +99,7 @@ def _jpeg(data: bytes) -> Container:
                 kept.append(data[start:at])
                 start = end
         at = end
-    return Container("JPEG", b"".join([*kept, data[start:]]), orientation or 1)
+    return Container("JPEG", b"".join([*kept, data[start:]]), orientation=orientation or 1)
 
 
 def _run(data: bytes, at: int) -> int:
@@ -124,7 +127,7 @@ def _png(data: bytes) -> Container:
         at = end
         if kind == b"IEND":
             break
-    return Container("PNG", b"".join([*kept, data[start:at]]), orientation, data[24] if len(data) > 24 else 8)
+    return Container("PNG", b"".join([*kept, data[start:at]]), None, orientation, data[24] if len(data) > 24 else 8)
 
 
 def _is_whole(data: bytes, at: int, end: int) -> bool:
@@ -132,6 +135,18 @@ def _is_whole(data: bytes, at: int, end: int) -> bool:
     if end - at > _LARGEST_ORIENTED or end > len(data):
         return False
     return zlib.crc32(data[at + 4 : end - 4]) == int.from_bytes(data[end - 4 : end], "big")
+
+
+def _webp_size(data: bytes) -> tuple[int, int] | None:
+    """As its first chunk has it: https://developers.google.com/speed/webp/docs/riff_container"""
+    if len(data) < 30:
+        return None
+    if data[12:16] == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if data[12:16] == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
 
 
 def _gif(data: bytes) -> Container:
@@ -221,4 +236,6 @@ def _tiff(data: bytes) -> Container:
         directory = len(kept).to_bytes(count_size, order) + b"".join(table) + bytes(pointer_size)
         data = data[:start] + directory + data[start + len(directory) :]
     orientation = values.get(_ORIENTATION, 1)
-    return Container("TIFF", data, orientation if 1 <= orientation <= 8 else 1, bits, white_is_zero=white_is_zero)
+    orientation = orientation if 1 <= orientation <= 8 else 1
+    size = (values.get(_WIDTH, 0), values.get(_HEIGHT, 0))
+    return Container("TIFF", data, size, orientation, bits, white_is_zero=white_is_zero)

@@ -120,13 +120,14 @@ def open_picture(
     if container is None:
         raise UnsupportedMedia(f"these {len(data)} bytes are no image in a format read here ({', '.join(FORMATS)})")
     try:
-        if size := _webp_size(data):  # whose decoder takes all of its memory when it is opened
+        if size := container.size:
             check_size(*size, max_pixels)
-            before_decoding(*size, _WEBP_BYTES * size[0] * size[1] + 3 * len(data))
+            if container.format == "WEBP":  # whose decoder takes all of its memory when it is opened
+                before_decoding(*size, _WEBP_BYTES * size[0] * size[1] + 3 * len(data))
         with _DECODERS[container.format](io.BytesIO(container.data)) as image:
             check_size(*image.size, max_pixels)
             check_kind(image, container)
-            if not size:
+            if container.format != "WEBP":
                 full_size = image.size
                 if at_least:
                     image.draft(None, (at_least, at_least))  # of a format that cannot, nothing happens
@@ -166,18 +167,6 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
         raise TooLarge(f"the image has {width} x {height} pixels; at most {max_pixels} are decoded")
     if max(width, height) > LONGEST_SIDE:
         raise TooLarge(f"the image has {width} x {height} pixels; at most {LONGEST_SIDE} are decoded on a side")
-
-
-def _webp_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height of a WebP (https://developers.google.com/speed/webp/docs/riff_container); None for others."""
-    if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) < 30:
-        return None
-    if data[12:16] == b"VP8X":
-        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
-    if data[12:16] == b"VP8L":
-        bits = int.from_bytes(data[21:25], "little")
-        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
 
 
 def _decoding_memory(image: Image.Image, full_size: tuple[int, int], data: bytes) -> int:

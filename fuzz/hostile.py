@@ -72,10 +72,11 @@ def webp_of_an_empty_canvas() -> bytes:
 
 
 def tiff_of_many_strips(count: int = 2_400_000) -> bytes:
+    """Many more strips than rows."""
     offsets = _behind(9)
     return _tiff(
         [
-            *(_entry(256, 4, 1, 10), _entry(257, 4, 1, count), _entry(258, 3, 1, 8), _entry(259, 3, 1, 1)),
+            *(_entry(256, 4, 1, 10), _entry(257, 4, 1, 65_000), _entry(258, 3, 1, 8), _entry(259, 3, 1, 1)),
             *(_entry(262, 3, 1, 1), _entry(273, 4, count, offsets), _entry(277, 3, 1, 1), _entry(278, 4, 1, 1)),
             _entry(279, 4, count, offsets + 4 * count),
         ],
@@ -108,11 +109,11 @@ def tiff_of_large_tiles() -> bytes:
 
 
 def tiff_that_warns() -> bytes:
-    """A fax of a million rows, all of them broken: libtiff writes a line about each to standard error."""
+    """A fax of many rows, all of them broken: libtiff writes a line about each to standard error."""
     return _tiff(
         [
-            *(_entry(256, 4, 1, 50), _entry(257, 4, 1, 900_000), _entry(258, 3, 1, 1), _entry(259, 3, 1, 3)),
-            *(_entry(262, 3, 1, 0), _entry(273, 4, 1, _behind(9)), _entry(277, 3, 1, 1), _entry(278, 4, 1, 900_000)),
+            *(_entry(256, 4, 1, 50), _entry(257, 4, 1, 65_000), _entry(258, 3, 1, 1), _entry(259, 3, 1, 3)),
+            *(_entry(262, 3, 1, 0), _entry(273, 4, 1, _behind(9)), _entry(277, 3, 1, 1), _entry(278, 4, 1, 65_000)),
             _entry(279, 4, 1, 100),
         ],
         bytes(100),

@@ -58,14 +58,33 @@ def test_the_first_bytes_of_a_file_are_no_image(format: str, length: int) -> Non
         encoded(photo(16, 16), "ICO"),
         encoded(photo(16, 16), "PPM"),
         encoded(photo(16, 16), "TGA"),
-        b"\x89PNG\r\n\x1a\n",
+        b"BMW builds cars, and this is a text about them.",
     ],
-    ids=["text", "svg", "pdf", "eps", "zeros", "ico", "ppm", "tga", "only a signature"],
+    ids=["text", "svg", "pdf", "eps", "zeros", "ico", "ppm", "tga", "text that begins as a bmp"],
 )
 def test_other_kinds_of_bytes_are_unsupported_media(data: bytes) -> None:
     with pytest.raises(
         UnsupportedMedia, match=rf"these {len(data)} bytes are no image.*JPEG, PNG, WEBP, GIF, BMP, TIFF"
     ):
+        READER.read(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x89PNG\r\n\x1a\n",
+        b"\x89PNG\r\n\x1a\n" + b"garbage" * 9,
+        b"\xff\xd8\xff\xe0",
+        b"\xff\xd8\xff\xe0" + b"garbage" * 9,
+        b"GIF89a",
+        b"II*\0garbage",
+        b"RIFF\x08\0\0\0WEBP",
+        b"BM" + bytes(12) + b"\x28\0\0\0" + bytes(50),
+    ],
+    ids=["png", "png and garbage", "jpeg", "jpeg and garbage", "gif", "tiff", "webp", "bmp"],
+)
+def test_what_begins_as_a_picture_is_a_broken_one(data: bytes) -> None:
+    with pytest.raises(BadDocument, match=r"the image cannot be decoded: broken (PNG|JPEG|GIF|TIFF|WEBP|BMP), "):
         READER.read(data)
 
 
@@ -86,8 +105,8 @@ def test_floating_point_pictures_have_no_stated_range() -> None:
     [
         (1001, 1000, "1001 x 1000 pixels; at most 1000000"),
         (10_000, 9_000, "10000 x 9000 pixels; at most 1000000"),
-        (60_000, 60_000, "1000000 pixels"),
-        (2**31 - 1, 1, "1000000 pixels"),
+        (60_000, 60_000, "at most 1000000 are decoded"),
+        (2**31 - 1, 1, "at most 1000000 are decoded"),
     ],
 )
 def test_the_declared_size_is_checked_before_anything_is_decoded(width: int, height: int, message: str) -> None:
@@ -98,15 +117,6 @@ def test_the_declared_size_is_checked_before_anything_is_decoded(width: int, hei
 def test_a_picture_within_the_limit_whose_pixels_are_missing_is_broken() -> None:
     with pytest.raises(BadDocument, match="cannot be decoded"):
         READER.read(png(1000, 1000))
-
-
-def test_a_compressed_comment_that_unfolds_to_a_hundred_megabytes_is_not_unfolded() -> None:
-    compressor = zlib.compressobj()
-    megabyte = bytes(1 << 20)
-    comment = b"".join(compressor.compress(megabyte) for _ in range(100)) + compressor.flush()
-    data = png(1, 1, (b"zTXt", b"Comment\0\0" + comment))
-    with pytest.raises(BadDocument, match="too large"):
-        READER.read(data)
 
 
 def test_too_many_bytes() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -25,7 +26,7 @@ from clip_image_flow.decoding.process import DecodingProcess, Options
 from clip_image_flow.errors import BadDocument, ConfigError, RequestError, TakesLonger, TooLarge, UnsupportedMedia
 from clip_image_flow.pictures import open_picture
 from clip_image_flow.preprocess import preprocess, resize_and_crop
-from fuzz.hostile import jpeg_of_many_scans, tiff_of_many_rationals, tiff_that_warns, webp_of_an_empty_canvas
+from fuzz.hostile import jpeg_of_many_scans, tiff_of_many_strips, tiff_that_warns, webp_of_an_empty_canvas
 from tests.conftest import encoded, photo
 
 SIZE = 64  # pixels
@@ -101,9 +102,10 @@ def test_a_picture_that_takes_more_time_than_it_may_ends_the_process(process: De
 
 
 def test_a_picture_that_takes_more_memory_than_it_says_is_too_large(process: DecodingProcess) -> None:
+    process.decode(encoded(photo()), LONG)
     idle = psutil.Process(pid_of(process)).memory_info().rss
     with pytest.raises(TooLarge, match="memory"):
-        process.decode(tiff_of_many_rationals(), LONG)
+        process.decode(tiff_of_many_strips(), LONG)
     status = Path(f"/proc/{pid_of(process)}/status").read_text()
     peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) << 10
     assert peak - idle <= (32 << 20) + 4 * (20 << 20)
@@ -112,7 +114,7 @@ def test_a_picture_that_takes_more_memory_than_it_says_is_too_large(process: Dec
 def test_what_a_decoder_prints_is_not_in_the_services_log(
     process: DecodingProcess, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises((RequestError, TakesLonger)):
+    with contextlib.suppress(TakesLonger):
         process.decode(tiff_that_warns(), 0.3)
     assert capfd.readouterr() == ("", "")
 

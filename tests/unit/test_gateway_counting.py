@@ -139,7 +139,7 @@ def test_the_budget_is_shared_and_given_back() -> None:
 
 def test_few_calls_read_their_first_message_at_a_time_and_a_slow_one_lets_others_pass() -> None:
     async def test() -> None:
-        guard = Guard(limit=256 << 20)  # room for one
+        guard = Guard(1 << 40, largest=1 << 38)  # room to read one
         arrives = asyncio.Event()
 
         async def slow() -> AsyncIterator[str]:
@@ -165,7 +165,7 @@ def test_few_calls_read_their_first_message_at_a_time_and_a_slow_one_lets_others
 
 def test_calls_that_are_being_read_end_when_memory_is_full_and_only_then() -> None:
     async def shed_by(limit: int) -> list[str]:
-        guard = Guard(limit)
+        guard = Guard(limit, 32 << 20)
         shed: list[str] = []
         guard.reading(lambda problem: shed.append(problem.name))
         guard.ended(guard.reading(lambda problem: shed.append("ended before")))
