@@ -17,6 +17,7 @@ from clip_gateway.memory import Holding
 from clip_gateway.problems import INTERNAL, Problem
 from clip_gateway.request_handler import RequestHandler
 from clip_gateway.tokens import Tokens
+from clip_wire.errors import InternalError, Malformed, TooLarge, UploadTimeout
 
 _BLOCK = 1 << 16  # bytes
 _DECODED = 1 << 18  # bytes of a body at a time
@@ -60,7 +61,7 @@ class HttpDoor:
             exchange.status = 499  # nobody is there to read an answer
         except Exception:  # a fault of ours is answered and logged here, and shows nothing of itself
             LOG.exception("a request failed")
-            await exchange.refuse(scope, Problem("InternalError", INTERNAL))
+            await exchange.refuse(scope, Problem(InternalError, INTERNAL))
         finally:
             holding.release()
             error = scope.get("problem", "")
@@ -70,7 +71,7 @@ class HttpDoor:
         self._tokens.check(headers.get("authorization"))
         if "content-length" in headers and "transfer-encoding" in headers:  # whose body it is depends on who reads it
             send.close = True
-            raise Problem("Malformed", "Content-Length and Transfer-Encoding exclude each other")
+            raise Problem(Malformed, "Content-Length and Transfer-Encoding exclude each other")
         if scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
@@ -129,7 +130,7 @@ class HttpDoor:
                 async with asyncio.timeout(deadline - time.time()):
                     message = await receive()
             except TimeoutError:
-                raise Problem("UploadTimeout", "the body did not arrive within the time limit") from None
+                raise Problem(UploadTimeout, "the body did not arrive within the time limit") from None
             read += len(message.get("body", b""))
             whole = not message.get("more_body", False)
             if read > most:
@@ -141,7 +142,7 @@ class HttpDoor:
 
 
 def _too_large(most: int) -> Problem:
-    return Problem("TooLarge", f"the body is larger than {most} bytes, the most that is read")
+    return Problem(TooLarge, f"the body is larger than {most} bytes, the most that is read")
 
 
 class _Exchange:

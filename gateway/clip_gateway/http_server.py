@@ -24,6 +24,7 @@ from clip_gateway.problems import Problem
 from clip_gateway.request_handler import RequestHandler
 from clip_gateway.settings import Settings
 from clip_gateway.tokens import Tokens
+from clip_wire.errors import Malformed, MethodNotAllowed, NotFound, RequestError
 
 _TAGS = [
     {"name": "Images", "description": "one image, as it is"},
@@ -32,6 +33,7 @@ _TAGS = [
     {"name": "Health", "description": "never asks for a token"},
 ]
 
+_OF_STARLETTE: dict[int, type[RequestError]] = {404: NotFound, 405: MethodNotAllowed}
 _SLASHES = re.compile("/{2,}")
 
 
@@ -112,13 +114,13 @@ async def _answer(request: Request, problem: Exception) -> Response:
 async def _answer_starlette(request: Request, error: Exception) -> Response:
     """What the framework refuses by itself: a path or a method that is not there."""
     assert isinstance(error, HTTPException)
-    name = {404: "NotFound", 405: "MethodNotAllowed"}.get(error.status_code, "Malformed")
+    kind = _OF_STARLETTE.get(error.status_code, Malformed)
     detail = f"{request.method} {request.scope['path'][:200]}: {error.detail}; the routes are at /docs"
     headers = {}
     if error.status_code == 405:
         headers["Allow"] = ", ".join(_methods(request))
         detail += f" (Allow: {headers['Allow']})"
-    return problem_response(request.scope, Problem(name, detail, headers=headers))
+    return problem_response(request.scope, Problem(kind, detail, headers=headers))
 
 
 def _methods(request: Request) -> list[str]:

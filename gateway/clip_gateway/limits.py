@@ -12,6 +12,7 @@ from clip_gateway.counting import DEFAULT_LIMITS, Limits
 from clip_gateway.memory import Budget, Holding, bytes_under_way, container_bytes
 from clip_gateway.messages import document_count, parse
 from clip_gateway.problems import Problem
+from clip_wire.errors import TooManyRequests
 
 
 class Slots:
@@ -39,7 +40,7 @@ class Slots:
 
     def full(self) -> Problem:
         """What a caller is told who finds none."""
-        return Problem("TooManyRequests", f"{self.limit} requests are under way, the most at a time; try again")
+        return Problem(TooManyRequests, f"{self.limit} requests are under way, the most at a time; try again")
 
     async def drained(self, seconds: float) -> bool:
         """Wait until nothing is under way; False when that takes longer than `seconds`."""

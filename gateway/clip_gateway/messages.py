@@ -14,6 +14,8 @@ from jina.types.request.data import DataRequest
 
 from clip_gateway.counting import DEFAULT_LIMITS, Limits, check_message
 from clip_gateway.problems import Problem
+from clip_wire.errors import Malformed
+from clip_wire.parameters import DEADLINE, REQUEST_ID, SET_BY_THE_GATEWAY, is_reserved
 
 # NumPy's names of numbers, short or long: `|u1`, `<f4`, `float32`.
 _DTYPE = re.compile(r"[<>=|]?[biuf][1248]|u?int(8|16|32|64)|float(16|32|64)|bool")
@@ -58,13 +60,11 @@ def check_tensors(documents: Iterable[Any]) -> None:
 def _check_tensor(tensor: Any, document_id: str, name: str) -> None:
     dense = tensor.dense
     if tensor.HasField("sparse") or not _DTYPE.fullmatch(dense.dtype):
-        raise Problem("Malformed", f"the {name} must be dense, and of numbers, not {dense.dtype[:40]!r}", document_id)
+        raise Problem(Malformed, f"the {name} must be dense, and of numbers, not {dense.dtype[:40]!r}", document_id)
     size = math.prod(dense.shape) * np.dtype(dense.dtype).itemsize
     if size != len(dense.buffer):
         shape = tuple(dense.shape[:8])
-        raise Problem(
-            "Malformed", f"the {name} of shape {shape} has {len(dense.buffer)} bytes, not {size}", document_id
-        )
+        raise Problem(Malformed, f"the {name} of shape {shape} has {len(dense.buffer)} bytes, not {size}", document_id)
     tensor.cls_name = "numpy"
 
 
@@ -79,11 +79,6 @@ def forget_documents(request: DataRequest) -> None:
     request._data, request._pb_body = None, jina_pb2.DataRequestProto(header=header)
 
 
-def is_reserved(key: str) -> bool:
-    """Parameters with such names are set by the gateway, or by Jina, and by nobody else."""
-    return key.startswith("__") and key.endswith("__")
-
-
 def set_reserved(request: DataRequest, request_id: str, deadline: float) -> None:
     """Set what the executors are told, and drop what the caller had under reserved names.
 
@@ -92,13 +87,13 @@ def set_reserved(request: DataRequest, request_id: str, deadline: float) -> None
     fields = request.proto.parameters.fields
     for key in [key for key in fields if is_reserved(key)]:
         del fields[key]
-    fields["__request_id__"].string_value = request_id
-    fields["__deadline__"].number_value = deadline
+    fields[REQUEST_ID].string_value = request_id
+    fields[DEADLINE].number_value = deadline
 
 
 def drop_reserved(answer: DataRequest) -> None:
     """Take out of an answer what `set_reserved` put in; the executors' results stay."""
     fields = answer.proto_wo_data.parameters.fields
-    for key in ("__request_id__", "__deadline__"):
+    for key in SET_BY_THE_GATEWAY:
         if key in fields:
             del fields[key]
