@@ -12,7 +12,8 @@ from google.protobuf.message import DecodeError
 from jina.proto import jina_pb2
 from jina.types.request.data import DataRequest
 
-from clip_gateway.counting import DEFAULT_LIMITS, Limits, check_message
+from clip_gateway.flow.counting import DEFAULT_LIMITS, Limits, check_message
+from clip_gateway.jina_internals import set_message
 from clip_gateway.problems import Problem
 from clip_wire.errors import Malformed
 from clip_wire.parameters import DEADLINE, REQUEST_ID, SET_BY_THE_GATEWAY, is_reserved
@@ -28,7 +29,7 @@ def parse(request: DataRequest, limits: Limits = DEFAULT_LIMITS) -> bool:
     """
     if request.buffer is None:
         return True
-    request._pb_body = jina_pb2.DataRequestProto()  # and so again, for whoever asks next
+    set_message(request, jina_pb2.DataRequestProto())  # and so again, for whoever asks next
     has_tensors = check_message(request.buffer, limits)
     body = jina_pb2.DataRequestProto()
     try:
@@ -37,7 +38,8 @@ def parse(request: DataRequest, limits: Limits = DEFAULT_LIMITS) -> bool:
         return False
     if has_tensors:
         check_tensors(body.data.docs.docs)
-    request._pb_body, request.buffer = body, None
+    set_message(request, body)
+    request.buffer = None
     return True
 
 
@@ -68,15 +70,19 @@ def _check_tensor(tensor: Any, document_id: str, name: str) -> None:
     tensor.cls_name = "numpy"
 
 
+def documents_of(message: DataRequest) -> Any:
+    """The documents of a parsed message, as protobuf has them: making DocArray's of them would cost more."""
+    return message.proto_with_data.data.docs.docs
+
+
 def document_count(request: DataRequest) -> int:
     """The documents of a parsed request."""
-    return len(request.data._content.docs.docs)
+    return len(documents_of(request))
 
 
 def forget_documents(request: DataRequest) -> None:
     """Free the documents of a request that has its answer; its header stays."""
-    header = request._pb_body.header
-    request._data, request._pb_body = None, jina_pb2.DataRequestProto(header=header)
+    set_message(request, jina_pb2.DataRequestProto(header=request.proto_wo_data.header))
 
 
 def set_reserved(request: DataRequest, request_id: str, deadline: float) -> None:

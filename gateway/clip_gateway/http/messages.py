@@ -13,10 +13,11 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from clip_gateway.caller import Caller
-from clip_gateway.counting import Limits, check_json, json_values
+from clip_gateway.flow.counting import Limits, check_json, json_values
+from clip_gateway.flow.messages import documents_of
+from clip_gateway.flow.request_handler import RequestHandler
 from clip_gateway.memory import Holding
 from clip_gateway.problems import Problem, problem_of
-from clip_gateway.request_handler import RequestHandler
 from clip_wire.errors import BadDocument, Malformed, UnsupportedMedia
 
 _VALUE_BYTES = 64  # of memory for each value of a JSON body, besides its text; half of what the worst take
@@ -74,7 +75,7 @@ def embeddings(answer: DataRequest) -> list[np.ndarray]:
     :raises Problem: a document has none.
     """
     found = []
-    for document in answer.data._content.docs.docs:
+    for document in documents_of(answer):
         dense = document.embedding.dense
         array = np.frombuffer(dense.buffer, dtype=dense.dtype or np.float32).reshape(dense.shape)
         if array.size == 0 or array.ndim != 1:

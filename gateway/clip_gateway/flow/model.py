@@ -10,8 +10,8 @@ from pathlib import PurePath
 from jina.types.request.data import DataRequest
 
 from clip_gateway.caller import Caller
+from clip_gateway.flow.request_handler import RequestHandler
 from clip_gateway.problems import Problem, problem_of
-from clip_gateway.request_handler import RequestHandler
 from clip_wire.endpoints import INFO
 from clip_wire.errors import NotFound
 from clip_wire.parameters import RESULTS

@@ -16,12 +16,12 @@ from jina.proto import jina_pb2
 from jina.types.request.data import DataRequest
 
 from clip_gateway.caller import Caller, accept_id
-from clip_gateway.guard import Guard
-from clip_gateway.limits import Stream
-from clip_gateway.logs import request_id
+from clip_gateway.flow.request_handler import RequestHandler
+from clip_gateway.grpc.guard import Guard
+from clip_gateway.grpc.stream import Stream
 from clip_gateway.memory import Holding
+from clip_gateway.observing.logs import request_id
 from clip_gateway.problems import Problem, problem_of
-from clip_gateway.request_handler import RequestHandler
 from clip_wire.errors import Unavailable
 
 _Answered = tuple[DataRequest, DataRequest]  # a request and its answer

@@ -16,8 +16,8 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from clip_gateway.logs import LOG
 from clip_gateway.memory import trim
+from clip_gateway.observing.logs import LOG
 from clip_gateway.problems import Problem
 from clip_wire.errors import TooManyRequests
 

@@ -12,7 +12,6 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from typing import Any
 
 import grpc
@@ -21,13 +20,14 @@ from jina.serve.runtimes.gateway.request_handling import GatewayRequestHandler
 from jina.types.request.data import DataRequest
 
 from clip_gateway.caller import Caller
-from clip_gateway.counting import Limits
-from clip_gateway.executors import Executors
-from clip_gateway.limits import Slots
-from clip_gateway.logs import LOG, request_line
+from clip_gateway.flow.counting import Limits
+from clip_gateway.flow.executors import Executors
+from clip_gateway.flow.messages import document_count, drop_reserved, forget_documents, parse, set_reserved
+from clip_gateway.flow.slots import Slots
+from clip_gateway.jina_internals import decide_retries, way_through
 from clip_gateway.memory import Budget
-from clip_gateway.messages import document_count, drop_reserved, forget_documents, parse, set_reserved
-from clip_gateway.metrics import Metrics
+from clip_gateway.observing.logs import LOG, request_line
+from clip_gateway.observing.metrics import Metrics
 from clip_gateway.problems import INTERNAL, OF_EXECUTORS, Problem, problem_of
 from clip_gateway.settings import Settings
 from clip_wire.endpoints import ALWAYS, DEFAULT
@@ -52,10 +52,8 @@ class RequestHandler(GatewayRequestHandler):
         self._metrics = Metrics(kwargs.get("metrics_registry"))
         self._floating: set[asyncio.Future[Any]] = set()
         self._carried: set[str] = set()  # ids of requests that have had their second try
-        pool = self.streamer._connection_pool
-        pool._handle_aiorpcerror = partial(self._try_again, pool._handle_aiorpcerror)
-        self._send = self.streamer._streamer._request_handler
-        self._finish = self.streamer._streamer._result_handler
+        decide_retries(self.streamer, self._try_again)
+        self._send, self._finish = way_through(self.streamer)
 
     async def serve(self, request: DataRequest, caller: Caller) -> DataRequest:
         """The answer to `request`; what went wrong stands in its status header."""
@@ -88,7 +86,7 @@ class RequestHandler(GatewayRequestHandler):
             raise self._unavailable(gone)
         self._check_endpoint(request.header.exec_endpoint or DEFAULT)
         # docs_bytes is a pickle, which would run as code where it is read.
-        if request.data._content.WhichOneof("documents") == "docs_bytes":
+        if request.proto_with_data.data.WhichOneof("documents") == "docs_bytes":
             raise Problem(Malformed, "send documents as `docs`; `docs_bytes` is not read")
         if (count := document_count(request)) > self.settings.max_documents:
             most = self.settings.max_documents

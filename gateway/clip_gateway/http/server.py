@@ -1,4 +1,4 @@
-"""The HTTP server: Jina's, with our routes and our door in front of them."""
+"""The HTTP server: Jina's, with our routes and our middleware in front of them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
-from clip_gateway import embed, health, jina_door, openai_door, openapi
-from clip_gateway.http_door import HttpDoor
-from clip_gateway.http_messages import problem_response
-from clip_gateway.http_protocol import HttpProtocol
-from clip_gateway.model import Models
+from clip_gateway.flow.model import Models
+from clip_gateway.flow.request_handler import RequestHandler
+from clip_gateway.http import openapi
+from clip_gateway.http.messages import problem_response
+from clip_gateway.http.middleware import Middleware
+from clip_gateway.http.protocol import HttpProtocol
+from clip_gateway.http.routes import embed, health, jina, openai
+from clip_gateway.jina_internals import request_handler_of
 from clip_gateway.problems import Problem
-from clip_gateway.request_handler import RequestHandler
 from clip_gateway.settings import Settings
 from clip_gateway.tokens import Tokens
 from clip_wire.errors import Malformed, MethodNotAllowed, NotFound, RequestError
@@ -38,7 +40,7 @@ _SLASHES = re.compile("/{2,}")
 
 
 class _App(FastAPI):
-    """FastAPI for which a path has one spelling: what looks at it, door, routes or tracing, sees the same."""
+    """FastAPI for which a path has one spelling: what looks at it, middleware, routes or tracing, sees the same."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """An ASGI call."""
@@ -77,8 +79,8 @@ class HttpServer(FastAPIBaseServer):
 
     @property
     def app(self) -> FastAPI:
-        """The routes, behind the door."""
-        handler: RequestHandler = self._request_handler
+        """The routes, behind the middleware."""
+        handler: RequestHandler = request_handler_of(self)
         app = _App(
             title=self.title or "clip-image-flow",
             description=self.description or "CLIP embeddings of images. Limits, errors and clients: docs/http-api.md.",
@@ -90,13 +92,13 @@ class HttpServer(FastAPIBaseServer):
         models = Models(handler)
         for routes in (
             embed.router(handler, models),
-            openai_door.router(handler, models),
-            jina_door.router(handler),
+            openai.router(handler, models),
+            jina.router(handler),
             health.router(handler.executors),
         ):
             app.include_router(routes)
         openapi.describe(app, with_tokens=self._tokens.asked_for)
-        app.add_middleware(HttpDoor, handler=handler, tokens=self._tokens)
+        app.add_middleware(Middleware, handler=handler, tokens=self._tokens)
         if self.cors:
             app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"])
         if self.tracing:

@@ -11,12 +11,13 @@ from jina.types.request.data import DataRequest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from clip_gateway.http_messages import ask, embeddings, json_response, media_type, read_body
-from clip_gateway.model import Models
-from clip_gateway.negotiation import choose
-from clip_gateway.openapi import NUMBERS, WORK_ERRORS, json_content, obj, route
+from clip_gateway.flow.messages import documents_of
+from clip_gateway.flow.model import Models
+from clip_gateway.flow.request_handler import RequestHandler
+from clip_gateway.http.messages import ask, embeddings, json_response, media_type, read_body
+from clip_gateway.http.negotiation import choose
+from clip_gateway.http.openapi import NUMBERS, WORK_ERRORS, json_content, obj, route
 from clip_gateway.problems import Problem
-from clip_gateway.request_handler import RequestHandler
 from clip_wire.endpoints import DEFAULT
 from clip_wire.errors import BadDocument, BadParameter, NotAcceptable, UnsupportedMedia
 
@@ -66,7 +67,7 @@ def router(handler: RequestHandler, models: Models) -> APIRouter:
         data_request.header.exec_endpoint = DEFAULT
         data_request.parameters = parameters(request)
         # Kept nowhere else: the message is one copy of the image, and what is sent on another.
-        document = data_request.data._content.docs.docs.add(id=_DOCUMENT, blob=await read_body(request))
+        document = documents_of(data_request).add(id=_DOCUMENT, blob=await read_body(request))
         if not document.blob:
             raise Problem(BadDocument, "the body is empty: send an image (curl --data-binary @cat.jpg)")
         (embedding,) = embeddings(await ask(handler, request, data_request))

@@ -13,11 +13,12 @@ from jina.types.request.data import DataRequest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from clip_gateway.http_messages import ask, embeddings, json_response, read_json
-from clip_gateway.model import Model, Models
-from clip_gateway.openapi import PICTURE, WORK_ERRORS, json_content, obj, route
+from clip_gateway.flow.messages import documents_of
+from clip_gateway.flow.model import Model, Models
+from clip_gateway.flow.request_handler import RequestHandler
+from clip_gateway.http.messages import ask, embeddings, json_response, read_json
+from clip_gateway.http.openapi import PICTURE, WORK_ERRORS, json_content, obj, route
 from clip_gateway.problems import Problem
-from clip_gateway.request_handler import RequestHandler
 from clip_wire.endpoints import DEFAULT
 from clip_wire.errors import BadDocument, BadParameter, Malformed, NotFound
 from clip_wire.parameters import NORMALIZE
@@ -77,7 +78,7 @@ def router(handler: RequestHandler, models: Models) -> APIRouter:
         if "normalize" in body:
             data_request.parameters = {NORMALIZE: body["normalize"]}
         for i, uri in enumerate(uris):
-            data_request.data._content.docs.docs.add(id=f"input[{i}]", uri=uri)
+            documents_of(data_request).add(id=f"input[{i}]", uri=uri)
         found = embeddings(await ask(handler, request, data_request))
         items = [
             {"object": "embedding", "index": i, "embedding": _base64(array) if as_base64 else array.tolist()}

@@ -14,12 +14,12 @@ from jina.types.request.data import DataRequest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from clip_gateway.counting import DEFAULT_LIMITS, Limits, check_documents
-from clip_gateway.http_messages import ask, json_response, read_json
-from clip_gateway.messages import parse
-from clip_gateway.openapi import PICTURE, WORK_ERRORS, json_content, obj, route
+from clip_gateway.flow.counting import DEFAULT_LIMITS, Limits, check_documents
+from clip_gateway.flow.messages import documents_of, parse
+from clip_gateway.flow.request_handler import RequestHandler
+from clip_gateway.http.messages import ask, json_response, read_json
+from clip_gateway.http.openapi import PICTURE, WORK_ERRORS, json_content, obj, route
 from clip_gateway.problems import Problem
-from clip_gateway.request_handler import RequestHandler
 from clip_wire.errors import Malformed, Unavailable
 
 _OBJECT = {"type": "object"}
@@ -115,7 +115,7 @@ def _first(body: dict[str, Any], *names: str) -> Any:
 
 def from_answer(answer: DataRequest) -> str:
     """The answer as Jina's own gateway writes it."""
-    for document in answer.data._content.docs.docs:
+    for document in documents_of(answer):
         for name in ("embedding", "tensor"):
             if document.HasField(name):
                 getattr(document, name).cls_name = "numpy"
