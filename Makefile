@@ -35,14 +35,14 @@ help: ## list the targets
 .PHONY: setup
 setup: $(READY) ## install everything into .venv (DEVICE=cuda: torch's CUDA build)
 
-$(READY): locks/dev.txt pyproject.toml
+$(READY): locks/dev.txt pyproject.toml gateway/pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is needed (or PYTHON=/path/to/python3.11)" >&2; exit 1; }
 	@echo "setting up $(VENV) (some minutes the first time)"
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
 	@if compgen -G "$(VENV)/.ready-*" >/dev/null && [ ! -e $@ ]; then $(BIN)/pip uninstall --quiet --yes torch; fi
 	@$(BIN)/pip install --quiet $(TORCH_SOURCE) torch==$(TORCH_VERSION)
 	@$(BIN)/pip install --quiet --no-deps --require-hashes -r locks/dev.txt
-	@$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation -e . -e gateway
 	@rm -f $(VENV)/.ready-*; touch $@
 
 .PHONY: demo

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from clip_image_flow.errors import BadParameter
+from clip_wire import parameters as wire
 
 ON_ERROR = ("raise", "skip")
 
@@ -56,9 +57,8 @@ class EncodeParameters:
             if key in _PARSERS:
                 name, parse = _PARSERS[key]
                 changes[name] = parse(key, value)
-            elif not (key.startswith("__") and key.endswith("__")):
-                known = ", ".join(k for k in _PARSERS if not k.startswith("__"))
-                raise BadParameter(f"unknown parameter {key!r}; allowed are {known}")
+            elif not wire.is_reserved(key):
+                raise BadParameter(f"unknown parameter {key!r}; allowed are {', '.join(wire.KNOWN)}")
         return replace(self, **changes)
 
 
@@ -109,10 +109,10 @@ def _show(value: Any) -> str:
 
 
 _PARSERS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
-    "traversal_paths": ("traversal_paths", _traversal_paths),
-    "batch_size": ("batch_size", positive_integer),
-    "on_error": ("on_error", _choice),
-    "normalize": ("normalize", _boolean),
-    "__deadline__": ("deadline", _deadline),
-    "__request_id__": ("request_id", lambda _, value: str(value)[:200]),
+    wire.TRAVERSAL_PATHS: ("traversal_paths", _traversal_paths),
+    wire.BATCH_SIZE: ("batch_size", positive_integer),
+    wire.ON_ERROR: ("on_error", _choice),
+    wire.NORMALIZE: ("normalize", _boolean),
+    wire.DEADLINE: ("deadline", _deadline),
+    wire.REQUEST_ID: ("request_id", lambda _, value: str(value)[:200]),
 }

@@ -11,10 +11,10 @@ from typing import Any
 
 from jina.types.request.data import DataRequest
 
-from clip_gateway.counting import DEFAULT_LIMITS, check_json
-from clip_gateway.jina_door import to_request
-from clip_gateway.messages import parse, set_reserved
-from clip_gateway.openai_door import inputs_of
+from clip_gateway.flow.counting import DEFAULT_LIMITS, check_json
+from clip_gateway.flow.messages import parse, set_reserved
+from clip_gateway.http.routes.jina import to_request
+from clip_gateway.http.routes.openai import inputs_of
 from clip_gateway.problems import Problem
 from clip_image_flow.errors import BadParameter, RequestError
 from clip_image_flow.images import ImageReader

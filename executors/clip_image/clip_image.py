@@ -21,6 +21,7 @@ from clip_image_flow.encoder import unit_length
 from clip_image_flow.errors import BadDocument, ConfigError, RequestError, TooLarge, UnsupportedMedia
 from clip_image_flow.parameters import EncodeParameters, positive_integer
 from clip_image_flow.selection import SelectedImage, select
+from clip_wire.endpoints import INFO
 
 # What a container writes here stands in its pod's status as the reason for its end. Only pods have such a file.
 TERMINATION_LOG = Path("/dev/termination-log")
@@ -129,7 +130,7 @@ class CLIPImageEncoder(Executor):
         selection.write(outcomes)
         return len(outcomes)
 
-    @requests(on="/info")
+    @requests(on=INFO)
     async def info(self, docs: DocumentArray | None = None, **_: Any) -> dict[str, Any]:
         """What runs here: in the parameters' `__results__`, as Jina returns it, and as one more document's tags."""
         info = {**self._encoder.info, "version": __version__}

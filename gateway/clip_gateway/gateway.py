@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 from jina.enums import ProtocolType
@@ -10,11 +11,12 @@ from jina.serve.runtimes.gateway.gateway import BaseGateway
 from jina.serve.runtimes.servers import BaseServer
 from jina.serve.runtimes.servers.composite import CompositeBaseServer
 
-from clip_gateway import logs
-from clip_gateway.grpc_calls import GrpcCalls
-from clip_gateway.grpc_server import GrpcServer
-from clip_gateway.http_server import HttpServer
+from clip_gateway.grpc.calls import GrpcCalls
+from clip_gateway.grpc.server import GrpcServer
+from clip_gateway.http.server import HttpServer
+from clip_gateway.jina_internals import arguments_of_servers, request_handler_of
 from clip_gateway.memory import give_back_early
+from clip_gateway.observing import logs
 from clip_gateway.settings import Settings, SettingsError
 from clip_gateway.tokens import Tokens
 
@@ -31,10 +33,11 @@ class ClipGateway(CompositeBaseServer, BaseGateway):
         asked = (kwargs.get("runtime_args") or {}).get("uses_with") or {}
         self._settings = Settings.take(kwargs, asked)
         give_back_early()
-        super().__init__(**kwargs)
+        super().__init__(**{**kwargs, "req_handler_cls": partial(GrpcCalls, settings=self._settings)})
+        self._handler: GrpcCalls = request_handler_of(self)
         tokens = Tokens(self._settings.tokens_file, logs.LOG)
         self.servers: list[BaseServer] = []
-        for server_kwargs in self._server_kwargs:
+        for server_kwargs in arguments_of_servers(self):
             if self._settings.tls_key_file:
                 server_kwargs["ssl_keyfile"] = self._settings.tls_key_file
                 server_kwargs["ssl_certfile"] = self._settings.tls_certificate_file
@@ -49,23 +52,12 @@ class ClipGateway(CompositeBaseServer, BaseGateway):
             return HttpServer(tokens, self._settings, **kwargs)
         raise SettingsError(f"protocol: this gateway speaks GRPC and HTTP, not {protocol}")
 
-    def _get_request_handler(self) -> GrpcCalls:
-        settings = self._settings
-
-        def make(**kwargs: Any) -> GrpcCalls:
-            return GrpcCalls(settings=settings, **kwargs)
-
-        self.req_handler_cls = make
-        handler: GrpcCalls = super()._get_request_handler()
-        return handler
-
     async def setup_server(self) -> None:
         """Start the servers, and look after the executors."""
         await super().setup_server()
-        handler: GrpcCalls = self._request_handler
         self._watches = [
-            asyncio.create_task(handler.executors.watch(self._set_health)),
-            asyncio.create_task(handler.guard.watch()),
+            asyncio.create_task(self._handler.executors.watch(self._set_health)),
+            asyncio.create_task(self._handler.guard.watch()),
         ]
 
     async def _set_health(self, name: str, answers: bool) -> None:
@@ -75,8 +67,8 @@ class ClipGateway(CompositeBaseServer, BaseGateway):
 
     async def shutdown(self) -> None:
         """Refuse what is new, finish what is under way, then end."""
-        self._request_handler.executors.shutting_down = True
-        await self._request_handler.slots.drained(self._settings.time_limit_seconds)
+        self._handler.executors.shutting_down = True
+        await self._handler.slots.drained(self._settings.time_limit_seconds)
         for watch in self._watches:
             watch.cancel()
         await super().shutdown()

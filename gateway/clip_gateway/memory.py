@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from clip_gateway.problems import Problem
+from clip_wire.errors import TooManyRequests
 
 _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # of mallopt(3)
@@ -74,7 +75,7 @@ class Budget:
     def full(self) -> Problem:
         """What a caller is told who finds no room."""
         return Problem(
-            "TooManyRequests", f"requests hold {self.held} of {self.limit} bytes, the most at a time; try again"
+            TooManyRequests, f"requests hold {self.held} of {self.limit} bytes, the most at a time; try again"
         )
 
 

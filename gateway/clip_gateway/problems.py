@@ -1,67 +1,41 @@
-"""What can be wrong with a request: the one map from an error's name to its status codes, and its body.
+"""What is wrong with a request, by the classes of `clip_wire.errors`, and the body that says so.
 
 An Executor's error arrives as `exception.name` and `exception.args` (detail, document id, place) in Jina's status
-header; the gateway's own errors are made of the same parts. A name that is not in the table is our fault: 500, and
+header; the gateway's own errors are made of the same parts. A name that is not on the wire is our fault: 500, and
 nothing else of it leaves the gateway, since it may hold paths.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import grpc
 from jina.proto import jina_pb2
 from jina.types.request.data import DataRequest, Response
 
+from clip_wire import errors
+from clip_wire.errors import InternalError, RequestError, TooManyRequests, Unauthenticated, Unavailable
 
-@dataclass(frozen=True)
-class Kind:
-    """How errors of one name are answered.
-
-    :param status: of HTTP.
-    :param title: the same for every error of this kind.
-    :param retry_after: seconds after which the same request may pass, or None when it has to change first.
-    :param grpc: what refuses a whole gRPC call; None where the error stands in the status header of one answer, since
-        Jina's Client sends many requests on one stream.
-    """
-
-    status: int
-    title: str
-    retry_after: int | None = None
-    grpc: grpc.StatusCode | None = None
-
-
-# An Executor's errors, and the gateway's where it sees the same fault first.
-OF_EXECUTORS = {
-    "BadParameter": Kind(400, "Bad parameter"),
-    "BadDocument": Kind(400, "Bad document"),
-    "TooLarge": Kind(413, "Too large"),
-    "UnsupportedMedia": Kind(415, "Unsupported media type"),
-    "QueueFull": Kind(429, "The queue is full", retry_after=1),
-    "Expired": Kind(504, "Time limit passed"),
+OF_EXECUTORS: dict[str, type[RequestError]] = {kind.__name__: kind for kind in errors.OF_EXECUTORS}
+KINDS: dict[str, type[RequestError]] = {
+    **OF_EXECUTORS,
+    **{kind.__name__: kind for kind in errors.OF_THE_GATEWAY},
 }
 
-KINDS = {
-    **OF_EXECUTORS,
-    "BadEncoding": Kind(400, "Bad content encoding"),
-    "Unauthenticated": Kind(401, "No valid token", grpc=grpc.StatusCode.UNAUTHENTICATED),
-    "NotFound": Kind(404, "Not found"),
-    "MethodNotAllowed": Kind(405, "Method not allowed"),
-    "NotAcceptable": Kind(406, "Not acceptable"),
-    "UploadTimeout": Kind(408, "Upload took too long"),
-    "Malformed": Kind(422, "Malformed request"),
-    "TooManyRequests": Kind(429, "Too many requests", retry_after=1, grpc=grpc.StatusCode.RESOURCE_EXHAUSTED),
-    "InternalError": Kind(500, "Internal error"),
-    "Unavailable": Kind(503, "Not available", retry_after=2, grpc=grpc.StatusCode.UNAVAILABLE),
+# What refuses a whole gRPC call. Any other error stands in the status header of its own answer, since Jina's Client
+# sends many requests on one stream.
+GRPC_STATUS: dict[type[RequestError], grpc.StatusCode] = {
+    Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    TooManyRequests: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Unavailable: grpc.StatusCode.UNAVAILABLE,
 }
 
 
 class Problem(Exception):
     """A request that is refused, or failed.
 
-    :param name: a key of `KINDS`.
+    :param kind: its class on the wire.
     :param detail: what is wrong and how to mend it.
     :param document_id: of the document it is about, or "".
     :param place: where in that document, such as "chunk 2", or "".
@@ -71,16 +45,16 @@ class Problem(Exception):
 
     def __init__(
         self,
-        name: str,
+        kind: type[RequestError],
         detail: str,
         document_id: str = "",
         place: str = "",
         executor: str = "",
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(name, detail, document_id, place)
-        self.name = name
-        self.kind = KINDS[name]
+        super().__init__(kind, detail, document_id, place)
+        self.kind = kind
+        self.name = kind.__name__
         self.detail = detail
         self.document_id = document_id
         self.place = place
@@ -91,10 +65,14 @@ class Problem(Exception):
         return self.description
 
     @property
+    def grpc_status(self) -> grpc.StatusCode | None:
+        """What refuses the whole gRPC call; None where the error stands in one answer."""
+        return GRPC_STATUS.get(self.kind)
+
+    @property
     def description(self) -> str:
         """In one line, as the Executor's own errors describe themselves."""
-        where = f"document {self.document_id!r}" + (f", {self.place}" if self.place else "")
-        return f"{self.name}: " + (f"{where}: " if self.document_id else "") + self.detail
+        return repr(self.kind(*self._arguments))
 
     def body(self, request_id: str) -> dict[str, Any]:
         """RFC 9457 problem details, beside Jina's status header, which Jina's Client reads."""
@@ -135,15 +113,15 @@ class Problem(Exception):
 INTERNAL = "something is wrong on our side; the request id finds it in the logs"
 
 
-def problem_of(answer: DataRequest, names: Container[str] = KINDS) -> Problem | None:
+def problem_of(answer: DataRequest, kinds: Mapping[str, type[RequestError]] = KINDS) -> Problem | None:
     """What went wrong, by the status header of an answer.
 
-    :param names: that are known to whom the answer comes from; an error of any other name is our fault.
+    :param kinds: that are known to whom the answer comes from; an error of any other name is our fault.
     """
     if answer.status.code != jina_pb2.StatusProto.ERROR:
         return None
     exception = answer.status.exception
-    if exception.name not in names:
-        return Problem("InternalError", INTERNAL, executor=exception.executor)
+    if exception.name not in kinds:
+        return Problem(InternalError, INTERNAL, executor=exception.executor)
     detail, document_id, place = [*map(str, exception.args), "", "", ""][:3]
-    return Problem(exception.name, detail, document_id, place, exception.executor)
+    return Problem(kinds[exception.name], detail, document_id, place, exception.executor)

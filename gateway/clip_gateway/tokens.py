@@ -9,6 +9,7 @@ from pathlib import Path
 
 from clip_gateway.problems import Problem
 from clip_gateway.settings import SettingsError
+from clip_wire.errors import Unauthenticated
 
 
 class Tokens:
@@ -50,11 +51,11 @@ class Tokens:
         value = authorization.encode() if isinstance(authorization, str) else authorization or b""
         scheme, _, token = value.strip().partition(b" ")
         if scheme.lower() != b"bearer" or not token.strip():
-            raise Problem("Unauthenticated", "send a token: 'Authorization: Bearer TOKEN'")
+            raise Problem(Unauthenticated, "send a token: 'Authorization: Bearer TOKEN'")
         asked = _hash(token.strip())
         # Every hash is looked at, so that the time does not tell which one was near.
         if not sum([hmac.compare_digest(asked, known) for known in self._hashes]):
-            raise Problem("Unauthenticated", "this token is not valid, or not any more")
+            raise Problem(Unauthenticated, "this token is not valid, or not any more")
 
     def _refresh(self, file: Path) -> None:
         """Read the file again when it changed; one that cannot be read leaves the tokens as they were."""

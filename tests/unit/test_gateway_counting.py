@@ -11,10 +11,10 @@ import pytest
 from docarray import Document, DocumentArray
 from jina.types.request.data import DataRequest
 
-from clip_gateway.counting import Limits, check_json, check_message
-from clip_gateway.guard import Guard
+from clip_gateway.flow.counting import Limits, check_json, check_message
+from clip_gateway.flow.messages import parse
+from clip_gateway.grpc.guard import Guard
 from clip_gateway.memory import Budget, Holding
-from clip_gateway.messages import parse
 from clip_gateway.problems import Problem
 
 LIMITS = Limits(documents=10, parts=200)

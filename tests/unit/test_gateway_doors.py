@@ -12,12 +12,12 @@ import pytest
 from jina.types.request.data import DataRequest
 from starlette.requests import Request
 
-from clip_gateway import embed, openai_door
 from clip_gateway.caller import accept_id
-from clip_gateway.jina_door import to_request
-from clip_gateway.logs import Lines, LinesHandler, json_line, text_line
-from clip_gateway.messages import drop_reserved, parse, set_reserved
-from clip_gateway.model import Model, _public
+from clip_gateway.flow.messages import drop_reserved, parse, set_reserved
+from clip_gateway.flow.model import Model, _public
+from clip_gateway.http.routes import embed, openai
+from clip_gateway.http.routes.jina import to_request
+from clip_gateway.observing.logs import Lines, LinesHandler, json_line, text_line
 from clip_gateway.problems import Problem
 
 
@@ -66,13 +66,13 @@ def test_a_model_file_goes_by_its_last_name(name: str, public: str) -> None:
 
 @pytest.mark.parametrize("asked", [None, "", "default/not-specified", "ViT-B/32"])
 def test_a_model_may_be_left_out(asked: str | None) -> None:
-    openai_door._check_model({"model": asked}, Model("ViT-B/32"))
+    openai._check_model({"model": asked}, Model("ViT-B/32"))
 
 
 @pytest.mark.parametrize("asked", ["ViT-B/16", "vit-b/32", 7, ["ViT-B/32"]])
 def test_another_model_is_not_found(asked: Any) -> None:
     with pytest.raises(Problem, match="serves 'ViT-B/32'"):
-        openai_door._check_model({"model": asked}, Model("ViT-B/32"))
+        openai._check_model({"model": asked}, Model("ViT-B/32"))
 
 
 def test_a_callers_reserved_parameters_are_replaced() -> None:

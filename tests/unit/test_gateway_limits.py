@@ -9,7 +9,8 @@ from typing import Any
 from docarray import Document, DocumentArray
 from jina.types.request.data import DataRequest
 
-from clip_gateway.limits import Slots, Stream
+from clip_gateway.flow.slots import Slots
+from clip_gateway.grpc.stream import Stream
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
-from clip_gateway.content_coding import Decoder, coding_of
-from clip_gateway.http_server import one_spelling
-from clip_gateway.negotiation import choose
+from clip_gateway.http.content_coding import Decoder, coding_of
+from clip_gateway.http.negotiation import choose
+from clip_gateway.http.server import one_spelling
 from clip_gateway.problems import Problem
 
 JSON, NPY = OFFERS = ("application/json", "application/x-npy")

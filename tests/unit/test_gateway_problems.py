@@ -10,8 +10,9 @@ from docarray import Document, DocumentArray
 from jina.proto import jina_pb2
 from jina.types.request.data import DataRequest
 
-from clip_gateway.problems import INTERNAL, KINDS, OF_EXECUTORS, Problem, problem_of
+from clip_gateway.problems import GRPC_STATUS, INTERNAL, KINDS, OF_EXECUTORS, Problem, problem_of
 from clip_image_flow import errors
+from clip_wire.errors import BadDocument, BadParameter
 
 REQUEST_ERRORS = {
     name
@@ -74,7 +75,7 @@ def test_over_grpc_an_error_has_no_documents_and_no_stacks() -> None:
 
 
 def test_the_http_body_is_problem_details_beside_jinas_header() -> None:
-    body = Problem("BadDocument", "broken", "cat-7", "chunk 2").body("an-id")
+    body = Problem(BadDocument, "broken", "cat-7", "chunk 2").body("an-id")
     header = body.pop("header")
     assert body == {
         "type": "urn:clip-image-flow:problem:BadDocument",
@@ -87,7 +88,7 @@ def test_the_http_body_is_problem_details_beside_jinas_header() -> None:
     }
     assert header["requestId"] == "an-id"
     assert header["status"]["description"] == "BadDocument: document 'cat-7', chunk 2: broken"
-    assert "document_id" not in Problem("BadParameter", "size").body("an-id")
+    assert "document_id" not in Problem(BadParameter, "size").body("an-id")
 
 
 def test_only_what_may_pass_later_says_when() -> None:
@@ -96,7 +97,7 @@ def test_only_what_may_pass_later_says_when() -> None:
 
 
 def test_grpc_statuses_are_for_what_refuses_a_whole_call() -> None:
-    assert {name: kind.grpc for name, kind in KINDS.items() if kind.grpc} == {
+    assert {kind.__name__: status for kind, status in GRPC_STATUS.items()} == {
         "Unauthenticated": grpc.StatusCode.UNAUTHENTICATED,
         "TooManyRequests": grpc.StatusCode.RESOURCE_EXHAUSTED,
         "Unavailable": grpc.StatusCode.UNAVAILABLE,

@@ -7,9 +7,10 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from clip_gateway.executors import Executors
-from clip_gateway.http_messages import json_response
-from clip_gateway.openapi import json_content, route
+from clip_gateway.flow.executors import Executors
+from clip_gateway.flow.health import Health, present, started
+from clip_gateway.http.messages import json_response
+from clip_gateway.http.openapi import json_content, route
 
 _OK = json_content({"type": "object"}, {"status": "ok"})
 _MISSING = json_content({"type": "object"}, {"status": "unavailable", "missing": ["encoder"]})
@@ -34,8 +35,7 @@ def router(executors: Executors) -> APIRouter:
     @routes.get("/readyz", response_class=Response, responses=_READINESS)
     async def readyz() -> Response:
         """The present truth, for people and alerts: 503 names the executors that do not answer."""
-        await executors.refresh()
-        return _state(executors, executors.missing)
+        return _answer(await present(executors))
 
     @routes.get("/startupz", response_class=Response, responses=_READINESS)
     async def startupz() -> Response:
@@ -44,14 +44,13 @@ def router(executors: Executors) -> APIRouter:
         An executor that goes away later does not take the gateway out of service: callers then get a 503 with
         Retry-After rather than a refused connection.
         """
-        return _state(executors, [] if executors.started else executors.missing or executors.names)
+        return _answer(started(executors))
 
     return routes
 
 
-def _state(executors: Executors, missing: list[str]) -> Response:
-    if executors.shutting_down:
-        return json_response({"status": "shutting down"}, 503, retry_after="2")
-    if missing:
-        return json_response({"status": "unavailable", "missing": missing}, 503, retry_after="2")
-    return json_response({"status": "ok"})
+def _answer(health: Health) -> Response:
+    if health.is_ok:
+        return json_response({"status": health.status})
+    missing = {"missing": list(health.missing)} if health.missing else {}
+    return json_response({"status": health.status, **missing}, 503, retry_after="2")

@@ -15,6 +15,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from jina.proto import jina_pb2
 
 from clip_gateway.problems import Problem
+from clip_wire.errors import Malformed, TooLarge
 
 _LONGEST = 4096  # bytes of an id, a name, a key or any other string that is no content
 _CONTENT = {"blob", "text", "uri", "buffer", "docs_bytes", "string_value"}  # fields as long as the message may be
@@ -109,7 +110,7 @@ def _walk(data: bytes, limits: Limits) -> bool:
             if number not in messages:
                 if length > _LONGEST and number in kind.strings:
                     name = kind.strings[number]
-                    raise Problem("TooLarge", f"a {name} has {length} bytes; at most {_LONGEST} are read")
+                    raise Problem(TooLarge, f"a {name} has {length} bytes; at most {_LONGEST} are read")
                 position += length
                 continue
             parts += 1
@@ -127,16 +128,16 @@ def _walk(data: bytes, limits: Limits) -> bool:
         else:
             return has_tensors  # groups, and what is no wire type: the parser refuses it
         if fields > _FIELDS_A_PART * limits.parts:
-            raise Problem("TooLarge", f"more than {_FIELDS_A_PART * limits.parts} fields in one request: send several")
+            raise Problem(TooLarge, f"more than {_FIELDS_A_PART * limits.parts} fields in one request: send several")
 
 
 def _over(limits: Limits, documents: int, parts: int) -> Problem:
     if documents > limits.documents:
         most = limits.documents
-        return Problem("TooLarge", f"more than {most} documents, chunks and matches in one request: send several")
+        return Problem(TooLarge, f"more than {most} documents, chunks and matches in one request: send several")
     if parts > limits.parts:
-        return Problem("TooLarge", f"more than {limits.parts} tags, tensors and other parts in one request")
-    return Problem("Malformed", f"the message is nested too deeply: more than {_DEEPEST} levels")
+        return Problem(TooLarge, f"more than {limits.parts} tags, tensors and other parts in one request")
+    return Problem(Malformed, f"the message is nested too deeply: more than {_DEEPEST} levels")
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:
@@ -168,11 +169,9 @@ def check_json(body: bytes, limits: Limits) -> None:
     if body.count(b"{") > limits.parts or json_values(body) > _JSON_VALUES:
         body = _STRING.sub(b"", body)  # braces and commas of texts are none
     if (objects := body.count(b"{")) > limits.parts:
-        raise Problem("TooLarge", f"the body has {objects} objects; at most {limits.parts} are read: send several")
+        raise Problem(TooLarge, f"the body has {objects} objects; at most {limits.parts} are read: send several")
     if (values := json_values(body)) > _JSON_VALUES:
-        raise Problem(
-            "TooLarge", f"the body has {values} values; at most {_JSON_VALUES} are read: send images as blobs"
-        )
+        raise Problem(TooLarge, f"the body has {values} values; at most {_JSON_VALUES} are read: send images as blobs")
 
 
 def check_documents(documents: list[Any], limits: Limits) -> None:
@@ -190,5 +189,5 @@ def check_documents(documents: list[Any], limits: Limits) -> None:
                 continue  # DocArray says so
             for name in ("id", "parent_id", "modality", "mime_type"):
                 if isinstance(text := document.get(name), str) and len(text) > _LONGEST:
-                    raise Problem("TooLarge", f"a {name} has {len(text)} characters; at most {_LONGEST} are read")
+                    raise Problem(TooLarge, f"a {name} has {len(text)} characters; at most {_LONGEST} are read")
             waiting += [part for name in ("chunks", "matches") if isinstance(part := document.get(name), list)]

@@ -12,8 +12,11 @@ from google.protobuf.message import DecodeError
 from jina.proto import jina_pb2
 from jina.types.request.data import DataRequest
 
-from clip_gateway.counting import DEFAULT_LIMITS, Limits, check_message
+from clip_gateway.flow.counting import DEFAULT_LIMITS, Limits, check_message
+from clip_gateway.jina_internals import set_message
 from clip_gateway.problems import Problem
+from clip_wire.errors import Malformed
+from clip_wire.parameters import DEADLINE, REQUEST_ID, SET_BY_THE_GATEWAY, is_reserved
 
 # NumPy's names of numbers, short or long: `|u1`, `<f4`, `float32`.
 _DTYPE = re.compile(r"[<>=|]?[biuf][1248]|u?int(8|16|32|64)|float(16|32|64)|bool")
@@ -26,7 +29,7 @@ def parse(request: DataRequest, limits: Limits = DEFAULT_LIMITS) -> bool:
     """
     if request.buffer is None:
         return True
-    request._pb_body = jina_pb2.DataRequestProto()  # and so again, for whoever asks next
+    set_message(request, jina_pb2.DataRequestProto())  # and so again, for whoever asks next
     has_tensors = check_message(request.buffer, limits)
     body = jina_pb2.DataRequestProto()
     try:
@@ -35,7 +38,8 @@ def parse(request: DataRequest, limits: Limits = DEFAULT_LIMITS) -> bool:
         return False
     if has_tensors:
         check_tensors(body.data.docs.docs)
-    request._pb_body, request.buffer = body, None
+    set_message(request, body)
+    request.buffer = None
     return True
 
 
@@ -58,30 +62,27 @@ def check_tensors(documents: Iterable[Any]) -> None:
 def _check_tensor(tensor: Any, document_id: str, name: str) -> None:
     dense = tensor.dense
     if tensor.HasField("sparse") or not _DTYPE.fullmatch(dense.dtype):
-        raise Problem("Malformed", f"the {name} must be dense, and of numbers, not {dense.dtype[:40]!r}", document_id)
+        raise Problem(Malformed, f"the {name} must be dense, and of numbers, not {dense.dtype[:40]!r}", document_id)
     size = math.prod(dense.shape) * np.dtype(dense.dtype).itemsize
     if size != len(dense.buffer):
         shape = tuple(dense.shape[:8])
-        raise Problem(
-            "Malformed", f"the {name} of shape {shape} has {len(dense.buffer)} bytes, not {size}", document_id
-        )
+        raise Problem(Malformed, f"the {name} of shape {shape} has {len(dense.buffer)} bytes, not {size}", document_id)
     tensor.cls_name = "numpy"
+
+
+def documents_of(message: DataRequest) -> Any:
+    """The documents of a parsed message, as protobuf has them: making DocArray's of them would cost more."""
+    return message.proto_with_data.data.docs.docs
 
 
 def document_count(request: DataRequest) -> int:
     """The documents of a parsed request."""
-    return len(request.data._content.docs.docs)
+    return len(documents_of(request))
 
 
 def forget_documents(request: DataRequest) -> None:
     """Free the documents of a request that has its answer; its header stays."""
-    header = request._pb_body.header
-    request._data, request._pb_body = None, jina_pb2.DataRequestProto(header=header)
-
-
-def is_reserved(key: str) -> bool:
-    """Parameters with such names are set by the gateway, or by Jina, and by nobody else."""
-    return key.startswith("__") and key.endswith("__")
+    set_message(request, jina_pb2.DataRequestProto(header=request.proto_wo_data.header))
 
 
 def set_reserved(request: DataRequest, request_id: str, deadline: float) -> None:
@@ -92,13 +93,13 @@ def set_reserved(request: DataRequest, request_id: str, deadline: float) -> None
     fields = request.proto.parameters.fields
     for key in [key for key in fields if is_reserved(key)]:
         del fields[key]
-    fields["__request_id__"].string_value = request_id
-    fields["__deadline__"].number_value = deadline
+    fields[REQUEST_ID].string_value = request_id
+    fields[DEADLINE].number_value = deadline
 
 
 def drop_reserved(answer: DataRequest) -> None:
     """Take out of an answer what `set_reserved` put in; the executors' results stay."""
     fields = answer.proto_wo_data.parameters.fields
-    for key in ("__request_id__", "__deadline__"):
+    for key in SET_BY_THE_GATEWAY:
         if key in fields:
             del fields[key]

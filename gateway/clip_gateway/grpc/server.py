@@ -11,10 +11,11 @@ from grpc_health.v1 import health_pb2
 from jina.serve.runtimes.servers.grpc import GRPCServer
 
 from clip_gateway.caller import accept_id
-from clip_gateway.grpc_calls import GrpcCalls
-from clip_gateway.logs import request_id
+from clip_gateway.flow.request_handler import RequestHandler
+from clip_gateway.grpc.calls import GrpcCalls
+from clip_gateway.jina_internals import request_handler_of
+from clip_gateway.observing.logs import request_id
 from clip_gateway.problems import Problem
-from clip_gateway.request_handler import RequestHandler
 from clip_gateway.tokens import Tokens
 
 _LAST_ANSWERS_SECONDS = 1.0
@@ -38,9 +39,10 @@ class GrpcServer(GRPCServer):
 
     def __init__(self, tokens: Tokens, max_body_bytes: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        own: list[grpc.aio.ServerInterceptor] = [SingleInterceptor(self._request_handler)]
+        self._handler: GrpcCalls = request_handler_of(self)
+        own: list[grpc.aio.ServerInterceptor] = [SingleInterceptor(self._handler)]
         if tokens.asked_for:
-            own.insert(0, TokenInterceptor(tokens, self._request_handler))
+            own.insert(0, TokenInterceptor(tokens, self._handler))
         self.grpc_tracing_server_interceptors = [*(self.grpc_tracing_server_interceptors or []), *own]
         # An answer that its caller does not read can be ended in no other way than with its connection.
         ages = {"grpc.max_connection_age_ms": _LONGEST_MS, "grpc.max_connection_age_grace_ms": _LAST_CALLS_MS}
@@ -53,8 +55,7 @@ class GrpcServer(GRPCServer):
 
     async def setup_server(self) -> None:
         """Start; executors are not there until they have answered."""
-        handler: RequestHandler = self._request_handler
-        for name in handler.executors.names:
+        for name in self._handler.executors.names:
             await self.set_health(name, False)
         await super().setup_server()
 

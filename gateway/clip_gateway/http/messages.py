@@ -13,10 +13,12 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from clip_gateway.caller import Caller
-from clip_gateway.counting import Limits, check_json, json_values
+from clip_gateway.flow.counting import Limits, check_json, json_values
+from clip_gateway.flow.messages import documents_of
+from clip_gateway.flow.request_handler import RequestHandler
 from clip_gateway.memory import Holding
 from clip_gateway.problems import Problem, problem_of
-from clip_gateway.request_handler import RequestHandler
+from clip_wire.errors import BadDocument, Malformed, UnsupportedMedia
 
 _VALUE_BYTES = 64  # of memory for each value of a JSON body, besides its text; half of what the worst take
 
@@ -37,7 +39,7 @@ async def read_json(request: Request, limits: Limits) -> dict[str, Any]:
     :raises Problem: it is something else, or holds more than it may.
     """
     if media_type(request) != "application/json":
-        raise Problem("UnsupportedMedia", "the body must be JSON, sent with 'Content-Type: application/json'")
+        raise Problem(UnsupportedMedia, "the body must be JSON, sent with 'Content-Type: application/json'")
     body = await read_body(request)
     holding: Holding = request.scope["holding"]
     try:  # in a thread: megabytes of base64 must not keep health waiting
@@ -45,9 +47,9 @@ async def read_json(request: Request, limits: Limits) -> dict[str, Any]:
         holding.grow(_VALUE_BYTES * json_values(body))
         value = await asyncio.to_thread(json.loads, body, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise Problem("Malformed", f"the body is no JSON: {str(error)[:200]}") from error
+        raise Problem(Malformed, f"the body is no JSON: {str(error)[:200]}") from error
     if not isinstance(value, dict):
-        raise Problem("Malformed", "the body must be a JSON object")
+        raise Problem(Malformed, "the body must be a JSON object")
     return value
 
 
@@ -73,11 +75,11 @@ def embeddings(answer: DataRequest) -> list[np.ndarray]:
     :raises Problem: a document has none.
     """
     found = []
-    for document in answer.data._content.docs.docs:
+    for document in documents_of(answer):
         dense = document.embedding.dense
         array = np.frombuffer(dense.buffer, dtype=dense.dtype or np.float32).reshape(dense.shape)
         if array.size == 0 or array.ndim != 1:
-            raise Problem("BadDocument", "the Flow has no embedding for this; is it an image?", document.id)
+            raise Problem(BadDocument, "the Flow has no embedding for this; is it an image?", document.id)
         found.append(array.astype(np.float32, copy=False))
     return found
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 from jina.serve.runtimes.gateway.streamer import GatewayStreamer
 
-from clip_gateway.logs import LOG
+from clip_gateway.jina_internals import endpoints_of
+from clip_gateway.observing.logs import LOG
 
 _ANSWER_SECONDS = 3.0  # for one look at one Executor; a busy machine may need some
 _PERIOD_SECONDS = 2.0
@@ -115,13 +116,11 @@ class Executors:
     async def _ask(self, name: str, executor: _Executor) -> None:
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
-                answer, _ = await self._streamer._connection_pool.send_discover_endpoint(
-                    name, timeout=_ANSWER_SECONDS / 2
-                )
+                endpoints = await endpoints_of(self._streamer, name, _ANSWER_SECONDS / 2)
         except Exception:  # whatever it is, there was no answer
             executor.answers = False
             executor.failures += 1
         else:
             executor.answers = executor.answered_once = True
             executor.failures = 0
-            executor.endpoints = frozenset(answer.endpoints)
+            executor.endpoints = endpoints

@@ -10,8 +10,11 @@ from pathlib import PurePath
 from jina.types.request.data import DataRequest
 
 from clip_gateway.caller import Caller
+from clip_gateway.flow.request_handler import RequestHandler
 from clip_gateway.problems import Problem, problem_of
-from clip_gateway.request_handler import RequestHandler
+from clip_wire.endpoints import INFO
+from clip_wire.errors import NotFound
+from clip_wire.parameters import RESULTS
 
 _ANSWER_SECONDS = 3.0
 _FRESH_SECONDS = 10.0  # a Flow can be rolled over to another model behind a gateway that stays
@@ -52,14 +55,14 @@ class Models:
 
     async def _ask(self, caller: Caller) -> Model:
         request = DataRequest()
-        request.header.exec_endpoint = "/info"
+        request.header.exec_endpoint = INFO
         soon = min(caller.deadline, time.time() + _ANSWER_SECONDS)
         answer = await self._handler.serve(request, dataclasses.replace(caller, deadline=soon))
         if problem := problem_of(answer):
-            if problem.name != "NotFound":
+            if problem.kind is not NotFound:
                 raise problem
             return Model(self._handler.executors.names[0])
-        for executor, info in answer.parameters.get("__results__", {}).items():
+        for executor, info in answer.parameters.get(RESULTS, {}).items():
             if isinstance(info, dict) and "model" in info:
                 return Model(_public(str(info["model"])), int(info.get("dim", 0)))
             return Model(executor.partition("/")[0])

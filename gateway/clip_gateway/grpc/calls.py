@@ -16,12 +16,13 @@ from jina.proto import jina_pb2
 from jina.types.request.data import DataRequest
 
 from clip_gateway.caller import Caller, accept_id
-from clip_gateway.guard import Guard
-from clip_gateway.limits import Stream
-from clip_gateway.logs import request_id
+from clip_gateway.flow.request_handler import RequestHandler
+from clip_gateway.grpc.guard import Guard
+from clip_gateway.grpc.stream import Stream
 from clip_gateway.memory import Holding
+from clip_gateway.observing.logs import request_id
 from clip_gateway.problems import Problem, problem_of
-from clip_gateway.request_handler import RequestHandler
+from clip_wire.errors import Unavailable
 
 _Answered = tuple[DataRequest, DataRequest]  # a request and its answer
 
@@ -79,7 +80,7 @@ class GrpcCalls(RequestHandler):
                 request, found = await item if isinstance(item, asyncio.Task) else item
                 answered += 1
                 problem = problem_of(found)
-                if problem and problem.kind.grpc:  # of the whole call, but what is under way is still answered
+                if problem and problem.grpc_status:  # of the whole call, but what is under way is still answered
                     stream.refusal = problem
                 else:
                     yield found
@@ -135,7 +136,7 @@ class GrpcCalls(RequestHandler):
         context.add_done_callback(end)
         answer = await asyncio.shield(work)
         self._ended(request, answer, caller.started)
-        if (problem := problem_of(answer)) and problem.kind.grpc:
+        if (problem := problem_of(answer)) and problem.grpc_status:
             await _refuse(context, problem, caller)
         return answer
 
@@ -154,7 +155,7 @@ class GrpcCalls(RequestHandler):
         await self.executors.refresh()
         status = jina_pb2.StatusProto()
         if missing := self.executors.missing:
-            problem = Problem("Unavailable", f"no answer from {', '.join(missing)}")
+            problem = Problem(Unavailable, f"no answer from {', '.join(missing)}")
             status.CopyFrom(problem.answer(DataRequest()).status)
         return status
 
@@ -179,4 +180,4 @@ async def _refuse(context: grpc.aio.ServicerContext, problem: Problem, caller: C
     """End the call with a gRPC status."""
     seconds = problem.kind.retry_after
     metadata = (("x-request-id", caller.id), *((("retry-after", str(seconds)),) if seconds else ()))
-    await context.abort(problem.kind.grpc or grpc.StatusCode.INTERNAL, problem.detail, metadata)
+    await context.abort(problem.grpc_status or grpc.StatusCode.INTERNAL, problem.detail, metadata)

@@ -16,9 +16,10 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from clip_gateway.logs import LOG
 from clip_gateway.memory import trim
+from clip_gateway.observing.logs import LOG
 from clip_gateway.problems import Problem
+from clip_wire.errors import TooManyRequests
 
 _PERIOD_SECONDS = 0.01  # a local caller brings some 10 MB in it
 _FULL = 0.7  # of the container's memory
@@ -112,7 +113,7 @@ class Guard:
                     self._shed()
 
     def _shed(self) -> None:
-        problem = Problem("TooManyRequests", "the gateway's memory is full; try again")
+        problem = Problem(TooManyRequests, "the gateway's memory is full; try again")
         LOG.warning("memory is full: %d calls that were being read are ended", len(self._reading))
         for shed in list(self._reading.values()):
             shed(problem)

@@ -1,4 +1,4 @@
-"""How much may be under way at the same time."""
+"""One gRPC stream: which of its requests are read, and when."""
 
 from __future__ import annotations
 
@@ -8,49 +8,11 @@ from collections.abc import AsyncIterator
 
 from jina.types.request.data import DataRequest
 
-from clip_gateway.counting import DEFAULT_LIMITS, Limits
+from clip_gateway.flow.counting import DEFAULT_LIMITS, Limits
+from clip_gateway.flow.messages import document_count, parse
+from clip_gateway.flow.slots import Slots
 from clip_gateway.memory import Budget, Holding, bytes_under_way, container_bytes
-from clip_gateway.messages import document_count, parse
 from clip_gateway.problems import Problem
-
-
-class Slots:
-    """A bounded number of requests under way, over all protocols.
-
-    :param limit: most of them.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self._taken = 0
-        self._given = asyncio.Event()
-
-    def take(self) -> bool:
-        """Take one, or say at once that there is none."""
-        if self._taken >= self.limit:
-            return False
-        self._taken += 1
-        return True
-
-    def give(self) -> None:
-        """Give one back."""
-        self._taken -= 1
-        self._given.set()
-
-    def full(self) -> Problem:
-        """What a caller is told who finds none."""
-        return Problem("TooManyRequests", f"{self.limit} requests are under way, the most at a time; try again")
-
-    async def drained(self, seconds: float) -> bool:
-        """Wait until nothing is under way; False when that takes longer than `seconds`."""
-        try:
-            async with asyncio.timeout(seconds):
-                while self._taken:
-                    self._given.clear()
-                    await self._given.wait()
-        except TimeoutError:
-            return False
-        return True
 
 
 class Stream:

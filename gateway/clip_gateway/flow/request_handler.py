@@ -12,7 +12,6 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from typing import Any
 
 import grpc
@@ -21,18 +20,20 @@ from jina.serve.runtimes.gateway.request_handling import GatewayRequestHandler
 from jina.types.request.data import DataRequest
 
 from clip_gateway.caller import Caller
-from clip_gateway.counting import Limits
-from clip_gateway.executors import Executors
-from clip_gateway.limits import Slots
-from clip_gateway.logs import LOG, request_line
+from clip_gateway.flow.counting import Limits
+from clip_gateway.flow.executors import Executors
+from clip_gateway.flow.messages import document_count, drop_reserved, forget_documents, parse, set_reserved
+from clip_gateway.flow.slots import Slots
+from clip_gateway.jina_internals import decide_retries, way_through
 from clip_gateway.memory import Budget
-from clip_gateway.messages import document_count, drop_reserved, forget_documents, parse, set_reserved
-from clip_gateway.metrics import Metrics
+from clip_gateway.observing.logs import LOG, request_line
+from clip_gateway.observing.metrics import Metrics
 from clip_gateway.problems import INTERNAL, OF_EXECUTORS, Problem, problem_of
 from clip_gateway.settings import Settings
+from clip_wire.endpoints import ALWAYS, DEFAULT
+from clip_wire.errors import Expired, InternalError, Malformed, NotFound, TooLarge, Unavailable
 
 _LONGEST_TARGET = 1024  # characters
-ALWAYS = {"/", "/encode"}  # the default binding answers these, whatever it announces
 
 
 class RequestHandler(GatewayRequestHandler):
@@ -51,10 +52,8 @@ class RequestHandler(GatewayRequestHandler):
         self._metrics = Metrics(kwargs.get("metrics_registry"))
         self._floating: set[asyncio.Future[Any]] = set()
         self._carried: set[str] = set()  # ids of requests that have had their second try
-        pool = self.streamer._connection_pool
-        pool._handle_aiorpcerror = partial(self._try_again, pool._handle_aiorpcerror)
-        self._send = self.streamer._streamer._request_handler
-        self._finish = self.streamer._streamer._result_handler
+        decide_retries(self.streamer, self._try_again)
+        self._send, self._finish = way_through(self.streamer)
 
     async def serve(self, request: DataRequest, caller: Caller) -> DataRequest:
         """The answer to `request`; what went wrong stands in its status header."""
@@ -70,7 +69,7 @@ class RequestHandler(GatewayRequestHandler):
             return problem.answer(request)
         except Exception:  # a fault of ours must not end the requests beside it
             LOG.exception("a request failed")
-            return Problem("InternalError", INTERNAL).answer(request)
+            return Problem(InternalError, INTERNAL).answer(request)
 
     async def _check(self, request: DataRequest) -> None:
         """Pass when the request may go on.
@@ -78,26 +77,26 @@ class RequestHandler(GatewayRequestHandler):
         :raises Problem: it may not.
         """
         if not parse(request, self.limits):
-            raise Problem("Malformed", "this is no Jina DataRequest")
+            raise Problem(Malformed, "this is no Jina DataRequest")
         if wanted := request.header.target_executor:
             request.header.target_executor = _executors(wanted, self.executors.names)
         if self.executors.shutting_down:
-            raise Problem("Unavailable", "this gateway is shutting down; try again, another one may answer")
+            raise Problem(Unavailable, "this gateway is shutting down; try again, another one may answer")
         if self.executors.gone and not request.header.target_executor and (gone := await self.executors.still_gone()):
             raise self._unavailable(gone)
-        self._check_endpoint(request.header.exec_endpoint or "/")
+        self._check_endpoint(request.header.exec_endpoint or DEFAULT)
         # docs_bytes is a pickle, which would run as code where it is read.
-        if request.data._content.WhichOneof("documents") == "docs_bytes":
-            raise Problem("Malformed", "send documents as `docs`; `docs_bytes` is not read")
+        if request.proto_with_data.data.WhichOneof("documents") == "docs_bytes":
+            raise Problem(Malformed, "send documents as `docs`; `docs_bytes` is not read")
         if (count := document_count(request)) > self.settings.max_documents:
             most = self.settings.max_documents
-            raise Problem("TooLarge", f"{count} documents in one request; at most {most} are allowed: send several")
+            raise Problem(TooLarge, f"{count} documents in one request; at most {most} are allowed: send several")
 
     def _check_endpoint(self, endpoint: str) -> None:
         if endpoint in ALWAYS or (known := self.executors.endpoints) is None or endpoint in known:
             return
         public = ", ".join(sorted(ALWAYS | {name for name in known if name.startswith("/")}))
-        raise Problem("NotFound", f"no executor has the endpoint {endpoint[:100]!r}; there are {public}")
+        raise Problem(NotFound, f"no executor has the endpoint {endpoint[:100]!r}; there are {public}")
 
     async def _ask(self, request: DataRequest, deadline: float) -> DataRequest:
         """Send the request through the Flow.
@@ -107,7 +106,7 @@ class RequestHandler(GatewayRequestHandler):
         try:
             future, floating = self._send(request=request, return_type=DocumentArray)
         except ValueError as error:  # Jina reads the parameters here
-            raise Problem("Malformed", "parameters: a number is not finite") from error
+            raise Problem(Malformed, "parameters: a number is not finite") from error
         if floating:  # executors whose answer nobody waits for
             self._floating.add(floating)
             floating.add_done_callback(self._floating.discard)
@@ -120,7 +119,7 @@ class RequestHandler(GatewayRequestHandler):
             if loop.time() < timer.when():  # it was not the timer: the whole gateway is ending
                 raise
             seconds = self.settings.time_limit_seconds
-            problem = Problem("Expired", f"no answer within the time limit ({seconds:g} s, or what the caller set)")
+            problem = Problem(Expired, f"no answer within the time limit ({seconds:g} s, or what the caller set)")
             self._finish(problem.answer(request))  # Jina's metrics count neither a cancelled request nor its end
             raise problem from None
         except Exception as failure:
@@ -145,7 +144,7 @@ class RequestHandler(GatewayRequestHandler):
         """What Jina's streamer raised, as a problem where it is one."""
         code = failure.code() if isinstance(failure, grpc.aio.AioRpcError) else None
         if code == grpc.StatusCode.DEADLINE_EXCEEDED:
-            return Problem("Expired", "an executor did not answer within timeout_send")
+            return Problem(Expired, "an executor did not answer within timeout_send")
         # An executor that ends while it works cancels its calls, and Jina has no word for that: so look who is there.
         missing = await self.executors.missing_now()
         if missing or code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND):
@@ -166,7 +165,7 @@ class RequestHandler(GatewayRequestHandler):
 
     @staticmethod
     def _unavailable(missing: list[str]) -> Problem:
-        return Problem("Unavailable", f"no answer from {', '.join(missing) or 'an executor'}; try again in a moment")
+        return Problem(Unavailable, f"no answer from {', '.join(missing) or 'an executor'}; try again in a moment")
 
 
 # What may stand for an executor: its name or the beginning of it. Jina takes any regular expression, and some of those
@@ -185,7 +184,7 @@ def _executors(pattern: str, names: Sequence[str]) -> str:
         if found:
             return f"(?:{'|'.join(map(re.escape, dict.fromkeys(found)))})$"
     raise Problem(
-        "Malformed",
+        Malformed,
         f"targetExecutor names executors, with | between them and .* for the rest of a name, and is no other regular "
         f"expression; there are {', '.join(names)}",
     )

@@ -1,4 +1,4 @@
-"""The HTTP server: Jina's, with our routes and our door in front of them."""
+"""The HTTP server: Jina's, with our routes and our middleware in front of them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
-from clip_gateway import embed, health, jina_door, openai_door, openapi
-from clip_gateway.http_door import HttpDoor
-from clip_gateway.http_messages import problem_response
-from clip_gateway.http_protocol import HttpProtocol
-from clip_gateway.model import Models
+from clip_gateway.flow.model import Models
+from clip_gateway.flow.request_handler import RequestHandler
+from clip_gateway.http import openapi
+from clip_gateway.http.messages import problem_response
+from clip_gateway.http.middleware import Middleware
+from clip_gateway.http.protocol import HttpProtocol
+from clip_gateway.http.routes import embed, health, jina, openai
+from clip_gateway.jina_internals import request_handler_of
 from clip_gateway.problems import Problem
-from clip_gateway.request_handler import RequestHandler
 from clip_gateway.settings import Settings
 from clip_gateway.tokens import Tokens
+from clip_wire.errors import Malformed, MethodNotAllowed, NotFound, RequestError
 
 _TAGS = [
     {"name": "Images", "description": "one image, as it is"},
@@ -32,11 +35,12 @@ _TAGS = [
     {"name": "Health", "description": "never asks for a token"},
 ]
 
+_OF_STARLETTE: dict[int, type[RequestError]] = {404: NotFound, 405: MethodNotAllowed}
 _SLASHES = re.compile("/{2,}")
 
 
 class _App(FastAPI):
-    """FastAPI for which a path has one spelling: what looks at it, door, routes or tracing, sees the same."""
+    """FastAPI for which a path has one spelling: what looks at it, middleware, routes or tracing, sees the same."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """An ASGI call."""
@@ -75,8 +79,8 @@ class HttpServer(FastAPIBaseServer):
 
     @property
     def app(self) -> FastAPI:
-        """The routes, behind the door."""
-        handler: RequestHandler = self._request_handler
+        """The routes, behind the middleware."""
+        handler: RequestHandler = request_handler_of(self)
         app = _App(
             title=self.title or "clip-image-flow",
             description=self.description or "CLIP embeddings of images. Limits, errors and clients: docs/http-api.md.",
@@ -88,13 +92,13 @@ class HttpServer(FastAPIBaseServer):
         models = Models(handler)
         for routes in (
             embed.router(handler, models),
-            openai_door.router(handler, models),
-            jina_door.router(handler),
+            openai.router(handler, models),
+            jina.router(handler),
             health.router(handler.executors),
         ):
             app.include_router(routes)
         openapi.describe(app, with_tokens=self._tokens.asked_for)
-        app.add_middleware(HttpDoor, handler=handler, tokens=self._tokens)
+        app.add_middleware(Middleware, handler=handler, tokens=self._tokens)
         if self.cors:
             app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"])
         if self.tracing:
@@ -112,13 +116,13 @@ async def _answer(request: Request, problem: Exception) -> Response:
 async def _answer_starlette(request: Request, error: Exception) -> Response:
     """What the framework refuses by itself: a path or a method that is not there."""
     assert isinstance(error, HTTPException)
-    name = {404: "NotFound", 405: "MethodNotAllowed"}.get(error.status_code, "Malformed")
+    kind = _OF_STARLETTE.get(error.status_code, Malformed)
     detail = f"{request.method} {request.scope['path'][:200]}: {error.detail}; the routes are at /docs"
     headers = {}
     if error.status_code == 405:
         headers["Allow"] = ", ".join(_methods(request))
         detail += f" (Allow: {headers['Allow']})"
-    return problem_response(request.scope, Problem(name, detail, headers=headers))
+    return problem_response(request.scope, Problem(kind, detail, headers=headers))
 
 
 def _methods(request: Request) -> list[str]:

@@ -11,12 +11,15 @@ from jina.types.request.data import DataRequest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from clip_gateway.http_messages import ask, embeddings, json_response, media_type, read_body
-from clip_gateway.model import Models
-from clip_gateway.negotiation import choose
-from clip_gateway.openapi import NUMBERS, WORK_ERRORS, json_content, obj, route
+from clip_gateway.flow.messages import documents_of
+from clip_gateway.flow.model import Models
+from clip_gateway.flow.request_handler import RequestHandler
+from clip_gateway.http.messages import ask, embeddings, json_response, media_type, read_body
+from clip_gateway.http.negotiation import choose
+from clip_gateway.http.openapi import NUMBERS, WORK_ERRORS, json_content, obj, route
 from clip_gateway.problems import Problem
-from clip_gateway.request_handler import RequestHandler
+from clip_wire.endpoints import DEFAULT
+from clip_wire.errors import BadDocument, BadParameter, NotAcceptable, UnsupportedMedia
 
 _DOCUMENT = "body"  # the document's id in errors
 _NPY = "application/x-npy"
@@ -53,20 +56,20 @@ def router(handler: RequestHandler, models: Models) -> APIRouter:
         """
         answer = choose(request.headers.getlist("accept"), _OFFERS)
         if answer is None:
-            raise Problem("NotAcceptable", f"Accept: the answer can be {' or '.join(_OFFERS)}; name one, or send */*")
+            raise Problem(NotAcceptable, f"Accept: the answer can be {' or '.join(_OFFERS)}; name one, or send */*")
         sent = media_type(request)
         if sent and not sent.startswith("image/") and sent != "application/octet-stream":
             raise Problem(
-                "UnsupportedMedia",
+                UnsupportedMedia,
                 f"the body must be an image, sent with a header such as 'Content-Type: image/jpeg', not {sent[:100]!r}",
             )
         data_request = DataRequest()
-        data_request.header.exec_endpoint = "/"
+        data_request.header.exec_endpoint = DEFAULT
         data_request.parameters = parameters(request)
         # Kept nowhere else: the message is one copy of the image, and what is sent on another.
-        document = data_request.data._content.docs.docs.add(id=_DOCUMENT, blob=await read_body(request))
+        document = documents_of(data_request).add(id=_DOCUMENT, blob=await read_body(request))
         if not document.blob:
-            raise Problem("BadDocument", "the body is empty: send an image (curl --data-binary @cat.jpg)")
+            raise Problem(BadDocument, "the body is empty: send an image (curl --data-binary @cat.jpg)")
         (embedding,) = embeddings(await ask(handler, request, data_request))
         if answer == _NPY:
             file = io.BytesIO()
@@ -83,7 +86,7 @@ def parameters(request: Request) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, text in request.query_params.multi_items():
         if key in found:
-            raise Problem("BadParameter", f"the query names {key[:100]!r} twice")
+            raise Problem(BadParameter, f"the query names {key[:100]!r} twice")
         found[key] = _value(text)
     return found
 

@@ -13,11 +13,15 @@ from jina.types.request.data import DataRequest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from clip_gateway.http_messages import ask, embeddings, json_response, read_json
-from clip_gateway.model import Model, Models
-from clip_gateway.openapi import PICTURE, WORK_ERRORS, json_content, obj, route
+from clip_gateway.flow.messages import documents_of
+from clip_gateway.flow.model import Model, Models
+from clip_gateway.flow.request_handler import RequestHandler
+from clip_gateway.http.messages import ask, embeddings, json_response, read_json
+from clip_gateway.http.openapi import PICTURE, WORK_ERRORS, json_content, obj, route
 from clip_gateway.problems import Problem
-from clip_gateway.request_handler import RequestHandler
+from clip_wire.endpoints import DEFAULT
+from clip_wire.errors import BadDocument, BadParameter, Malformed, NotFound
+from clip_wire.parameters import NORMALIZE
 
 _KNOWN = {"input", "model", "encoding_format", "dimensions", "user", "modality", "normalize"}
 _ANY_MODEL = [None, "default/not-specified"]  # the latter is what infinity's clients send
@@ -70,11 +74,11 @@ def router(handler: RequestHandler, models: Models) -> APIRouter:
         model = await models.current(request.scope["caller"])
         _check_model(body, model)
         data_request = DataRequest()
-        data_request.header.exec_endpoint = "/"
+        data_request.header.exec_endpoint = DEFAULT
         if "normalize" in body:
-            data_request.parameters = {"normalize": body["normalize"]}
+            data_request.parameters = {NORMALIZE: body["normalize"]}
         for i, uri in enumerate(uris):
-            data_request.data._content.docs.docs.add(id=f"input[{i}]", uri=uri)
+            documents_of(data_request).add(id=f"input[{i}]", uri=uri)
         found = embeddings(await ask(handler, request, data_request))
         items = [
             {"object": "embedding", "index": i, "embedding": _base64(array) if as_base64 else array.tolist()}
@@ -105,19 +109,19 @@ def inputs_of(body: dict[str, Any]) -> list[str]:
     :raises Problem: there are none, or the body has a member that is not known.
     """
     if unknown := body.keys() - _KNOWN:
-        raise Problem("BadParameter", f"unknown member {min(unknown)[:100]!r}; there are {', '.join(sorted(_KNOWN))}")
+        raise Problem(BadParameter, f"unknown member {min(unknown)[:100]!r}; there are {', '.join(sorted(_KNOWN))}")
     if body.get("dimensions") is not None:
-        raise Problem("BadParameter", "dimensions: embeddings come in the model's own length; leave it out")
+        raise Problem(BadParameter, "dimensions: embeddings come in the model's own length; leave it out")
     if body.get("modality", "image") != "image":
-        raise Problem("BadParameter", "modality must be 'image', the one that is encoded here")
+        raise Problem(BadParameter, "modality must be 'image', the one that is encoded here")
     sent = body.get("input")
     uris = [sent] if isinstance(sent, str) else sent
     if not isinstance(uris, list) or not uris:
-        raise Problem("Malformed", "input must be a data URI or a list of them, at least one")
+        raise Problem(Malformed, "input must be a data URI or a list of them, at least one")
     for i, uri in enumerate(uris):
         if not isinstance(uri, str) or not _URI.match(uri):
             raise Problem(
-                "BadDocument", "images are encoded here: send a data URI (data:image/jpeg;base64,...)", f"input[{i}]"
+                BadDocument, "images are encoded here: send a data URI (data:image/jpeg;base64,...)", f"input[{i}]"
             )
     return uris
 
@@ -125,13 +129,13 @@ def inputs_of(body: dict[str, Any]) -> list[str]:
 def _as_base64(body: dict[str, Any]) -> bool:
     asked = body.get("encoding_format") or "float"
     if asked not in ("float", "base64"):
-        raise Problem("BadParameter", f"encoding_format must be float or base64, not {str(asked)[:100]!r}")
+        raise Problem(BadParameter, f"encoding_format must be float or base64, not {str(asked)[:100]!r}")
     return bool(asked == "base64")
 
 
 def _check_model(body: dict[str, Any], model: Model) -> None:
     if (asked := body.get("model") or None) not in [*_ANY_MODEL, model.id]:
-        raise Problem("NotFound", f"no model {str(asked)[:100]!r} here; this Flow serves {model.id!r}")
+        raise Problem(NotFound, f"no model {str(asked)[:100]!r} here; this Flow serves {model.id!r}")
 
 
 def _base64(array: np.ndarray) -> str:

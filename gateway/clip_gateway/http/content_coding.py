@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterable
 
 from clip_gateway.problems import Problem
+from clip_wire.errors import BadEncoding, TooLarge, UnsupportedMedia
 
 _KNOWN = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
 _ACCEPTED = "gzip, deflate, identity"
@@ -35,7 +36,7 @@ def coding_of(lines: Iterable[str]) -> str:
         return codings[0]
     named = ", ".join(codings)[:100]
     raise Problem(
-        "UnsupportedMedia",
+        UnsupportedMedia,
         f"Content-Encoding: {named!r} is not decoded here; send one of {_ACCEPTED}, or no such header",
         headers={"Accept-Encoding": _ACCEPTED},
     )
@@ -118,11 +119,11 @@ class Decoder:
     def _check_time(self, seconds: float) -> None:
         if self._seconds + seconds > _CPU_SECONDS + self.count / _BYTES_A_CPU_SECOND:
             raise Problem(
-                "TooLarge",
+                TooLarge,
                 f"Content-Encoding: {self._coding}: decoding takes too long for the {self.count} bytes it has brought; "
                 "encode the body anew, in one piece",
             )
 
     def _broken(self, why: str) -> Problem:
         detail = f"the body is not what Content-Encoding: {self._coding} says: {why}; send all of it, and nothing else"
-        return Problem("BadEncoding", detail)
+        return Problem(BadEncoding, detail)

@@ -14,12 +14,13 @@ from jina.types.request.data import DataRequest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from clip_gateway.counting import DEFAULT_LIMITS, Limits, check_documents
-from clip_gateway.http_messages import ask, json_response, read_json
-from clip_gateway.messages import parse
-from clip_gateway.openapi import PICTURE, WORK_ERRORS, json_content, obj, route
+from clip_gateway.flow.counting import DEFAULT_LIMITS, Limits, check_documents
+from clip_gateway.flow.messages import documents_of, parse
+from clip_gateway.flow.request_handler import RequestHandler
+from clip_gateway.http.messages import ask, json_response, read_json
+from clip_gateway.http.openapi import PICTURE, WORK_ERRORS, json_content, obj, route
 from clip_gateway.problems import Problem
-from clip_gateway.request_handler import RequestHandler
+from clip_wire.errors import Malformed, Unavailable
 
 _OBJECT = {"type": "object"}
 _BODY = json_content(
@@ -60,7 +61,7 @@ def router(handler: RequestHandler) -> APIRouter:
         """Whether every executor answers now, for `Client.is_flow_ready`."""
         await handler.executors.refresh()
         if missing := handler.executors.missing:
-            raise Problem("Unavailable", f"no answer from {', '.join(missing)}")
+            raise Problem(Unavailable, f"no answer from {', '.join(missing)}")
         return json_response({"code": jina_pb2.StatusProto.SUCCESS, "description": ""})
 
     return routes
@@ -77,12 +78,12 @@ def to_request(body: dict[str, Any], limits: Limits = DEFAULT_LIMITS) -> DataReq
         request.header.target_executor = _first(body, "targetExecutor", "target_executor") or ""
         request.parameters = body.get("parameters") or {}
     except (TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise Problem("Malformed", f"execEndpoint, targetExecutor or parameters: {str(error)[:200]}") from error
+        raise Problem(Malformed, f"execEndpoint, targetExecutor or parameters: {str(error)[:200]}") from error
     data = body.get("data") or []
     if isinstance(data, dict):
         data = data.get("docs") or []
     if not isinstance(data, list):
-        raise Problem("Malformed", "data must be a list of documents")
+        raise Problem(Malformed, "data must be a list of documents")
     check_documents(data, limits)
     documents = DocumentArray()
     for i, fields in enumerate(data):
@@ -90,13 +91,13 @@ def to_request(body: dict[str, Any], limits: Limits = DEFAULT_LIMITS) -> DataReq
             _check_blobs(fields)
             documents.append(Document.from_dict(fields))
         except Exception as error:  # whatever DocArray finds wrong with it
-            raise Problem("Malformed", f"this is no document: {str(error)[:200]}", f"data[{i}]") from error
+            raise Problem(Malformed, f"this is no document: {str(error)[:200]}", f"data[{i}]") from error
     try:
         request.data.docs = documents
     except Exception as error:  # as above: some of it shows only in the message
-        raise Problem("Malformed", f"these are no documents: {str(error)[:200]}") from error
+        raise Problem(Malformed, f"these are no documents: {str(error)[:200]}") from error
     if not parse(DataRequest(request.proto.SerializePartialToString()), limits):
-        raise Problem("Malformed", "data or parameters are nested too deeply for a message")
+        raise Problem(Malformed, "data or parameters are nested too deeply for a message")
     return request
 
 
@@ -114,7 +115,7 @@ def _first(body: dict[str, Any], *names: str) -> Any:
 
 def from_answer(answer: DataRequest) -> str:
     """The answer as Jina's own gateway writes it."""
-    for document in answer.data._content.docs.docs:
+    for document in documents_of(answer):
         for name in ("embedding", "tensor"):
             if document.HasField(name):
                 getattr(document, name).cls_name = "numpy"

@@ -1,0 +1,24 @@
+"""What `/info` answers, as the result of an endpoint and as one document's tags."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+IMAGE = "image"
+
+
+class Info(TypedDict, total=False):
+    """What runs in an Executor; numbers arrive as floats.
+
+    `model` is the name or path that the Executor was started with, `dim` the length of its embeddings, `input_size` is
+    in pixels a side, `backend` and `precision` are what it computes with, `version` is that of the library. `modality`
+    is what it encodes, `image` where it does not say.
+    """
+
+    model: str
+    dim: int
+    input_size: int
+    backend: str
+    precision: str
+    version: str
+    modality: str

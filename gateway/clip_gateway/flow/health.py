@@ -1,0 +1,43 @@
+"""Whether the gateway can serve, from what it knows of the executors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from clip_gateway.flow.executors import Executors
+
+SHUTTING_DOWN = "shutting down"
+
+
+@dataclass(frozen=True)
+class Health:
+    """What health says.
+
+    :param status: `ok`, `unavailable` or `shutting down`.
+    :param missing: executors that do not answer.
+    """
+
+    status: str = "ok"
+    missing: tuple[str, ...] = ()
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether requests are served."""
+        return self.status == "ok"
+
+
+async def present(executors: Executors) -> Health:
+    """The present truth: every executor is asked now."""
+    await executors.refresh()
+    return _health(executors, executors.missing)
+
+
+def started(executors: Executors) -> Health:
+    """Whether every executor has answered once; one that goes away later changes nothing."""
+    return _health(executors, [] if executors.started else executors.missing or executors.names)
+
+
+def _health(executors: Executors, missing: list[str]) -> Health:
+    if executors.shutting_down:
+        return Health(SHUTTING_DOWN)
+    return Health("unavailable", tuple(missing)) if missing else Health()

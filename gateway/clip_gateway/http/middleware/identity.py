@@ -1,0 +1,31 @@
+"""Who asks: `scope["caller"]`, whose id goes back in `X-Request-Id`."""
+
+from __future__ import annotations
+
+import time
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from clip_gateway.caller import Caller, accept_id
+from clip_gateway.http.middleware.headers import last
+
+
+class Identity:
+    """Makes the `Caller` of a request.
+
+    :param seconds: that the request has, from here to its answer.
+    """
+
+    def __init__(self, app: ASGIApp, seconds: float) -> None:
+        self._app = app
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        caller = Caller(accept_id(last(scope, b"x-request-id")), "HTTP", time.time() + self._seconds)
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"x-request-id", caller.id.encode())]
+            await send(message)
+
+        await self._app({**scope, "caller": caller}, receive, send_with_id)
