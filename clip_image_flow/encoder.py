@@ -157,7 +157,7 @@ def source_of(model: str, cache_dir: str | None) -> backends.Source:
 
 
 def _warm_up(backend: backends.Backend, most: int) -> None:
-    """Run a first pass of each batch size: it allocates and picks kernels, which takes 10 to 80 ms more than later ones.
+    """Run a first pass of each batch size: it allocates and picks kernels, which takes some 10 to 80 ms.
 
     One picture and the largest batch come first, then as many of the others as there is time for.
     """

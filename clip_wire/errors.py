@@ -17,12 +17,14 @@ class RequestError(Exception):
     :param place: where in that document, such as "chunk 2", or "".
     :cvar status: of HTTP.
     :cvar title: the same for every error of this class.
+    :cvar of_one_document: it may be about one document, without which the others can be served.
     :cvar retry_after: seconds after which the same request may pass, or None when it has to change first.
     """
 
     status: ClassVar[int]
     title: ClassVar[str]
     retry_after: ClassVar[int | None] = None
+    of_one_document: ClassVar[bool] = False
 
     def __init__(self, detail: str, document_id: str = "", place: str = "") -> None:
         super().__init__(detail, document_id, place)
@@ -56,6 +58,7 @@ class BadDocument(RequestError):
 
     status = 400
     title = "Bad document"
+    of_one_document = True
 
 
 class TooLarge(RequestError):
@@ -63,6 +66,7 @@ class TooLarge(RequestError):
 
     status = 413
     title = "Too large"
+    of_one_document = True
 
 
 class UnsupportedMedia(RequestError):
@@ -70,6 +74,7 @@ class UnsupportedMedia(RequestError):
 
     status = 415
     title = "Unsupported media type"
+    of_one_document = True
 
 
 class QueueFull(RequestError):

@@ -9,8 +9,9 @@ TRAVERSAL_PATHS = "traversal_paths"
 BATCH_SIZE = "batch_size"
 ON_ERROR = "on_error"
 NORMALIZE = "normalize"
+DROP_IMAGE_CONTENT = "drop_image_content"
 
-KNOWN = (TRAVERSAL_PATHS, BATCH_SIZE, ON_ERROR, NORMALIZE)
+KNOWN = (TRAVERSAL_PATHS, BATCH_SIZE, ON_ERROR, NORMALIZE, DROP_IMAGE_CONTENT)
 """What a caller may set."""
 
 DEADLINE = "__deadline__"

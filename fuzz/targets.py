@@ -18,10 +18,10 @@ from clip_gateway.http.routes.openai import inputs_of
 from clip_gateway.problems import Problem
 from clip_image_flow.errors import BadParameter, RequestError
 from clip_image_flow.images import ImageReader
-from clip_image_flow.parameters import EncodeParameters
 from clip_image_flow.pictures import open_picture
 from clip_image_flow.preprocess import resize_and_crop
-from clip_image_flow.selection import select
+from clip_image_flow.serving.parameters import EncodeParameters
+from clip_image_flow.serving.selection import select
 from clip_image_flow.uris import UriReader
 
 MAX_PIXELS = 4_000_000

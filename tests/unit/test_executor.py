@@ -169,6 +169,43 @@ def test_the_server_may_normalise_and_the_request_may_differ(make_executor: Make
     assert abs(np.linalg.norm(own[0].embedding) - 1) > 1e-3
 
 
+@pytest.mark.parametrize(
+    ("uses_with", "parameters"),
+    [({}, {"drop_image_content": True}), ({"drop_image_content": True}, {})],
+    ids=["the request's wish", "the server's"],
+)
+def test_no_picture_goes_back_where_it_is_not_wanted(
+    make_executor: Make, uses_with: dict[str, Any], parameters: dict[str, Any]
+) -> None:
+    executor = make_executor(**uses_with)
+    uri = "data:image/png;base64," + base64.b64encode(blob(3)).decode()
+    docs = DocumentArray(
+        [
+            Document(id="a", blob=blob(0), tags={"kept": "yes"}),
+            Document(tensor=np.asarray(PICTURES[1])),
+            page(2),
+            Document(uri=uri),
+            Document(text="a text"),
+            Document(blob=b"broken"),
+        ]
+    )
+    post(executor, docs, on_error="skip", **parameters)
+    assert [doc.embedding is not None for doc in docs] == [True, True, True, True, False, False]
+    assert docs[0].tags == {"kept": "yes"}
+    assert docs[4].text == "a text"
+    assert "UnsupportedMedia" in docs[5].tags["error"]
+    assert not any(doc.blob or doc.uri or doc.tensor is not None for doc in docs["@r,c"])
+    assert len(docs.to_protobuf().SerializeToString()) < 2000
+
+
+def test_pictures_go_back_and_places_of_pictures_stay(executor: Any, tmp_path: Path, make_executor: Make) -> None:
+    assert post(executor, pictures(0))[0].blob == blob(0)
+    (tmp_path / "picture.png").write_bytes(blob(0))
+    docs = DocumentArray([Document(uri=f"file://{tmp_path}/picture.png")])
+    post(make_executor(allowed_uris=[f"file://{tmp_path}/"]), docs, drop_image_content=True)
+    assert docs[0].uri == f"file://{tmp_path}/picture.png"
+
+
 def test_one_request_does_not_change_the_next(executor: Any) -> None:
     post(executor, pictures(0), normalize=True, traversal_paths="@c", batch_size=1)
     docs = post(executor, pictures(0))

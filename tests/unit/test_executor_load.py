@@ -55,8 +55,8 @@ def gated(make_executor: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) ->
     def make(**uses_with: Any) -> tuple[Any, GatedBackend]:
         executor = make_executor(**uses_with)
         backend = made[-1]
-        assert backend.began.acquire(timeout=SECONDS)  # the pass that warms up
-        backend.batches.clear()
+        while backend.began.acquire(blocking=False):  # the passes that warm up
+            backend.batches.clear()
         return executor, backend
 
     return make
@@ -121,7 +121,8 @@ def test_a_batch_is_no_larger_than_allowed(
 ) -> None:
     executor, backend = gated(**uses_with)
     asyncio.run(executor.encode(docs=pictures(12), parameters=parameters))
-    assert backend.batches == [largest] * (12 // largest)
+    assert max(backend.batches) == largest
+    assert sum(backend.batches) == 12  # on a busy machine some are smaller: a batch does not wait for a late picture
 
 
 def test_a_full_queue_refuses_at_once_and_takes_in_later(gated: Callable[..., Any]) -> None:
@@ -226,3 +227,15 @@ def drained(executor: Any) -> None:
     while executor._encoder._batcher._admitted:
         assert time.monotonic() < end
         time.sleep(0.001)
+
+
+@pytest.mark.parametrize(("uses_with", "first"), [({}, [1, 16]), ({"max_batch_size": 3}, [1, 3, 2])])
+def test_the_batch_sizes_that_will_be_used_are_warm_at_the_start(
+    gated: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, uses_with: dict[str, int], first: list[int]
+) -> None:
+    warmed: list[int] = []
+    encode = GatedBackend.encode
+    monkeypatch.setattr(GatedBackend, "encode", lambda self, batch: (warmed.append(len(batch)), encode(self, batch))[1])
+    gated(**uses_with)
+    assert warmed[: len(first)] == first
+    assert len(set(warmed)) == len(warmed) <= first[1]

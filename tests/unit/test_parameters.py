@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clip_image_flow.errors import BadParameter
-from clip_image_flow.parameters import EncodeParameters, positive_integer
+from clip_image_flow.serving.parameters import EncodeParameters, positive_integer
 
 
 def parse(key: str, value: Any) -> EncodeParameters:
@@ -188,7 +188,7 @@ def test_an_unknown_key_is_named_together_with_the_allowed_ones(key: str) -> Non
     with pytest.raises(BadParameter) as raised:
         parse(key, 1)
     assert raised.value.detail == (
-        f"unknown parameter {key!r}; allowed are traversal_paths, batch_size, on_error, normalize"
+        f"unknown parameter {key!r}; allowed are traversal_paths, batch_size, on_error, normalize, drop_image_content"
     )
 
 

@@ -11,7 +11,7 @@ from docarray.score import NamedScore
 from docarray.typing import Image, Text
 
 from clip_image_flow.errors import BadDocument, BadParameter, TooLarge
-from clip_image_flow.selection import Selection, select
+from clip_image_flow.serving.selection import Selection, select
 
 PIXELS = np.zeros((2, 3, 3), dtype=np.uint8)
 DIM = 4

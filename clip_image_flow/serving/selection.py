@@ -1,6 +1,6 @@
 """Traversal paths -> the images of each document, and the embeddings back onto the documents.
 
-The one module that knows DocArray. What a document is, decides what it gets:
+What a document is, decides what it gets:
 
 1. one with chunks of modality `image`: a row for each of them, in chunk order;
 2. else one whose own content is an image (tensor, blob or URI): one vector;
@@ -31,7 +31,7 @@ class SelectedImage:
 
 
 @dataclass(frozen=True)
-class _Target:
+class Target:
     """A document that gets an embedding, made of the images at `rows`."""
 
     document: Document
@@ -41,17 +41,22 @@ class _Target:
 
 @dataclass
 class Selection:
-    """The images that one request asks for, each once however often the paths reach it."""
+    """The images that one request asks for, each once however often the paths reach it.
+
+    :param targets: the documents that get embeddings.
+    :param holders: for each of `images`, the document or chunk that it stands in.
+    """
 
     images: list[SelectedImage] = field(default_factory=list)
-    _targets: list[_Target] = field(default_factory=list)
+    targets: list[Target] = field(default_factory=list)
+    holders: list[Document] = field(default_factory=list)
 
     def write(self, results: Sequence[np.ndarray | RequestError]) -> None:
         """Put the embeddings onto the documents.
 
         :param results: for each of `images`, float32 (dim,) or the error that its document gets in `tags["error"]`.
         """
-        for target in self._targets:
+        for target in self.targets:
             own = [results[row] for row in target.rows]
             rows = [result for result in own if not isinstance(result, RequestError)]
             if len(rows) == len(own):
@@ -59,6 +64,13 @@ class Selection:
             else:
                 target.document.embedding = None
                 target.document.tags["error"] = next(repr(r) for r in own if isinstance(r, RequestError))
+
+    def drop_content(self) -> None:
+        """Clear the images; a URI that only says where one is stays."""
+        for holder in self.holders:
+            holder.pop("tensor", "blob")
+            if (holder.uri or "")[:5].lower() == "data:":
+                holder.pop("uri")
 
 
 def select(docs: DocumentArray, traversal_paths: str, max_documents: int) -> Selection:
@@ -83,6 +95,7 @@ def select(docs: DocumentArray, traversal_paths: str, max_documents: int) -> Sel
         if id(holder) not in rows:
             rows[id(holder)] = len(selection.images)
             selection.images.append(SelectedImage(document_id, place, _content(holder)))
+            selection.holders.append(holder)
         return rows[id(holder)]
 
     for document in documents:
@@ -92,9 +105,9 @@ def select(docs: DocumentArray, traversal_paths: str, max_documents: int) -> Sel
         chunks = [(k, chunk) for k, chunk in enumerate(document.chunks) if chunk.modality == IMAGE]
         if chunks:
             own = [row(chunk, document.id, f"chunk {k}") for k, chunk in chunks]
-            selection._targets.append(_Target(document, own, stacked=True))
+            selection.targets.append(Target(document, own, stacked=True))
         elif _is_image(document):
-            selection._targets.append(_Target(document, [row(document, document.id, "")], stacked=False))
+            selection.targets.append(Target(document, [row(document, document.id, "")], stacked=False))
     return selection
 
 

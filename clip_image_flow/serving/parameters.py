@@ -36,6 +36,7 @@ class EncodeParameters:
     :param batch_size: most images of this request in one forward pass.
     :param on_error: `raise` fails the request on its first bad document, `skip` encodes the others.
     :param normalize: scale each embedding to unit length.
+    :param drop_image_content: clear the pictures of the documents that go back.
     :param deadline: Unix time in seconds after which the answer is of no use, or None.
     :param request_id: names the request in logs.
     """
@@ -44,6 +45,7 @@ class EncodeParameters:
     batch_size: int = 32
     on_error: str = "raise"
     normalize: bool = False
+    drop_image_content: bool = False
     deadline: float | None = None
     request_id: str = ""
 
@@ -113,6 +115,7 @@ _PARSERS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     wire.BATCH_SIZE: ("batch_size", positive_integer),
     wire.ON_ERROR: ("on_error", _choice),
     wire.NORMALIZE: ("normalize", _boolean),
+    wire.DROP_IMAGE_CONTENT: ("drop_image_content", _boolean),
     wire.DEADLINE: ("deadline", _deadline),
     wire.REQUEST_ID: ("request_id", lambda _, value: str(value)[:200]),
 }

@@ -1,0 +1,9 @@
+"""What every Executor of this project does: the only room that knows Jina and DocArray.
+
+| module | what it does |
+|---|---|
+| `executor` | options, start-up errors, the request loop, `/info` and the end |
+| `parameters` | what a caller may ask of one request, checked |
+| `selection` | which documents a request asks for, and the embeddings back onto them |
+| `jina_internals` | what Jina has no public way for |
+"""

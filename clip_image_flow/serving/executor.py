@@ -1,0 +1,157 @@
+"""The Jina side of an encoder, whatever it encodes."""
+
+# No `from __future__ import annotations` here: Jina reads the annotations of endpoints and warns about strings.
+
+import asyncio
+import contextlib
+import inspect
+import logging
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from docarray import Document, DocumentArray
+from jina import Executor, requests
+
+from clip_image_flow import __version__, cpus
+from clip_image_flow.encoder import ImageEncoder, unit_length
+from clip_image_flow.errors import ConfigError, RequestError
+from clip_image_flow.serving.jina_internals import refuse_pickles
+from clip_image_flow.serving.parameters import EncodeParameters, positive_integer
+from clip_image_flow.serving.selection import SelectedImage, Selection
+from clip_wire.endpoints import INFO
+
+# What a container writes here stands in its pod's status as the reason for its end. Only pods have such a file.
+TERMINATION_LOG = Path("/dev/termination-log")
+_FROM_JINA = {"metas", "requests", "runtime_args", "workspace", "dynamic_batching"}
+Select = Callable[[DocumentArray, str, int], Selection]
+"""(documents, traversal paths, most documents) -> what is to be encoded of them."""
+
+
+class EncoderExecutor(Executor):
+    """Answers requests with what an encoder makes of their documents.
+
+    :param encoder: its class.
+    :param select: chooses what it encodes.
+    :param model: see `clip_image_flow.models`.
+    :param request_defaults: of the parameters of one request, by their names.
+    :param max_documents: most documents of one request that are looked at.
+    :param options: of the encoder, and what Jina gives to every Executor.
+    :raises ConfigError: an option is unknown or not available here.
+    """
+
+    def __init__(
+        self,
+        encoder: type[ImageEncoder],
+        select: Select,
+        model: str,
+        request_defaults: dict[str, Any],
+        max_documents: int,
+        /,
+        **options: Any,
+    ) -> None:
+        super().__init__(**{key: options.pop(key) for key in _FROM_JINA & options.keys()})
+        refuse_pickles()
+        # Jina logs what an endpoint raises, with a traceback of 10 kB: not what a caller can mend.
+        logging.getLogger(getattr(self.runtime_args, "name", None) or __name__).addFilter(_without_traceback)
+        self._select = select
+        with _last_words():
+            try:
+                self._defaults = EncodeParameters().override(request_defaults)
+                self._max_documents = positive_integer("max_documents", max_documents)
+            except RequestError as error:
+                raise ConfigError(f"uses_with: {error}") from error
+            known = inspect.signature(encoder).parameters.keys() - {"model"}  # which has a name of its own here
+            if unknown := options.keys() - known:
+                name = type(self).__name__
+                raise ConfigError(f"uses_with: unknown option {min(unknown)!r}; see the parameters of {name}")
+            if options.get("threads") is None:
+                replicas = getattr(self.runtime_args, "replicas", None) or 1
+                options["threads"] = max(1, cpus.available() // replicas)
+            self._encoder = encoder(model, **options)
+        self.logger.info("serving %s", self._encoder.info)
+
+    @requests
+    async def encode(
+        self, docs: DocumentArray | None = None, parameters: dict[str, Any] | None = None, **_: Any
+    ) -> None:
+        """Set the embeddings of `docs` at the traversal paths.
+
+        :param parameters: `traversal_paths`, `batch_size`, `on_error`, `normalize`, `drop_image_content`.
+        :raises RequestError: what the caller can mend; its class says how.
+        """
+        options = self._defaults.override(parameters)
+        began = time.perf_counter()
+        try:
+            count = await self._encode(docs, options) if docs else 0
+        except RequestError as error:
+            self.logger.info("request %s: %r", options.request_id, error)
+            raise
+        milliseconds = 1000 * (time.perf_counter() - began)
+        self.logger.debug("request %s: %d images in %.1f ms", options.request_id, count, milliseconds)
+
+    async def _encode(self, docs: DocumentArray, options: EncodeParameters) -> int:
+        """Encode and return how many items there were."""
+        selection = self._select(docs, options.traversal_paths, self._max_documents)
+        futures = self._encoder.submit(
+            [image.content for image in selection.images], batch_size=options.batch_size, deadline=options.deadline
+        )
+        try:
+            outcomes = await asyncio.gather(
+                *(_outcome(future, image, options) for future, image in zip(futures, selection.images, strict=True))
+            )
+        finally:
+            for future in futures:  # after an error nobody waits for the rest
+                future.cancel()
+        selection.write(outcomes)
+        if options.drop_image_content:
+            selection.drop_content()
+        return len(outcomes)
+
+    @requests(on=INFO)
+    async def info(self, docs: DocumentArray | None = None, **_: Any) -> dict[str, Any]:
+        """What runs here: in the parameters' `__results__`, as Jina returns it, and as one more document's tags."""
+        info = {**self._encoder.info, "version": __version__}
+        if docs is not None:
+            docs.append(Document(tags=info))
+        return info
+
+    def close(self) -> None:
+        """Finish what is queued and end the threads."""
+        self._encoder.close()
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Whether to log it: a `RequestError` has its one line already, written by the endpoint."""
+    return not (record.exc_info and isinstance(record.exc_info[1], RequestError))
+
+
+@contextlib.contextmanager
+def _last_words() -> Iterator[None]:
+    """Tell a start-up error where an operator looks: Jina logs it, and then ends as if all had been well."""
+    try:
+        yield
+    except ConfigError as error:
+        with contextlib.suppress(OSError):
+            if TERMINATION_LOG.exists():
+                TERMINATION_LOG.write_text(str(error)[:4096], encoding="utf-8")  # no more is kept
+        raise
+
+
+async def _outcome(
+    future: Future[np.ndarray], image: SelectedImage, options: EncodeParameters
+) -> np.ndarray | RequestError:
+    """The embedding of one item, or with `on_error: skip` what is wrong with it."""
+    try:
+        embedding = await asyncio.wrap_future(future)
+    except RequestError as error:
+        if not error.of_one_document:
+            raise
+        named = error.at(image.document_id, image.place)
+        if options.on_error == "skip":
+            return named
+        raise named from error
+    return unit_length(embedding) if options.normalize else embedding

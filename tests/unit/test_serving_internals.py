@@ -1,0 +1,47 @@
+"""What the Executors take from inside of Jina is there, and does what it is for."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import jina
+import pytest
+from docarray import Document, DocumentArray
+from jina.proto import jina_pb2
+from jina.types.request.data import DataRequest
+
+from clip_image_flow.errors import BadDocument
+from clip_image_flow.serving.jina_internals import refuse_pickles
+
+
+class RunsAsCode:
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.file),)
+
+
+def test_jina_has_what_is_used_of_it() -> None:
+    assert jina.__version__ == "3.34.0"
+    assert isinstance(DataRequest._DataContent.docs, property)
+
+
+def test_documents_in_a_pickle_are_refused_and_nothing_of_them_runs(tmp_path: Path) -> None:
+    refuse_pickles()
+    refuse_pickles()  # which changes nothing
+    request = DataRequest(jina_pb2.DataRequestProto())
+    request.data._content.docs_bytes = pickle.dumps(RunsAsCode(tmp_path / "it ran"))
+    with pytest.raises(BadDocument, match="docs_bytes"):
+        _ = request.docs
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_documents_as_they_should_be_are_read_and_written() -> None:
+    refuse_pickles()
+    request = DataRequest(jina_pb2.DataRequestProto())
+    request.data.docs = DocumentArray([Document(id="a")])
+    assert [doc.id for doc in request.docs] == ["a"]
