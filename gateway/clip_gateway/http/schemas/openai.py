@@ -5,13 +5,21 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-from pydantic import Extra, Field, root_validator, validator
+from pydantic import ConstrainedList, Extra, Field, root_validator, validator
 
 from clip_gateway.http.schemas.body import Body
 from clip_gateway.problems import Problem
 from clip_wire.errors import BadDocument, BadParameter, Malformed
 
 _URI = re.compile(r"data:|[a-zA-Z][a-zA-Z0-9+.-]*://")
+
+
+class _Several(ConstrainedList):
+    """A list of at least one, which is what its schema says."""
+
+    item_type = str
+    __args__ = (str,)
+    min_items = 1
 
 
 class EmbeddingsBody(Body):
@@ -22,7 +30,7 @@ class EmbeddingsBody(Body):
 
     dimensions: Any = Field(None, description="refused: embeddings come in the model's own length")
     modality: Literal["image"] = "image"
-    input: list[str] | str = Field(..., description="data URIs of images, one or a list of at least one")
+    input: _Several | str = Field(..., description="data URIs of images")
     encoding_format: Literal["float", "base64"] = "float"
     model: Any = Field(None, type="string", description="the one of /v1/models, or nothing")
     normalize: Any = Field(None, type="boolean", description="scale each embedding to length 1")
@@ -36,7 +44,7 @@ class EmbeddingsBody(Body):
     @property
     def uris(self) -> list[str]:
         """The inputs, one or several."""
-        return [self.input] if isinstance(self.input, str) else self.input
+        return [self.input] if isinstance(self.input, str) else list(self.input)
 
     @root_validator(pre=True)
     def _known(cls, values: dict[str, Any]) -> dict[str, Any]:  # noqa: N805
