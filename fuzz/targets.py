@@ -14,7 +14,7 @@ from jina.types.request.data import DataRequest
 from clip_gateway.flow.counting import DEFAULT_LIMITS, check_json
 from clip_gateway.flow.messages import parse, set_reserved
 from clip_gateway.http.routes.jina import to_request
-from clip_gateway.http.routes.openai import inputs_of
+from clip_gateway.http.schemas.openai import EmbeddingsBody
 from clip_gateway.problems import Problem
 from clip_image_flow.errors import BadParameter, RequestError
 from clip_image_flow.images import ImageReader
@@ -73,7 +73,7 @@ def body(data: bytes) -> str:
         return "no object"
     try:
         if "input" in value:
-            return "accepted" if inputs_of(value) else "empty"
+            return "accepted" if EmbeddingsBody.read(value).uris else "empty"
         return _through_an_executor(to_request(value))
     except (Problem, RequestError) as error:
         return error.name if isinstance(error, Problem) else type(error).__name__

@@ -1,4 +1,4 @@
-"""Who asks, and until when: what a request takes along, whatever door it came through."""
+"""Who asks, and until when: what a request takes along, whatever protocol it came by."""
 
 from __future__ import annotations
 

@@ -1,11 +1,13 @@
-"""What model answers: asked of the Flow's `/info`, so that the gateway never says more than it knows."""
+"""Which models answer: asked of the Flow's `/info`, so that the gateway never says more than it knows."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Any
 
 from jina.types.request.data import DataRequest
 
@@ -14,6 +16,7 @@ from clip_gateway.flow.request_handler import RequestHandler
 from clip_gateway.problems import Problem, problem_of
 from clip_wire.endpoints import INFO
 from clip_wire.errors import NotFound
+from clip_wire.info import IMAGE
 from clip_wire.parameters import RESULTS
 
 _ANSWER_SECONDS = 3.0
@@ -29,31 +32,33 @@ class Model:
 
 
 class Models:
-    """The model of the Flow.
+    """The models of the Flow, one of each modality.
 
     :param handler: the way to ask.
     """
 
     def __init__(self, handler: RequestHandler) -> None:
         self._handler = handler
-        self._known: Model | None = None
+        self._known: dict[str, Model] = {}
         self._asked = -_FRESH_SECONDS
 
-    async def current(self, caller: Caller) -> Model:
-        """The model that answers now; one without `/info` goes by the name of its executor.
+    async def current(self, caller: Caller, modality: str = IMAGE) -> Model:
+        """The model that encodes this modality now; one without `/info` goes by the name of its executor.
 
-        :raises Problem: the Flow does not answer, and never did.
+        :raises Problem: the Flow does not answer, and never did; or it has no such model.
         """
-        if self._known is None or time.monotonic() - self._asked > _FRESH_SECONDS:
+        if not self._known or time.monotonic() - self._asked > _FRESH_SECONDS:
             try:
                 self._known = await self._ask(caller)
             except Problem:
-                if self._known is None:
+                if not self._known:
                     raise
             self._asked = time.monotonic()
-        return self._known
+        if modality not in self._known:
+            raise Problem(NotFound, f"no model for {modality} here; there is one for {', '.join(self._known)}")
+        return self._known[modality]
 
-    async def _ask(self, caller: Caller) -> Model:
+    async def _ask(self, caller: Caller) -> dict[str, Model]:
         request = DataRequest()
         request.header.exec_endpoint = INFO
         soon = min(caller.deadline, time.time() + _ANSWER_SECONDS)
@@ -61,12 +66,23 @@ class Models:
         if problem := problem_of(answer):
             if problem.kind is not NotFound:
                 raise problem
-            return Model(self._handler.executors.names[0])
-        for executor, info in answer.parameters.get(RESULTS, {}).items():
-            if isinstance(info, dict) and "model" in info:
-                return Model(_public(str(info["model"])), int(info.get("dim", 0)))
-            return Model(executor.partition("/")[0])
-        return Model(self._handler.executors.names[0])
+            return {IMAGE: Model(self._handler.executors.names[0])}
+        return of_each_modality(answer.parameters.get(RESULTS, {}), self._handler.executors.names[0])
+
+
+def of_each_modality(results: Mapping[str, Any], otherwise: str) -> dict[str, Model]:
+    """Modality -> the first model that encodes it.
+
+    :param results: what each Executor answers to `/info`, an `Info` where it has one.
+    :param otherwise: the name of a model where nobody says one, and no Executor answered.
+    """
+    found: dict[str, Model] = {}
+    for info in results.values():
+        if isinstance(info, dict) and "model" in info:
+            model = Model(_public(str(info["model"])), int(info.get("dim", 0)))
+            found.setdefault(str(info.get("modality", IMAGE)), model)
+    first = next(iter(results), otherwise)
+    return found or {IMAGE: Model(first.partition("/")[0])}
 
 
 def _public(name: str) -> str:

@@ -1,4 +1,4 @@
-"""A request's way through the Flow, the same for every door: checked, within its time, with an answer that is true.
+"""A request's way through the Flow, the same for every protocol: checked, within its time, with an answer that is true.
 
 Jina's handler sends a request through the topology; around it stands `serve`, which never raises: what went wrong is in
 the answer's status header, without stacks and without documents. HTTP turns that into a status code. gRPC leaves it

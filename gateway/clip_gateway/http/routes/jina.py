@@ -18,26 +18,20 @@ from clip_gateway.flow.counting import DEFAULT_LIMITS, Limits, check_documents
 from clip_gateway.flow.messages import documents_of, parse
 from clip_gateway.flow.request_handler import RequestHandler
 from clip_gateway.http.messages import ask, json_response, read_json
-from clip_gateway.http.openapi import PICTURE, WORK_ERRORS, json_content, obj, route
+from clip_gateway.http.openapi import PICTURE, WORK_ERRORS, json_content, route
+from clip_gateway.http.schemas.jina import PostBody
 from clip_gateway.problems import Problem
 from clip_wire.errors import Malformed, Unavailable
 
-_OBJECT = {"type": "object"}
 _BODY = json_content(
-    obj(
-        [],
-        data={"type": "array", "items": _OBJECT, "description": "documents: id, blob (base64), uri, chunks, tags, ..."},
-        parameters={**_OBJECT, "description": "of the Flow: batch_size, normalize, traversal_paths, on_error"},
-        execEndpoint={"type": "string", "default": "/"},
-        targetExecutor={"type": "string", "description": "names of executors, | between them, .* for the rest of one"},
-    ),
+    PostBody.schema(),
     {"data": [{"id": "red", "blob": PICTURE}], "parameters": {"normalize": True}, "execEndpoint": "/"},
 )
 _ANSWER = json_content(
     {"type": "object"},
     {"header": {}, "parameters": {}, "routes": [], "data": [{"id": "red", "embedding": [0.12, -0.05]}]},
 )
-_DRY_RUN = json_content(_OBJECT, {"code": 0, "description": ""})
+_DRY_RUN = json_content({"type": "object"}, {"code": 0, "description": ""})
 
 
 def router(handler: RequestHandler) -> APIRouter:
@@ -72,18 +66,15 @@ def to_request(body: dict[str, Any], limits: Limits = DEFAULT_LIMITS) -> DataReq
 
     :raises Problem: it does not read as one.
     """
+    sent = PostBody.read(body)
     request = DataRequest()
     try:
-        request.header.exec_endpoint = _first(body, "execEndpoint", "exec_endpoint") or "/"
-        request.header.target_executor = _first(body, "targetExecutor", "target_executor") or ""
-        request.parameters = body.get("parameters") or {}
+        request.header.exec_endpoint = sent.endpoint
+        request.header.target_executor = sent.target_executor
+        request.parameters = sent.parameters or {}
     except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise Problem(Malformed, f"execEndpoint, targetExecutor or parameters: {str(error)[:200]}") from error
-    data = body.get("data") or []
-    if isinstance(data, dict):
-        data = data.get("docs") or []
-    if not isinstance(data, list):
-        raise Problem(Malformed, "data must be a list of documents")
+    data = sent.documents
     check_documents(data, limits)
     documents = DocumentArray()
     for i, fields in enumerate(data):
@@ -107,10 +98,6 @@ def _check_blobs(fields: dict[str, Any]) -> None:
         base64.b64decode("".join(blob.split()), validate=True)
     for part in [*(fields.get("chunks") or ()), *(fields.get("matches") or ())]:
         _check_blobs(part)
-
-
-def _first(body: dict[str, Any], *names: str) -> Any:
-    return next((body[name] for name in names if body.get(name) is not None), None)
 
 
 def from_answer(answer: DataRequest) -> str:

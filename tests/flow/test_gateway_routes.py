@@ -1,4 +1,4 @@
-"""The doors for people without Jina's Client: curl, the `openai` package, and what the OpenAPI page shows."""
+"""The routes for people without Jina's Client: curl, the `openai` package, and what the OpenAPI page shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The small decisions at the gateway's doors."""
+"""The small decisions of the gateway's routes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from starlette.requests import Request
 
 from clip_gateway.caller import accept_id
 from clip_gateway.flow.messages import drop_reserved, parse, set_reserved
-from clip_gateway.flow.model import Model, _public
+from clip_gateway.flow.model import Model, _public, of_each_modality
 from clip_gateway.http.routes import embed, openai
 from clip_gateway.http.routes.jina import to_request
+from clip_gateway.http.schemas.openai import EmbeddingsBody
 from clip_gateway.observing.logs import Lines, LinesHandler, json_line, text_line
 from clip_gateway.problems import Problem
 
@@ -64,15 +65,32 @@ def test_a_model_file_goes_by_its_last_name(name: str, public: str) -> None:
     assert _public(name) == public
 
 
+@pytest.mark.parametrize(
+    ("results", "expected"),
+    [
+        ({}, {"image": Model("named")}),
+        ({"encoder/rep-0": {"model": "/a/mine.pt", "dim": 32.0}}, {"image": Model("mine.pt", 32)}),
+        ({"ranker": {"rank": 1}}, {"image": Model("ranker")}),
+        ({"ranker/rep-1": None, "encoder": {"model": "a"}}, {"image": Model("a")}),
+        (
+            {"text": {"model": "b", "modality": "text"}, "encoder": {"model": "a", "dim": 8}, "other": {"model": "c"}},
+            {"text": Model("b"), "image": Model("a", 8)},
+        ),
+    ],
+)
+def test_a_flow_has_a_model_of_each_modality(results: dict[str, Any], expected: dict[str, Model]) -> None:
+    assert of_each_modality(results, "named") == expected
+
+
 @pytest.mark.parametrize("asked", [None, "", "default/not-specified", "ViT-B/32"])
 def test_a_model_may_be_left_out(asked: str | None) -> None:
-    openai._check_model({"model": asked}, Model("ViT-B/32"))
+    openai._check_model(asked, Model("ViT-B/32"))
 
 
 @pytest.mark.parametrize("asked", ["ViT-B/16", "vit-b/32", 7, ["ViT-B/32"]])
 def test_another_model_is_not_found(asked: Any) -> None:
     with pytest.raises(Problem, match="serves 'ViT-B/32'"):
-        openai._check_model({"model": asked}, Model("ViT-B/32"))
+        openai._check_model(asked, Model("ViT-B/32"))
 
 
 def test_a_callers_reserved_parameters_are_replaced() -> None:
@@ -98,6 +116,13 @@ def test_a_message_is_parsed_once_and_whole() -> None:
     assert (received.buffer, received.header.exec_endpoint) == (None, "/encode")
     assert parse(DataRequest(b""))
     assert not parse(DataRequest(b"\x0a\x40cut off"))
+
+
+@pytest.mark.parametrize("name", ["__pydantic_self__", "self", "cls", "_fields_set", "values", "__fields_set__"])
+def test_a_member_may_have_any_name(name: str) -> None:
+    assert len(to_request({name: 1, "data": [{"text": "a"}]}).docs) == 1
+    with pytest.raises(Problem, match=f"unknown member '{name}'"):
+        EmbeddingsBody.read({name: 1, "input": "data:,"})
 
 
 def nested(key: str, depth: int) -> dict[str, Any]:

@@ -1,0 +1,43 @@
+"""A JSON body as a model of pydantic, from which /openapi.json is made.
+
+FastAPI would read and parse bodies by itself, in the event loop and before anything is counted. So a route reads its
+body within the limits (`clip_gateway.http.messages.read_json`), and makes a model of what was read. What a model finds
+wrong it says as a `Problem`, which pydantic lets through: codes and words are part of the interface, and pydantic's own
+would change with its version.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, validate_model
+
+from clip_gateway.problems import Problem
+from clip_wire.errors import Malformed
+
+B = TypeVar("B", bound="Body")
+
+
+class Body(BaseModel):
+    """The body of a request."""
+
+    class Config:
+        """Of pydantic."""
+
+        @staticmethod
+        def schema_extra(schema: dict[str, Any]) -> None:
+            """Members go by their names; pydantic makes titles of them, such as `Execendpoint`."""
+            for member in schema["properties"].values():
+                member.pop("title", None)
+
+    @classmethod
+    def read(cls: type[B], value: dict[str, Any]) -> B:
+        """The model of what was read.
+
+        :raises Problem: it is no such body.
+        """
+        values, names, error = validate_model(cls, value)  # not `cls(**value)`: a caller may choose any name
+        if error:
+            first = error.errors()[0]
+            raise Problem(Malformed, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+        return cls.construct(names, **values)

@@ -1,0 +1,59 @@
+"""What the gateway and the Executors agree on."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+import tomllib
+from dataclasses import fields
+from http import HTTPStatus
+from pathlib import Path
+
+from clip_image_flow.parameters import EncodeParameters
+
+from clip_image_flow import ImageEncoder
+from clip_wire import errors, parameters
+from clip_wire.info import Info
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_error_is_raised_by_one_side_and_has_its_status() -> None:
+    named = {kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.RequestError)}
+    both = [*errors.OF_EXECUTORS, *errors.OF_THE_GATEWAY]
+    assert len(both) == len(set(both))
+    assert set(both) == named - {errors.RequestError}
+    for kind in both:
+        assert HTTPStatus(kind.status) >= 400
+        assert kind.title
+
+
+def test_the_parameters_are_those_of_the_executor() -> None:
+    reserved = [name.strip("_") for name in parameters.SET_BY_THE_GATEWAY]
+    assert {*parameters.KNOWN, *reserved} == {field.name for field in fields(EncodeParameters)}
+    assert all(map(parameters.is_reserved, [*parameters.SET_BY_THE_GATEWAY, parameters.RESULTS]))
+    assert not any(map(parameters.is_reserved, parameters.KNOWN))
+
+
+def test_info_has_these_fields(encoder: ImageEncoder) -> None:
+    assert encoder.info.keys() | {"version", "modality"} == Info.__annotations__.keys()
+
+
+def test_it_imports_the_standard_library_alone() -> None:
+    modules = [f"clip_wire.{path.stem}" for path in (ROOT / "clip_wire").glob("[a-z]*.py")]
+    program = f"import {', '.join(modules)}"
+    # -S: without the site-packages
+    run = subprocess.run([sys.executable, "-S", "-c", program], cwd=ROOT, env={}, check=False, capture_output=True)
+    assert run.returncode == 0, run.stderr.decode()
+
+
+def test_both_distributions_have_one_version_and_name_every_package() -> None:
+    library = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    gateway = tomllib.loads((ROOT / "gateway" / "pyproject.toml").read_text())
+    assert library["project"]["version"] == gateway["project"]["version"]
+    found = {
+        ".".join(path.parent.relative_to(ROOT / "gateway").parts)
+        for path in (ROOT / "gateway" / "clip_gateway").rglob("__init__.py")
+    }
+    assert set(gateway["tool"]["setuptools"]["packages"]) == found | {"clip_wire"}
