@@ -17,10 +17,11 @@ import torch
 
 from benchmarks import measure
 from benchmarks.pictures import FOLDER, jpegs
-from clip_image_flow import ImageEncoder, backends, cpus
+from clip_image_flow import ImageEncoder, backends, cpus, towers
 from clip_image_flow.images import ImageReader
 from clip_image_flow.openai_clip import VisionTransformer
 from clip_image_flow.preprocess import preprocess
+from clip_image_flow.towers.image import ImageTower
 from clip_image_flow.uris import UriReader
 
 SIZES = ((320, 240), (640, 427), (1600, 1200), (4032, 3024))  # pixels
@@ -56,8 +57,8 @@ def forward_pass(tower: Tower, batch: int, rounds: int) -> float:
         heads=tower.width // 64,
         output_dim=tower.dim,
     )
-    source = backends.Source(load=lambda: visual.eval(), fingerprint=lambda: None, cache=FOLDER)
-    backend = backends.load("auto", source, device="cpu", precision="fp32", threads=cpus.available())
+    half = towers.Tower(towers.IMAGE, lambda: ImageTower(visual.eval()), lambda: None, FOLDER)
+    backend = backends.load("auto", half, device="cpu", precision="fp32", threads=cpus.available())
     pictures = np.zeros((batch, tower.resolution, tower.resolution, 3), dtype=np.uint8)
     turns = measure.repeat(lambda: backend.encode(pictures), rounds)
     return 1000 * statistics.median(turns.cpu_seconds) / batch

@@ -25,7 +25,7 @@ from PIL import Image
 from benchmarks import measure
 from benchmarks.pictures import FOLDER, TWELVE_MEGAPIXELS, jpegs, random_vit_b_32
 from clip_image_flow import ImageEncoder, backends, cpus
-from clip_image_flow.encoder import source_of
+from clip_image_flow.encoder import image_tower
 from clip_image_flow.errors import ConfigError
 from clip_image_flow.images import ImageReader
 from clip_image_flow.openai_clip import clip
@@ -57,9 +57,9 @@ def plain_loop(weights: Path) -> Callable[[list[bytes]], np.ndarray]:
 def bare_forward_pass(weights: Path, precision: str, files: list[bytes]) -> Callable[[], None]:
     """The engine alone, in batches of its own size, on pictures that are prepared already."""
     options = {"device": "cpu", "precision": precision, "threads": cpus.available()}
-    backend = backends.load("auto", source_of(str(weights), str(FOLDER)), **options)  # type: ignore[arg-type]
+    backend = backends.load("auto", image_tower(str(weights), str(FOLDER)), **options)  # type: ignore[arg-type]
     reader = ImageReader(1 << 25, 1 << 25, UriReader())
-    pictures = np.stack([preprocess(reader.read(file), backend.input_size) for file in files])
+    pictures = np.stack([preprocess(reader.read(file), backend.item_shape[0]) for file in files])
 
     def encode() -> None:
         for start in range(0, len(pictures), backend.best_batch_size):

@@ -13,6 +13,7 @@ import statistics
 import sys
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,11 +22,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import measure
 from benchmarks.pictures import FOLDER, random_vit_b_32
 from clip_image_flow import cpus
-from clip_image_flow.backends import Source, openvino_backend
+from clip_image_flow.backends import openvino_backend
 from clip_image_flow.backends.openvino_backend import openvino  # type: ignore[attr-defined]
 from clip_image_flow.backends.openvino_tower import laid_out
-from clip_image_flow.encoder import source_of
+from clip_image_flow.encoder import image_tower
 from clip_image_flow.errors import ConfigError
+from clip_image_flow.towers import Tower
 
 BATCH = 16
 PRECISIONS = ("fp32", "bf16", "int8")
@@ -37,12 +39,11 @@ def median_seconds(way: Callable[[], object], rounds: int) -> float:
     return statistics.median(measure.repeat(way, rounds).seconds)
 
 
-def flops(source: Source) -> float:
+def flops(tower: Tower) -> float:
     """Floating-point operations of a forward pass of `BATCH` pictures, multiplications and additions."""
-    visual = laid_out(source.load())
-    size = int(visual.input_resolution)  # type: ignore[arg-type]
+    module: Any = laid_out(tower.load())  # a Module has no types for its attributes
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        visual(torch.zeros(BATCH, 3, size, size))
+        module(torch.zeros(BATCH, *module.item_shape, dtype=torch.uint8))
     return float(counter.get_total_flops())
 
 
@@ -57,10 +58,10 @@ def yardstick(precision: str, rounds: int) -> float | None:
         return 2 * SQUARE**3 / median_seconds(lambda: one @ one, rounds) / 1e9
 
 
-def layers(precision: str, source: Source, rounds: int) -> tuple[float, Counter[str]]:
+def layers(precision: str, tower: Tower, rounds: int) -> tuple[float, Counter[str]]:
     """Seconds of a forward pass, and of each kind of layer in it."""
     compiled = openvino.Core().compile_model(
-        openvino_backend.model_in(precision, source),
+        openvino_backend.model_in(precision, tower),
         "CPU",
         {**openvino_backend.properties(precision, cpus.available()), "PERF_COUNT": True},
     )
@@ -80,13 +81,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=10)
     options = parser.parse_args()
-    source = source_of(str(random_vit_b_32()), str(FOLDER))
-    work = flops(source)
+    tower = image_tower(str(random_vit_b_32()), str(FOLDER))
+    work = flops(tower)
     print(f"{BATCH} pictures, {work / 1e9:.0f} GFLOP; {measure.describe(measure.machine())}")
     figures = {}
     for precision in PRECISIONS:
         try:
-            whole, kinds = layers(precision, source, options.rounds)
+            whole, kinds = layers(precision, tower, options.rounds)
         except ConfigError as error:
             print(f"{precision} is not measured: {error}", file=sys.stderr)
             continue

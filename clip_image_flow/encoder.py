@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +14,11 @@ from clip_image_flow.batcher import Batcher
 from clip_image_flow.errors import ConfigError
 from clip_image_flow.images import Content, ImageReader
 from clip_image_flow.preparation import Preparation
+from clip_image_flow.towers import IMAGE, Tower
 from clip_image_flow.uris import UriReader
+
+if TYPE_CHECKING:
+    from torch import nn
 
 DECODE = ("exact", "fast")
 # A JPEG is decoded no smaller than this many times the model's input: the rest is left to bicubic resizing, which blurs
@@ -86,9 +90,9 @@ class ImageEncoder:
         cpus.limit_libraries(threads)
         self._name = str(model)
         self._backend = backends.load(
-            backend, source_of(model, cache_dir), device=device, precision=precision, threads=threads
+            backend, image_tower(model, cache_dir), device=device, precision=precision, threads=threads
         )
-        size = self._backend.input_size
+        size = self._backend.item_shape[0]
         self._preparation = Preparation(
             ImageReader(max_image_bytes, max_image_pixels, UriReader(allowed_uris)),
             size,
@@ -121,7 +125,7 @@ class ImageEncoder:
         return {
             "model": self._name,
             "dim": self._backend.dim,
-            "input_size": self._backend.input_size,
+            "input_size": self._backend.item_shape[0],
             "backend": self._backend.name,
             "precision": self._backend.precision,
         }
@@ -147,13 +151,16 @@ class ImageEncoder:
         self._preparation.close()
 
 
-def source_of(model: str, cache_dir: str | None) -> backends.Source:
-    """Where a backend gets the model called `model` from."""
-    return backends.Source(
-        load=lambda: models.load(model, cache_dir).visual,
-        fingerprint=lambda: models.fingerprint(model, cache_dir),
-        cache=models.cache_directory(cache_dir),
-    )
+def image_tower(model: str, cache_dir: str | None = None) -> Tower:
+    """The image tower of the model called `model`."""
+
+    def load() -> nn.Module:
+        from clip_image_flow.towers.image import ImageTower
+
+        return ImageTower(checkpoint.load().visual)
+
+    checkpoint = models.resolve(model, cache_dir)
+    return Tower(IMAGE, load, checkpoint.fingerprint, models.cache_directory(cache_dir))
 
 
 def _warm_up(backend: backends.Backend, most: int) -> None:
@@ -161,9 +168,9 @@ def _warm_up(backend: backends.Backend, most: int) -> None:
 
     One picture and the largest batch come first, then as many of the others as there is time for.
     """
-    size, end = backend.input_size, time.monotonic() + _WARM_UP_SECONDS
+    end = time.monotonic() + _WARM_UP_SECONDS
     for count in dict.fromkeys((1, most, *range(2, most))):
-        backend.encode(np.zeros((count, size, size, 3), dtype=np.uint8))
+        backend.encode(np.zeros((count, *backend.item_shape), dtype=backend.item_dtype))
         if time.monotonic() > end:
             return
 

@@ -62,6 +62,19 @@ def download(repository: str, cache_dir: Path) -> Path:
         ) from error
 
 
+def files(folder: Path) -> list[Path]:
+    """What is read of a folder."""
+    return [folder / file for file in FILES]
+
+
+def downloaded(repository: str, cache_dir: Path) -> list[Path]:
+    """The same of `repository` as far as it is in the cache; nothing is fetched."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = [try_to_load_from_cache(repository, file, cache_dir=cache_dir) for file in FILES]
+    return [Path(file) for file in found if isinstance(file, str)]
+
+
 def load_visual(folder: Path, name: str) -> nn.Module:
     """The image tower in `folder`, in fp32.
 

@@ -21,11 +21,11 @@ import hashlib
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from filelock import FileLock
 
@@ -78,64 +78,81 @@ def cache_directory(cache_dir: str | None = None) -> Path:
     return Path(cache_dir or os.environ.get("CLIP_CACHE") or Path.home() / ".cache" / "clip")
 
 
-def load(name: str, cache_dir: str | None = None) -> ClipModel:
-    """The model called `name`; the table at the top of this module has the names.
+@dataclass(frozen=True)
+class Checkpoint:
+    """The weights of a model, here or somewhere they can be had from.
+
+    :param name: that it was asked for by.
+    :param files: those that hold the weights, as far as they are here.
+    :param read: the image tower, in any precision, downloaded where it is not here.
+    """
+
+    name: str
+    files: Callable[[], Sequence[Path]]
+    read: Callable[[], nn.Module]
+
+    def load(self) -> ClipModel:
+        """The model.
+
+        :raises ModelError: with what is wrong and what to do about it.
+        """
+        visual: Any = self.read().float()  # a Module has no types for its attributes
+        return ClipModel(self.name, visual, visual.input_resolution, visual.output_dim)
+
+    def fingerprint(self) -> str | None:
+        """SHA-256 of the files; None where they are not here, and `load` gets them or says why.
+
+        Other weights, another fingerprint: what was made of a model holds for that fingerprint alone.
+        """
+        files = [file for file in self.files() if file.is_file()]
+        if not files:
+            return None
+        whole = hashlib.sha256()
+        for file in files:
+            with file.open("rb") as content:
+                whole.update(hashlib.file_digest(content, "sha256").digest())
+        return whole.hexdigest()
+
+
+def resolve(name: str, cache_dir: str | None = None) -> Checkpoint:
+    """Where the model called `name` comes from; the table at the top of this module has the names.
+
+    Nothing is read or downloaded, and what is no name is found by `Checkpoint.load`.
 
     :param cache_dir: folder of downloads, see `cache_directory`.
-    :raises ModelError: with what is wrong and what to do about it.
     """
-    cache = cache_directory(cache_dir)
-    visual: Any = _load_visual(str(name), cache).float()  # a Module has no types for its attributes
-    return ClipModel(str(name), visual, visual.input_resolution, visual.output_dim)
+    name, cache = str(name), cache_directory(cache_dir)
+    openai_name = HUGGING_FACE_NAMES.get(name, name)
+    path = Path(name).expanduser()
+    if name == EMBEDDED:
+        return Checkpoint(name, lambda: [EMBEDDED_FILE], lambda: _load_file(EMBEDDED_FILE))
+    if openai_name in OPENAI_NAMES:
+        file = cache / f"{openai_name.translate({ord(c): '-' for c in '/@'})}.pt"
+        return Checkpoint(name, lambda: [file], lambda: _load_openai(openai_name, cache))
+    if path.is_file():
+        return Checkpoint(name, lambda: [path], lambda: _load_file(path))
+    if path.is_dir():
+        return Checkpoint(name, lambda: huggingface.files(path), lambda: huggingface.load_visual(path, name))
+    if _REPOSITORY.fullmatch(name) and not name.endswith((".pt", ".pth")):
+        return Checkpoint(
+            name,
+            lambda: huggingface.downloaded(name, cache),
+            lambda: huggingface.load_visual(huggingface.download(name, cache), name),
+        )
+    return Checkpoint(name, list, lambda: _unknown(name))
+
+
+def load(name: str, cache_dir: str | None = None) -> ClipModel:
+    """The model called `name`: `resolve(name, cache_dir).load()`."""
+    return resolve(name, cache_dir).load()
 
 
 def fingerprint(name: str, cache_dir: str | None = None) -> str | None:
-    """SHA-256 of the files of the model called `name`; None where they are not here, and `load` gets them or says why.
-
-    Other weights, another fingerprint: what was made of a model holds for that fingerprint alone.
-    """
-    files = [file for file in _files(str(name), cache_directory(cache_dir)) if file.is_file()]
-    if not files:
-        return None
-    whole = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as content:
-            whole.update(hashlib.file_digest(content, "sha256").digest())
-    return whole.hexdigest()
+    """Of the model called `name`: `resolve(name, cache_dir).fingerprint()`."""
+    return resolve(name, cache_dir).fingerprint()
 
 
-def _files(name: str, cache: Path) -> list[Path]:
-    """The files that `_load_visual` would read, whether they are there or not."""
-    openai_name = HUGGING_FACE_NAMES.get(name, name)
-    if name == EMBEDDED:
-        return [EMBEDDED_FILE]
-    if openai_name in OPENAI_NAMES:
-        return [cache / f"{openai_name.translate({ord(c): '-' for c in '/@'})}.pt"]
-    path = Path(name).expanduser()
-    if path.is_file():
-        return [path]
-    if not path.is_dir() and _is_repository(name):
-        path = huggingface.download(name, cache)
-    return [path / file for file in huggingface.FILES]
-
-
-def _is_repository(name: str) -> bool:
-    return bool(_REPOSITORY.fullmatch(name)) and not name.endswith((".pt", ".pth"))
-
-
-def _load_visual(name: str, cache: Path) -> nn.Module:
-    openai_name = HUGGING_FACE_NAMES.get(name, name)
-    if name == EMBEDDED:
-        return _load_file(EMBEDDED_FILE)
-    if openai_name in OPENAI_NAMES:
-        return _load_openai(openai_name, cache)
-    path = Path(name).expanduser()
-    if path.is_file():
-        return _load_file(path)
-    if path.is_dir():
-        return huggingface.load_visual(path, name)
-    if _is_repository(name):
-        return huggingface.load_visual(huggingface.download(name, cache), name)
+def _unknown(name: str) -> NoReturn:
     known = [EMBEDDED, *OPENAI_NAMES, *HUGGING_FACE_NAMES]
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     raise ModelError(

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from clip_image_flow import backends, cpus, models
-from clip_image_flow.encoder import source_of
+from clip_image_flow.encoder import image_tower
 from clip_image_flow.errors import ConfigError, RequestError
 from clip_image_flow.images import ImageReader
 from clip_image_flow.preprocess import preprocess
@@ -51,9 +51,9 @@ def quantize(
     except ImportError as error:
         raise ConfigError(f"a calibration needs NNCF: pip install nncf ({error})") from error
     threads = threads or cpus.available()
-    source = source_of(model, cache_dir)
+    source = image_tower(model, cache_dir)
     exact = backends.load("openvino", source, device="cpu", precision="fp32", threads=threads)
-    pictures = list(_read(_files(paths), exact.input_size))
+    pictures = list(_read(_files(paths), exact.item_shape[0]))
     if len(pictures) < LEAST_PICTURES:
         raise ConfigError(f"{len(pictures)} pictures can be read there; a calibration needs at least {LEAST_PICTURES}")
     compared = pictures[::4]

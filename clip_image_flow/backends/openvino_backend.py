@@ -1,8 +1,7 @@
-"""CLIP's image tower as OpenVINO runs it: in fp32 torch's numbers, faster.
+"""A tower of CLIP as OpenVINO runs it: in fp32 torch's numbers, faster.
 
-The torch module is converted once, its normalisation with it, and kept on disk; a start that finds it there imports no
-torch. OpenVINO reports its use to its makers through a package of its own; it does without where that cannot be
-imported, so here it cannot.
+Its module is converted once and kept on disk; a start that finds it there imports no torch. OpenVINO reports its use to
+its makers through a package of its own; it does without where that cannot be imported, so here it cannot.
 """
 
 from __future__ import annotations
@@ -22,35 +21,33 @@ import numpy as np
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # "this module does not exist"
 
 import openvino  # noqa: E402
-from openvino.preprocess import PrePostProcessor  # noqa: E402
 
 from clip_image_flow.backends.openvino_cache import ConvertedModels  # noqa: E402
 from clip_image_flow.errors import ConfigError  # noqa: E402
-from clip_image_flow.preprocess import MEAN, STD  # noqa: E402
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from clip_image_flow.backends import Source
+    from clip_image_flow.towers import Tower
 
 _PRECISIONS = ("fp32", "bf16", "int8")
 # Measured with ViT-B/32 on a Xeon with AMX, whose bf16 kernels lose a sixth from 12 pictures to 16.
 _BEST_BATCH_SIZES = {"fp32": 16, "bf16": 12, "int8": 32}
 _FOLDER = "openvino"  # of the cache
 _FILE = "model.xml"
-_CONVERSION = 3  # counts the ways in which `convert` has made a model
+_CONVERSION = 4  # counts the ways in which `convert` has made a model
 _VERSION = re.sub(r"[^\w.]", "_", openvino.__version__.split("-")[0])
 
 
 class OpenVINOBackend:
-    """The image tower of `source` on the CPU.
+    """`tower` on the CPU.
 
     :raises ConfigError: for another device, a precision that this CPU does not have, or int8 without calibration.
     """
 
     name = "openvino"
 
-    def __init__(self, source: Source, *, device: str, precision: str | None, threads: int) -> None:
+    def __init__(self, tower: Tower, *, device: str, precision: str | None, threads: int) -> None:
         if device != "cpu":
             raise ConfigError(f"backend 'openvino' runs on the device 'cpu', not on {device!r}")
         self.precision = precision or _PRECISIONS[0]
@@ -61,13 +58,15 @@ class OpenVINOBackend:
         if self.precision not in allowed:
             raise ConfigError(f"openvino has no precision {precision!r} on this CPU; allowed are {', '.join(allowed)}")
         self.best_batch_size = _BEST_BATCH_SIZES[self.precision]
-        compiled = core.compile_model(model_in(self.precision, source), "CPU", properties(self.precision, threads))
-        self.input_size = compiled.input(0).partial_shape[1].get_length()
+        compiled = core.compile_model(model_in(self.precision, tower), "CPU", properties(self.precision, threads))
+        item = compiled.input(0)
+        self.item_shape = tuple(side.get_length() for side in list(item.partial_shape)[1:])
+        self.item_dtype = item.element_type.to_dtype().name
         self.dim = compiled.output(0).partial_shape[1].get_length()
         self._request = compiled.create_infer_request()
 
     def encode(self, batch: np.ndarray) -> np.ndarray:
-        """uint8 (b, n, n, 3) -> float32 (b, dim)."""
+        """A batch of items -> float32 (b, dim)."""
         return np.asarray(self._request.infer([batch], share_inputs=True)[0])
 
 
@@ -83,80 +82,74 @@ def properties(precision: str, threads: int) -> dict[str, str | int | bool]:
     }
 
 
-def model_in(precision: str, source: Source) -> openvino.Model:
+def model_in(precision: str, tower: Tower) -> openvino.Model:
     """The tower in `precision`; fp32 and bf16 are one model, and what differs is how it is computed.
 
     :raises ConfigError: int8 without calibration.
     """
     if precision != "int8":
-        return fp32_model(source)
-    fingerprint = source.fingerprint()
-    folder = ConvertedModels(source.cache / _FOLDER).find(_int8_name(fingerprint)) if fingerprint else None
+        return fp32_model(tower)
+    fingerprint = tower.fingerprint()
+    folder = ConvertedModels(tower.cache / _FOLDER).find(_int8_name(tower, fingerprint)) if fingerprint else None
     if not folder:
         raise ConfigError(
             "precision 'int8' needs a calibration with pictures of yours, once: "
-            f"python -m clip_image_flow.quantize MODEL PICTURES (there is none for these weights in {source.cache})"
+            f"python -m clip_image_flow.quantize MODEL PICTURES (there is none for these weights in {tower.cache})"
         )
     return openvino.Core().read_model(folder / _FILE)
 
 
-def fp32_model(source: Source) -> openvino.Model:
+def fp32_model(tower: Tower) -> openvino.Model:
     """The tower in fp32: from the cache, else converted and, where that is possible, put there."""
     core = openvino.Core()
-    converted = ConvertedModels(source.cache / _FOLDER)
-    fingerprint = source.fingerprint()
-    if fingerprint and (folder := converted.find(_fp32_name(fingerprint))):
+    converted = ConvertedModels(tower.cache / _FOLDER)
+    fingerprint = tower.fingerprint()
+    if fingerprint and (folder := converted.find(_fp32_name(tower, fingerprint))):
         return core.read_model(folder / _FILE)
-    model = convert(source.load())
-    fingerprint = source.fingerprint()  # what was downloaded only now has one too
-    if fingerprint and (folder := converted.keep(_fp32_name(fingerprint), partial(_save, model))):
+    model = convert(tower.load())
+    fingerprint = tower.fingerprint()  # what was downloaded only now has one too
+    if fingerprint and (folder := converted.keep(_fp32_name(tower, fingerprint), partial(_save, model))):
         model = core.read_model(folder / _FILE)  # maps the file; the other one holds on to torch's weights
         _return_memory()
     return model
 
 
-def keep_int8(source: Source, model: openvino.Model) -> None:
-    """Keep the calibrated `model` of `source`, in place of an earlier one.
+def keep_int8(tower: Tower, model: openvino.Model) -> None:
+    """Keep the calibrated `model` of `tower`, in place of an earlier one.
 
     :raises ConfigError: it cannot be kept.
     """
-    fingerprint = source.fingerprint()
-    if not fingerprint or not ConvertedModels(source.cache / _FOLDER).keep(
-        _int8_name(fingerprint), partial(_save, model)
+    fingerprint = tower.fingerprint()
+    if not fingerprint or not ConvertedModels(tower.cache / _FOLDER).keep(
+        _int8_name(tower, fingerprint), partial(_save, model)
     ):
-        raise ConfigError(f"the int8 model cannot be kept in {source.cache / _FOLDER}: it must be writable")
+        raise ConfigError(f"the int8 model cannot be kept in {tower.cache / _FOLDER}: it must be writable")
 
 
-def _fp32_name(fingerprint: str) -> str:
+def _fp32_name(tower: Tower, fingerprint: str) -> str:
     """The name under which a conversion is kept; each version of OpenVINO, and of `convert`, makes it anew."""
-    return f"{fingerprint[:32]}-fp32-{_VERSION}-{_CONVERSION}"
+    return f"{tower.kind}-{fingerprint[:32]}-fp32-{_VERSION}-{_CONVERSION}"
 
 
-def _int8_name(fingerprint: str) -> str:
+def _int8_name(tower: Tower, fingerprint: str) -> str:
     """The same for a calibration, which is somebody's work: newer versions of OpenVINO read the files of older ones."""
-    return f"{fingerprint[:32]}-int8"
+    return f"{tower.kind}-{fingerprint[:32]}-int8"
 
 
-def convert(visual: nn.Module) -> openvino.Model:
-    """The tower with its normalisation: uint8 (b, n, n, 3) -> float32 (b, dim), any b."""
+def convert(module: nn.Module) -> openvino.Model:
+    """A tower's module, laid out for OpenVINO: a batch of items, any b -> float32 (b, dim)."""
     import torch
 
     from clip_image_flow.backends.openvino_tower import laid_out
 
-    size: Any = visual.input_resolution
-    example = torch.zeros(1, 3, size, size)
+    shape: Any = module.item_shape
+    dtype: Any = module.item_dtype
+    example = torch.zeros(1, *shape, dtype=getattr(torch, dtype))
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about tracing, on which OpenVINO's converter is built
         # Traced here, for convert_model would run the network four times more to check the trace.
-        traced = torch.jit.trace(laid_out(visual), example, check_trace=False)  # type: ignore[no-untyped-call]
-        model = openvino.convert_model(traced, example_input=example, input=[-1, 3, size, size])
-    steps = PrePostProcessor(model)
-    steps.input().tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
-    steps.input().model().set_layout(openvino.Layout("NCHW"))
-    steps.input().preprocess().convert_element_type(openvino.Type.f32).mean([255 * m for m in MEAN]).scale(
-        [255 * s for s in STD]
-    )
-    return steps.build()
+        traced = torch.jit.trace(laid_out(module), example, check_trace=False)  # type: ignore[no-untyped-call]
+        return openvino.convert_model(traced, example_input=example, input=[-1, *shape])
 
 
 def _return_memory() -> None:

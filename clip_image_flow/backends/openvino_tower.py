@@ -19,9 +19,14 @@ from torch.nn import functional
 from clip_image_flow.openai_clip import VisionTransformer
 
 
-def laid_out(visual: nn.Module) -> nn.Module:
-    """The tower that OpenVINO is given in place of `visual`; a ModifiedResNet is good as it is."""
-    return _Rows(visual) if isinstance(visual, VisionTransformer) else visual
+def laid_out(module: nn.Module) -> nn.Module:
+    """What OpenVINO is given in place of `module`, which is changed; a ModifiedResNet is good as it is."""
+    if isinstance(module, VisionTransformer):
+        return _Rows(module)
+    for name, part in module.named_children():
+        if isinstance(part, VisionTransformer):
+            setattr(module, name, _Rows(part))
+    return module
 
 
 class _Rows(nn.Module):
@@ -30,7 +35,7 @@ class _Rows(nn.Module):
     def __init__(self, visual: Any) -> None:
         super().__init__()
         self.visual = visual
-        self.input_resolution: int = visual.input_resolution
+        self.conv1 = visual.conv1  # whose type the pictures take
         self._tokens, self._width = visual.positional_embedding.shape
 
     def forward(self, images: Tensor) -> Tensor:

@@ -7,17 +7,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from clip_image_flow.errors import ConfigError
 from clip_image_flow.openai_clip import convert_weights
-from clip_image_flow.preprocess import MEAN, STD
 
 _PRECISIONS = {"cpu": ("fp32", "bf16"), "cuda": ("fp16", "bf16", "fp32")}  # a device's default first
 
 
 class TorchBackend:
-    """The image tower `visual` on a torch device. Takes `visual` over: it is moved and cast in place.
+    """A tower's module on a torch device. Takes the module over: it is moved and cast in place.
 
     fp16 is OpenAI's own (`clip.model.convert_weights`: weights in fp16, LayerNorm in fp32); bf16 is torch's autocast.
 
@@ -26,7 +25,7 @@ class TorchBackend:
 
     name = "torch"
 
-    def __init__(self, visual: nn.Module, *, device: str, precision: str | None, threads: int) -> None:
+    def __init__(self, module: nn.Module, *, device: str, precision: str | None, threads: int) -> None:
         kind = check_device(device)
         self.precision = precision or _PRECISIONS[kind][0]
         if self.precision not in _PRECISIONS[kind]:
@@ -35,21 +34,21 @@ class TorchBackend:
             )
         if kind == "cpu":
             torch.set_num_threads(threads)
-        tower: Any = visual  # a Module has no types for its attributes
-        self.input_size: int = tower.input_resolution
-        self.dim: int = tower.output_dim
+        tower: Any = module  # a Module has no types for its attributes
+        self.item_shape: tuple[int, ...] = tower.item_shape
+        self.item_dtype: str = tower.item_dtype
+        self.dim: int = tower.dim
         self.best_batch_size = 16 if kind == "cpu" else 128
         self._device = torch.device(device)
-        # A GPU's tensor cores take channels last, which is also how pictures come; what is kept otherwise is converted.
+        self._module = module.float().to(self._device).eval().requires_grad_(False)
+        # A GPU's tensor cores take channels last; what is kept otherwise is converted.
         self._layout = torch.contiguous_format if kind == "cpu" else torch.channels_last
-        self._visual = visual.float().to(self._device).eval().requires_grad_(False)
-        self._visual.to(memory_format=self._layout)  # type: ignore[call-overload]  # in place, and not in its types
+        self._module.to(memory_format=self._layout)  # type: ignore[call-overload]  # in place, and not in its types
         if self.precision == "fp16":
-            convert_weights(self._visual)
-        self._mean, self._std = (torch.tensor(values, device=self._device).view(3, 1, 1) for values in (MEAN, STD))
+            convert_weights(self._module)
 
     def encode(self, batch: np.ndarray) -> np.ndarray:
-        """uint8 (b, n, n, 3) -> float32 (b, dim); a batch that CUDA has no memory for is halved."""
+        """A batch of items -> float32 (b, dim); one that CUDA has no memory for is halved."""
         try:
             return self._forward(batch)
         except torch.OutOfMemoryError:
@@ -61,21 +60,16 @@ class TorchBackend:
         return np.concatenate([self.encode(batch[:half]), self.encode(batch[half:])])
 
     def _forward(self, batch: np.ndarray) -> np.ndarray:
+        items = torch.from_numpy(batch)
+        if self._device.type == "cuda":
+            # Pinned memory is copied without a detour through a buffer of the driver's; bytes are a quarter of floats.
+            items = items.pin_memory().to(self._device, non_blocking=True)
         with (
             torch.inference_mode(),
             torch.autocast(self._device.type, torch.bfloat16, enabled=self.precision == "bf16"),
         ):
-            pixels = self._normalised(torch.from_numpy(batch))
-            embeddings = self._visual(pixels.half() if self.precision == "fp16" else pixels)
+            embeddings = self._module(items)
         return np.asarray(embeddings.float().cpu().numpy())
-
-    def _normalised(self, pixels: Tensor) -> Tensor:
-        """uint8 (b, n, n, 3) -> float32 (b, 3, n, n) on the device, by the steps of `clip`'s ToTensor and Normalize."""
-        if self._device.type == "cuda":
-            # Pinned memory is copied without a detour through a buffer of the driver's; bytes are a quarter of floats.
-            pixels = pixels.pin_memory().to(self._device, non_blocking=True)
-        values = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=self._layout)
-        return values.div_(255).sub_(self._mean).div_(self._std)
 
 
 def check_device(device: str) -> str:

@@ -25,7 +25,7 @@ class GatedBackend:
 
     def __init__(self, inner: backends.Backend) -> None:
         self.name, self.precision = inner.name, inner.precision
-        self.input_size, self.dim = inner.input_size, inner.dim
+        self.item_shape, self.item_dtype, self.dim = inner.item_shape, inner.item_dtype, inner.dim
         self.best_batch_size = inner.best_batch_size
         self.inner = inner
         self.gate = threading.Event()

@@ -86,7 +86,7 @@ def test_below_fp32_the_centre_alone_is_resized(precision: str, exact: bool) -> 
     encoder.close()
     backend = load(EMBEDDED, "torch", precision=precision)
     rows = {
-        e: backend.encode(preprocess(picture, backend.input_size, exact=e)[np.newaxis].copy()) for e in (True, False)
+        e: backend.encode(preprocess(picture, backend.item_shape[0], exact=e)[np.newaxis].copy()) for e in (True, False)
     }
     assert np.array_equal(embedding, rows[exact])
     assert cosines(rows[True], rows[False]).min() >= 0.9999

@@ -17,7 +17,7 @@ from clip_image_flow.backends import Backend
 from clip_image_flow.backends.openvino_cache import ConvertedModels
 from clip_image_flow.errors import ConfigError
 from tests.conftest import encoded, photo, save_random_clip
-from tests.unit.test_backends import load, random_batch, skip_without_bf16, source
+from tests.unit.test_backends import load, random_batch, skip_without_bf16, tower
 
 PICTURE = encoded(photo())
 
@@ -29,7 +29,7 @@ def cache(tmp_path: Path) -> Path:
 
 def load_kept(model: Path, cache: Path, name: str = "openvino", precision: str | None = None) -> Backend:
     """The backend whose conversions are kept in `cache`."""
-    return backends.load(name, source(model, cache), device="cpu", precision=precision, threads=2)
+    return backends.load(name, tower(model, cache), device="cpu", precision=precision, threads=2)
 
 
 def kept(cache: Path) -> list[Path]:
@@ -165,7 +165,8 @@ def test_what_is_broken_is_not_found(tmp_path: Path, file: str, harm: Callable[[
 def test_a_cache_that_cannot_be_written_does_no_harm(tiny_model: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()  # a folder below it cannot be made, not even by root
     backend = load_kept(tiny_model, tmp_path / "file")
-    assert np.array_equal(backend.encode(random_batch(2, 64)), load(tiny_model, "openvino").encode(random_batch(2, 64)))
+    kept, batch = load(tiny_model, "openvino"), random_batch(2, 64)
+    assert np.abs(backend.encode(batch) - kept.encode(batch)).max() <= 1e-5  # a file that is read is optimised again
 
 
 def test_what_could_not_be_written_leaves_nothing_behind(tmp_path: Path) -> None:

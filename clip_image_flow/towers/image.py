@@ -1,0 +1,40 @@
+"""CLIP's image tower as a module that normalises pictures by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from clip_image_flow.preprocess import MEAN, STD
+
+
+class ImageTower(nn.Module):
+    """uint8 (b, n, n, 3), of red, green and blue -> (b, dim).
+
+    The steps of `clip`'s ToTensor and Normalize, and the network behind them.
+
+    :param visual: (b, 3, n, n) -> (b, dim), `clip.model.VisionTransformer` or `ModifiedResNet`.
+    """
+
+    item_dtype = "uint8"
+
+    def __init__(self, visual: nn.Module) -> None:
+        super().__init__()
+        network: Any = visual  # a Module has no types for its attributes
+        self.visual = network
+        self.item_shape: tuple[int, ...] = (network.input_resolution, network.input_resolution, 3)
+        self.dim: int = network.output_dim
+        for name, values in (("mean", MEAN), ("std", STD)):
+            self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
+        self.mean: Tensor
+        self.std: Tensor
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        # A GPU's tensor cores take channels last, which is also how pictures come.
+        layout = torch.channels_last if pixels.is_cuda else torch.contiguous_format
+        values = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=layout)
+        values = values.div_(255).sub_(self.mean).div_(self.std)
+        embeddings: Tensor = self.visual(values.to(self.visual.conv1.weight.dtype))
+        return embeddings
