@@ -104,6 +104,23 @@ def _render(values: str, chart: Path, helm: str, release: str) -> Rendering:
     return Rendering(run.stdout, [one for one in documents if one])
 
 
+def notes(values: Values, chart: Path = CHART) -> str:
+    """NOTES.txt as it is printed. Without a cluster Helm prints it in a dry run on the client alone."""
+    command = [
+        tool("helm"),
+        "install",
+        RELEASE,
+        str(chart),
+        "--namespace",
+        NAMESPACE,
+        "--dry-run=client",
+        "--values",
+        "-",
+    ]
+    run = subprocess.run(command, input=json.dumps(values), capture_output=True, text=True, timeout=60, check=True)
+    return run.stdout.partition("\nNOTES:\n")[2]
+
+
 def profile(name: str) -> Values:
     """The values of profiles/NAME.yaml."""
     text = (CHART / "profiles" / f"{name}.yaml").read_text(encoding="utf-8")
