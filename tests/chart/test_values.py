@@ -33,13 +33,13 @@ def test_the_committed_schema_is_made_of_the_values() -> None:
 
 def test_a_key_without_a_type_is_an_error_when_the_schema_is_made() -> None:
     with pytest.raises(chart_schema.SchemaError, match=r"gateway\.mystery: the default None tells no type"):
-        chart_schema.schema({**VALUES, "gateway": {**VALUES["gateway"], "mystery": None}})
+        chart_schema.schema({**VALUES, "gateway": {**VALUES["gateway"], "mystery": None}}, ["encode"])
 
 
 def test_a_type_without_a_key_is_an_error_when_the_schema_is_made() -> None:
     without = {key: value for key, value in VALUES.items() if key != "clusterDomain"}
     with pytest.raises(chart_schema.SchemaError, match="clusterDomain fits no key"):
-        chart_schema.schema(without)
+        chart_schema.schema(without, ["encode"])
 
 
 def test_unknown_keys_are_refused_at_every_level() -> None:
@@ -91,6 +91,8 @@ def test_the_chart_lints(helm: str) -> None:
 E = "executors"
 REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"replicas": 3}, "additional properties 'replicas' not allowed"),
+    ({"flow": "nothing"}, "at '/flow': value must be 'encode'"),
+    ({"flow": None}, "missing property 'flow'"),
     ({"gateway": {"replica": 3}}, "at '/gateway': additional properties 'replica' not allowed"),
     ({"gateway": {"replicas": "3"}}, "at '/gateway/replicas': got string, want integer"),
     ({"gateway": {"replicas": -1}}, "at '/gateway/replicas': minimum: got -1, want 0"),

@@ -1,7 +1,16 @@
-{{/* What runs (files/topology.yaml, written from the Flow) with how it runs (values) over it. */}}
+{{/* What runs (files/topologies/NAME.yaml, written from a Flow) with how it runs (values) over it. */}}
 
+{{/* The topology of the Flow that the values name. */}}
 {{- define "clip.topology" -}}
-{{- .Files.Get "files/topology.yaml" | fromYaml | toJson -}}
+  {{- $text := .Files.Get (printf "files/topologies/%s.yaml" .Values.flow) -}}
+  {{- if not $text -}}
+    {{- $names := list -}}
+    {{- range $path, $_ := .Files.Glob "files/topologies/*.yaml" -}}
+      {{- $names = base $path | trimSuffix ".yaml" | append $names -}}
+    {{- end -}}
+    {{- fail (printf "values: flow: the chart has no Flow %q; it has: %s" .Values.flow (join ", " $names)) -}}
+  {{- end -}}
+  {{- $text | fromYaml | toJson -}}
 {{- end }}
 
 {{/*
@@ -29,8 +38,7 @@ The executors of the Flow as {items: [{name, component, node, values, usesWith, 
 {{- $usesWith = include "clip.usesWith" (list $node.usesWith $values.usesWith $usesWith) | fromJson -}}
 {{- $cuda := hasPrefix "cuda" ($usesWith.device | default "cpu") -}}
 {{- include "clip.checkExecutor" (dict "name" $node.name "values" $values) -}}
-{{- $component := $node.name | replace "/" "-" | replace "_" "-" | lower -}}
-{{- $items = append $items (dict "name" $node.name "component" $component "node" $node "values" $values "usesWith" $usesWith "cuda" $cuda) -}}
+{{- $items = append $items (dict "name" $node.name "component" $node.component "node" $node "values" $values "usesWith" $usesWith "cuda" $cuda) -}}
 {{- end -}}
 {{- dict "items" $items | toJson -}}
 {{- end }}
