@@ -125,12 +125,12 @@ _TYPES: dict[str, Schema] = {
     "executorDefaults.gpu.count": {"type": "integer", "minimum": 1, "maximum": 64},
     "executorDefaults.gpu.resourceName": {"type": "string", "pattern": "^[a-z0-9.-]+/[A-Za-z0-9._-]+$"},
     "executorDefaults.gpu.runtimeClassName": _NAME,
-    "executorDefaults.model.name": _or_null({"type": "string", "minLength": 1}),
-    "executorDefaults.model.source": {"enum": ["image", "claim", "download"]},
-    "executorDefaults.model.claim": _NAME,
-    "executorDefaults.model.cache.size": _SIZE,
-    "executorDefaults.model.cache.accessModes": _list({"enum": ["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"]}),
-    "executorDefaults.model.cache.storageClassName": _or_null(_NAME),
+    "model.name": _or_null({"type": "string", "minLength": 1}),
+    "model.source": {"enum": ["image", "claim", "download"]},
+    "model.claim": _NAME,
+    "model.cache.size": _SIZE,
+    "model.cache.accessModes": _list({"enum": ["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"]}),
+    "model.cache.storageClassName": _or_null(_NAME),
 }
 
 
@@ -145,11 +145,11 @@ def schema(values: dict[str, Any], flows: Sequence[str]) -> Schema:
     :raises SchemaError: a key has no type, or an entry of the table no key.
     """
     used: set[str] = set()
-    executor = _of_map("executorDefaults", values["executorDefaults"], used)
     properties = {key: _of(key, value, used) for key, value in values.items() if key != "executors"}
     properties["flow"] = {"enum": sorted(flows)}
-    properties["executorDefaults"] = executor
-    properties["executors"] = {"type": "object", "additionalProperties": _or_null(_override(executor))}
+    executor = properties["executorDefaults"]
+    own = {**executor, "properties": {**executor["properties"], "model": properties["model"]}}
+    properties["executors"] = {"type": "object", "additionalProperties": _or_null(_override(own))}
     if unused := sorted(_TYPES.keys() - used):
         raise SchemaError(f"_TYPES: {unused[0]} fits no key of values.yaml")
     return {
@@ -190,7 +190,7 @@ def _required(default: dict[str, Any]) -> list[str]:
 
 
 def _override(typed: Schema) -> Schema:
-    """The schema of what may be laid over executorDefaults: nothing is required; null at the top is the default."""
+    """The schema of what may be laid over executorDefaults and model: nothing is required; null is the default."""
     return {
         **_optional(typed),
         "properties": {key: _or_null(_optional(value)) for key, value in typed["properties"].items()},

@@ -121,9 +121,9 @@ def notes(values: Values, chart: Path = CHART) -> str:
     return run.stdout.partition("\nNOTES:\n")[2]
 
 
-def profile(name: str) -> Values:
+def profile(name: str, chart: Path = CHART) -> Values:
     """The values of profiles/NAME.yaml."""
-    text = (CHART / "profiles" / f"{name}.yaml").read_text(encoding="utf-8")
+    text = (chart / "profiles" / f"{name}.yaml").read_text(encoding="utf-8")
     return dict(yaml.safe_load(text))
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from tests.chart.cases import CASES
-from tests.chart.chart import CHART, ROOT, Rendering, notes, render
+from tests.chart.chart import CHART, ROOT, Rendering, notes, profile, render
 
 
 def chart_of(commit: str, folder: Path) -> Path:
@@ -34,8 +34,13 @@ def chart_of(commit: str, folder: Path) -> Path:
     return folder / name
 
 
-def as_it_was(values: dict[str, Any], chart: Path) -> dict[str, Any]:
-    """`values` for a chart that has its model in `executorDefaults`, as it was before there was `model`."""
+def as_it_was(case: str, chart: Path) -> dict[str, Any]:
+    """The values of `case` as that chart takes them: its own profile, or its model in `executorDefaults`, where the
+    model was before it stood at the top.
+    """
+    if (chart / "profiles" / f"{case}.yaml").is_file():
+        return profile(case, chart)
+    values = CASES[case]
     known = yaml.safe_load((chart / "values.yaml").read_text(encoding="utf-8"))
     old = copy.deepcopy(values)
     if "model" in old and "model" not in known:
@@ -60,9 +65,10 @@ def main(commit: str) -> int:
     with tempfile.TemporaryDirectory(prefix="compare-") as folder:
         before = chart_of(commit, Path(folder))
         for case, values in CASES.items():
-            old, new = texts(render(as_it_was(values, before), chart=before)), texts(render(values))
+            earlier = as_it_was(case, before)
+            old, new = texts(render(earlier, chart=before)), texts(render(values))
             pairs = {name: (old.get(name, ""), new.get(name, "")) for name in sorted(old.keys() | new.keys())}
-            pairs["notes"] = (notes(as_it_was(values, before), before), notes(values))
+            pairs["notes"] = (notes(earlier, before), notes(values))
             for name, (one, other) in pairs.items():
                 if text := difference(f"{case}: {name}", one, other):
                     found += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from yamllint.config import YamlLintConfig
 
 from scripts.flows import topology_file
 from tests.chart.cases import CASES, EVERYTHING_ON
-from tests.chart.chart import NAMESPACE, ROOT, RefusedError, render, tool
+from tests.chart.chart import CHART, NAMESPACE, ROOT, RefusedError, render, tool
 from tests.chart.kubernetes_schemas import refusal
 
 GOLDEN = Path(__file__).parent / "golden" / "defaults.yaml"
@@ -107,6 +108,17 @@ def test_every_profile_says_when_to_use_it(name: str) -> None:
     text = (ROOT / "helm" / "clip-image-flow" / "profiles" / f"{name}.yaml").read_text(encoding="utf-8")
     assert text.startswith("# ")
     assert yaml.safe_load(text)
+
+
+@pytest.mark.parametrize("name", ["production-cpu", "gpu"])
+def test_an_air_gapped_cluster_takes_the_other_profiles(name: str) -> None:
+    files = [CHART / "profiles" / f"{one}.yaml" for one in (name, "air-gapped")]
+    flags = [word for file in files for word in ("--values", str(file))]
+    command = [tool("helm"), "template", "clip", str(CHART), *flags]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "claimName: clip-models" in run.stdout
+    assert "image: registry.example.com/clip/clip-image-encoder:" in run.stdout
 
 
 @pytest.mark.parametrize(("ci", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])

@@ -56,7 +56,7 @@ def test_unknown_keys_are_refused_at_every_level() -> None:
 
 def test_an_executor_may_have_every_key_of_the_defaults() -> None:
     overrides = SCHEMA["properties"]["executors"]["additionalProperties"]
-    assert overrides["properties"].keys() == VALUES["executorDefaults"].keys()
+    assert overrides["properties"].keys() == {*VALUES["executorDefaults"], "model"}
     assert overrides["additionalProperties"] is False
 
 
@@ -138,6 +138,12 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
         "additional properties 'x' not allowed",
     ),
     ({E: {"encoder": {"egress": [{"too": []}]}}}, "additional properties 'too' not allowed"),
+    ({"model": {"source": "claim"}}, "source is claim, so claim must name a PersistentVolumeClaim"),
+    ({"model": {"cache": None}}, "missing property 'cache'"),
+    (
+        {"executorDefaults": {"model": {"name": "x"}}},
+        "at '/executorDefaults': additional properties 'model' not allowed",
+    ),
     ({E: ["encoder"]}, "got array, want object"),
     ({"executorDefaults": {"gpu": None}}, "missing property 'gpu'"),
     ({"executorDefaults": {"startupSeconds": 0}}, "minimum: got 0, want 1"),

@@ -14,8 +14,8 @@
 {{- end }}
 
 {{/*
-The executors of the Flow as {items: [{name, component, node, values, usesWith, cuda}]}:
-`node` is the topology's, `values` executors.NAME over executorDefaults.
+The executors of the Flow as {items: [{name, component, node, values, usesWith, model, cuda}]}: `node` is the topology's,
+`values` executors.NAME over executorDefaults and, where the executor takes a model, over `model`; `model` is its name.
 */}}
 {{- define "clip.executors" -}}
 {{- $nodes := (include "clip.topology" . | fromJson).executors -}}
@@ -26,6 +26,7 @@ The executors of the Flow as {items: [{name, component, node, values, usesWith, 
 {{- fail (printf "values: executors.%s: the Flow has no executor of this name; it has: %s" $name (join ", " $names)) -}}
 {{- end -}}
 {{- end -}}
+{{- include "clip.checkModel" (dict "root" $ "nodes" $nodes) -}}
 {{- $items := list -}}
 {{- range $node := $nodes -}}
 {{- $override := deepCopy (get $.Values.executors $node.name | default dict) -}}
@@ -33,12 +34,16 @@ The executors of the Flow as {items: [{name, component, node, values, usesWith, 
 {{- /* null is the Flow's value where the Flow has one, else the default's */ -}}
 {{- if and (kindIs "invalid" $value) (ne $key "device") }}{{- $_ := unset $override $key }}{{- end -}}
 {{- end -}}
-{{- $values := mergeOverwrite (deepCopy $.Values.executorDefaults) $override -}}
-{{- $usesWith := dict "pretrained_model_name_or_path" $values.model.name "device" $values.device -}}
-{{- $usesWith = include "clip.usesWith" (list $node.usesWith $values.usesWith $usesWith) | fromJson -}}
+{{- /* an executor that takes no model needs neither weights nor a way to download them */ -}}
+{{- $model := deepCopy $.Values.model -}}
+{{- if not $node.modelOption }}{{- $_ := set $model "source" "image" }}{{- $_ := set $model "claim" "" }}{{ end -}}
+{{- $values := mergeOverwrite (deepCopy $.Values.executorDefaults) (dict "model" $model) $override -}}
+{{- $settings := dict "device" $values.device -}}
+{{- with $node.modelOption }}{{- $_ := set $settings . $values.model.name }}{{ end -}}
+{{- $usesWith := include "clip.usesWith" (list $node.usesWith $values.usesWith $settings) | fromJson -}}
 {{- $cuda := hasPrefix "cuda" ($usesWith.device | default "cpu") -}}
 {{- include "clip.checkExecutor" (dict "name" $node.name "values" $values) -}}
-{{- $items = append $items (dict "name" $node.name "component" $node.component "node" $node "values" $values "usesWith" $usesWith "cuda" $cuda) -}}
+{{- $items = append $items (dict "name" $node.name "component" $node.component "node" $node "values" $values "usesWith" $usesWith "model" (get $usesWith ($node.modelOption | default "")) "cuda" $cuda) -}}
 {{- end -}}
 {{- dict "items" $items | toJson -}}
 {{- end }}
@@ -52,6 +57,22 @@ The executors of the Flow as {items: [{name, component, node, values, usesWith, 
 {{- end -}}
 {{- end -}}
 {{- toJson $merged -}}
+{{- end }}
+
+{{/* A model is given to executors that take one. */}}
+{{- define "clip.checkModel" -}}
+{{- $taking := list -}}
+{{- range .nodes }}{{ if .modelOption }}{{ $taking = append $taking .name }}{{ end }}{{ end -}}
+{{- range $name, $override := .root.Values.executors -}}
+{{- if and ($override | default dict).model (not (has $name $taking)) -}}
+{{- fail (printf "values: executors.%s.model: this executor takes no model; those that do: %s" $name (join ", " $taking)) -}}
+{{- end -}}
+{{- end -}}
+{{- with .root.Values.model -}}
+{{- if and (or .name .claim (ne .source "image")) (not $taking) -}}
+{{- fail (printf "values: model: no executor of the Flow %s takes one" $.root.Values.flow) -}}
+{{- end -}}
+{{- end -}}
 {{- end }}
 
 {{/* What a schema cannot say, for it takes two values to be wrong. */}}
