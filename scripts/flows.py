@@ -16,7 +16,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 CHART = ROOT / "helm" / "clip-image-flow"
 DEFAULT_FLOW = ROOT / "flows" / "encode_flow.yml"
-_MODEL_OPTION = "pretrained_model_name_or_path"
+MODEL_OPTION = "pretrained_model_name_or_path"
 
 
 def flow_file(environment: Mapping[str, str] = os.environ) -> Path:
@@ -56,4 +56,4 @@ def model_option(flow: Path, executor: Mapping[str, Any]) -> str | None:
     uses, options = executor.get("uses"), executor.get("uses_with") or {}
     if isinstance(uses, str) and (config := flow.parent / uses).is_file():
         options = {**(yaml.safe_load(config.read_text(encoding="utf-8")).get("with") or {}), **options}
-    return _MODEL_OPTION if _MODEL_OPTION in options else None
+    return MODEL_OPTION if MODEL_OPTION in options else None

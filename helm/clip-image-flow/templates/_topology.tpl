@@ -111,7 +111,7 @@ The executors of the Flow as {items: [{name, component, node, values, usesWith, 
 {{- end -}}
 {{- end }}
 
-{{/* Executors by name and address, as Jina's gateway takes them: {"encoder": ["grpc://..."]}. */}}
+{{/* Executors by name and address, as Jina's gateway takes them: {NAME: ["grpc://..."]}. */}}
 {{- define "clip.addresses" -}}
 {{- $addresses := dict -}}
 {{- range (include "clip.executors" . | fromJson).items -}}
