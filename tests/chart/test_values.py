@@ -124,7 +124,10 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({E: {"encoder": {"replica": 1}}}, "at '/executors/encoder': additional properties 'replica' not allowed"),
     ({E: {"encoder": {"device": "gpu"}}}, "at '/executors/encoder/device': 'gpu' does not match pattern"),
     ({E: {"encoder": {"model": {"source": "s3"}}}}, "value must be one of 'image', 'claim', 'download'"),
-    ({E: {"encoder": {"model": {"source": "claim"}}}}, "source is claim, so claim must name a PersistentVolumeClaim"),
+    (
+        {E: {"encoder": {"model": {"source": "claim"}}}},
+        "values: executors.encoder.model: source is claim, so claim must name a PersistentVolumeClaim",
+    ),
     (
         {E: {"encoder": {"model": {"claim": "weights"}}}},
         "executors.encoder.model: claim is set, so source must be claim",
@@ -138,7 +141,7 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
         "additional properties 'x' not allowed",
     ),
     ({E: {"encoder": {"egress": [{"too": []}]}}}, "additional properties 'too' not allowed"),
-    ({"model": {"source": "claim"}}, "source is claim, so claim must name a PersistentVolumeClaim"),
+    ({"model": {"source": "claim"}}, "values: model: source is claim, so claim must name a PersistentVolumeClaim"),
     ({"model": {"cache": None}}, "missing property 'cache'"),
     (
         {"executorDefaults": {"model": {"name": "x"}}},
