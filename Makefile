@@ -93,12 +93,16 @@ export: $(READY) ## write k8s/, the chart's topology, schema, README and golden 
 test-cluster: $(READY) ## the chart on a kind cluster of its own (PYTEST_FLAGS=--keep-cluster leaves it for the next run)
 	@$(BIN)/pytest tests/cluster --timeout 1500 $(PYTEST_FLAGS)  # the first test of all waits for images and cluster
 
+$(VENV):
+	@$(MAKE) --silent setup
+
+# Reading the Flow takes any .venv, so one that is older than its locks is left as it is.
 .PHONY: images
-images: $(READY) ## build the images of the Flow (FLOW, REGISTRY, MODEL: see scripts/images.sh)
+images: | $(VENV) ## build the images of the Flow (FLOW, REGISTRY, MODEL: see scripts/images.sh)
 	@$(WITH_TOOLS) scripts/images.sh
 
 .PHONY: image-gpu
-image-gpu: $(READY) ## build those of them that run on a GPU with torch's CUDA build, some gigabytes
+image-gpu: | $(VENV) ## build those of them that run on a GPU with torch's CUDA build, some gigabytes
 	@$(WITH_TOOLS) DEVICE=cuda scripts/images.sh
 
 .PHONY: kind-up

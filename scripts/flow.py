@@ -48,7 +48,9 @@ def load_flow(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
         there = ", ".join(str(file.relative_to(ROOT)) for file in sorted((ROOT / "flows").glob("*.yml")))
         raise FlowError(f"FLOW must be the path of a Flow file, not {str(path)!r}; there are: {there}")
     flow: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    gateway = flow["gateway"]
+    gateway = flow.get("gateway") or {}
+    if not isinstance(gateway.get("port"), list) or len(gateway["port"]) != 2:
+        raise FlowError(f"{path}: gateway: port must be two, [gRPC, HTTP]")
     gateway["uses"] = _absolute(path, gateway["uses"])
     for i, name in enumerate(("CLIP_GRPC_PORT", "CLIP_HTTP_PORT")):
         if value := environment.get(name):

@@ -66,7 +66,7 @@ def test_the_second_flow_lints_and_installs(helm: str, chart: Path) -> None:
     run = subprocess.run(lint, capture_output=True, text=True, timeout=60, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     text = notes({"flow": "second", "executors": {"Obedient_1": {"replicas": 3}}}, chart)
-    assert "encoder: model emoji-tiny, device cpu" in text
+    assert "What runs, the Flow second:\n  encoder: model emoji-tiny, device cpu" in text
     assert "Obedient_1: device cpu" in text
 
 
@@ -83,6 +83,13 @@ def test_a_flow_is_named_by_the_environment() -> None:
 def test_a_flow_that_is_not_there_is_an_error_that_lists_what_there_is() -> None:
     with pytest.raises(FlowError, match=r"not 'flows/nothing\.yml'; there are: .*flows/encode_flow\.yml"):
         load_flow({"FLOW": "flows/nothing.yml"})
+
+
+def test_a_flow_without_the_ports_that_are_served_is_an_error(tmp_path: Path) -> None:
+    flow = tmp_path / "bare_flow.yml"
+    flow.write_text("jtype: Flow\nexecutors: [{name: a}]\n", encoding="utf-8")
+    with pytest.raises(FlowError, match=r"gateway: port must be two, \[gRPC, HTTP\]"):
+        load_flow({"FLOW": str(flow)})
 
 
 @pytest.mark.parametrize(

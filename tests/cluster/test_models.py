@@ -80,7 +80,7 @@ def test_a_wrong_path_says_so_and_the_old_pods_keep_serving(namespace: Namespace
 
 
 def test_baked_into_the_image(namespace: Namespace, model: Path) -> None:
-    image = f"clip-image-encoder:{VERSION}-baked"
+    image = f"{IMAGES['clip-image-encoder']}-baked"
     folder = ROOT / "models" / "baked"
     folder.mkdir(exist_ok=True)
     try:
