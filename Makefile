@@ -50,7 +50,7 @@ demo: $(READY) ## start the Flow, encode real pictures, rank them by words, draw
 	@$(BIN)/python -m scripts.demo
 
 .PHONY: serve
-serve: $(READY) ## run the Flow (CLIP_MODEL, CLIP_GRPC_PORT, CLIP_HTTP_PORT, REPLICAS) until Ctrl-C
+serve: $(READY) ## run the Flow (FLOW=flows/NAME.yml, CLIP_MODEL, CLIP_GRPC_PORT, CLIP_HTTP_PORT, REPLICAS) until Ctrl-C
 	@exec $(BIN)/python -m scripts.serve
 
 .PHONY: test
@@ -81,8 +81,8 @@ test-chart: $(READY) ## the export and the chart, without a cluster
 	@$(BIN)/pytest tests/chart
 
 .PHONY: export
-export: $(READY) ## write k8s/, the chart's topology, schema, README and golden rendering from the Flow and values.yaml
-	@$(BIN)/python -m scripts.export_k8s
+export: $(READY) ## write k8s/, the chart's topology, schema, README and golden rendering from the Flow (FLOW=flows/NAME.yml) and values.yaml
+	@$(BIN)/python -m scripts.export_k8s $(if $(FLOW),--flow $(FLOW))
 	@$(BIN)/python -m scripts.chart_schema
 	@if ! command -v helm-docs >/dev/null; then echo "SKIPPED: the chart's README (helm-docs is not on the PATH)"; \
 	  else helm-docs --chart-search-root helm --sort-values-order file --log-level warning; fi
@@ -93,12 +93,16 @@ export: $(READY) ## write k8s/, the chart's topology, schema, README and golden 
 test-cluster: $(READY) ## the chart on a kind cluster of its own (PYTEST_FLAGS=--keep-cluster leaves it for the next run)
 	@$(BIN)/pytest tests/cluster --timeout 1500 $(PYTEST_FLAGS)  # the first test of all waits for images and cluster
 
+$(VENV):
+	@$(MAKE) --silent setup
+
+# Reading the Flow takes any .venv, so one that is older than its locks is left as it is.
 .PHONY: images
-images: ## build clip-gateway and clip-image-encoder (REGISTRY, MODEL: see scripts/images.sh)
+images: | $(VENV) ## build the images of the Flow (FLOW, REGISTRY, MODEL: see scripts/images.sh)
 	@$(WITH_TOOLS) scripts/images.sh
 
 .PHONY: image-gpu
-image-gpu: ## build clip-image-encoder with torch's CUDA build, some gigabytes
+image-gpu: | $(VENV) ## build those of them that run on a GPU with torch's CUDA build, some gigabytes
 	@$(WITH_TOOLS) DEVICE=cuda scripts/images.sh
 
 .PHONY: kind-up
@@ -110,7 +114,7 @@ kind-down: ## delete it
 	@$(WITH_TOOLS) scripts/kind.sh down
 
 .PHONY: deploy
-deploy: $(READY) ## install or upgrade the release in the current kubectl context, and encode a first picture (REGISTRY, NAMESPACE, VALUES)
+deploy: $(READY) ## install or upgrade the release in the current kubectl context, and encode a first picture (FLOW, REGISTRY, NAMESPACE, VALUES)
 	@$(WITH_TOOLS) scripts/deploy.sh up
 
 .PHONY: undeploy

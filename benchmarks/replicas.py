@@ -25,6 +25,8 @@ from benchmarks.load import Pattern, closed_loop
 from benchmarks.servers import Server
 from scripts.demo import free_ports
 from scripts.flow import ROOT
+from scripts.flow_images import node_images
+from scripts.flows import DEFAULT_FLOW
 
 SECONDS = 0.2
 REPLICAS = (1, 2, 4, 8)
@@ -67,8 +69,9 @@ def pods() -> Iterator[Serve]:
     """On the kind cluster: the chart as it is, with an image of the sleeping Executor in the encoder's place."""
     tag = version("clip-image-flow")
     image, folder = f"sleeping-executor:{tag}", "benchmarks/sleeping_executor"
-    _run("docker", "build", "--quiet", "--build-arg", f"GATEWAY=clip-gateway:{tag}", "--tag", image, folder)
-    _run("kind", "load", "docker-image", image, f"clip-gateway:{tag}", "--name", CLUSTER)
+    gateway = node_images(DEFAULT_FLOW)[0].image
+    _run("docker", "build", "--quiet", "--build-arg", f"GATEWAY={gateway}", "--tag", image, folder)
+    _run("kind", "load", "docker-image", image, gateway, "--name", CLUSTER)
     helm = ("helm", "--kube-context", f"kind-{CLUSTER}", "--namespace", RELEASE)
     values = {
         "gateway": {"service": {"type": "NodePort", "nodePorts": {"grpc": 30051}}},

@@ -1,4 +1,5 @@
-"""Write the chart's values.schema.json: structure and types from values.yaml, the rest from the table below.
+"""Write the chart's values.schema.json: structure and types from values.yaml, the rest from the table below,
+and the names of Flows from files/topologies.
 
 A key of values.yaml has the type of its default. Where a default does not tell (null, an empty list or map) or does not
 tell enough, `_TYPES` does; a key that neither tells is an error, and so is an entry that fits no key. Kubernetes' own
@@ -19,11 +20,10 @@ from typing import Any
 import yaml
 
 from scripts.export.files import differences, write
-from scripts.export.flow_file import ROOT
+from scripts.flows import CHART, flow_names
 
 Schema = dict[str, Any]
 
-_CHART = ROOT / "helm" / "clip-image-flow"
 _KUBERNETES = "v1.34.0-local-strict"
 
 _TEXT: Schema = {"type": "string"}
@@ -125,12 +125,12 @@ _TYPES: dict[str, Schema] = {
     "executorDefaults.gpu.count": {"type": "integer", "minimum": 1, "maximum": 64},
     "executorDefaults.gpu.resourceName": {"type": "string", "pattern": "^[a-z0-9.-]+/[A-Za-z0-9._-]+$"},
     "executorDefaults.gpu.runtimeClassName": _NAME,
-    "executorDefaults.model.name": _or_null({"type": "string", "minLength": 1}),
-    "executorDefaults.model.source": {"enum": ["image", "claim", "download"]},
-    "executorDefaults.model.claim": _NAME,
-    "executorDefaults.model.cache.size": _SIZE,
-    "executorDefaults.model.cache.accessModes": _list({"enum": ["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"]}),
-    "executorDefaults.model.cache.storageClassName": _or_null(_NAME),
+    "model.name": _or_null({"type": "string", "minLength": 1}),
+    "model.source": {"enum": ["image", "claim", "download"]},
+    "model.claim": _NAME,
+    "model.cache.size": _SIZE,
+    "model.cache.accessModes": _list({"enum": ["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"]}),
+    "model.cache.storageClassName": _or_null(_NAME),
 }
 
 
@@ -138,16 +138,18 @@ class SchemaError(RuntimeError):
     """values.yaml and the table do not fit each other."""
 
 
-def schema(values: dict[str, Any]) -> Schema:
+def schema(values: dict[str, Any], flows: Sequence[str]) -> Schema:
     """The JSON Schema (draft 7) of `values`, in which unknown keys are refused.
 
+    :param flows: the names of the Flows that the chart has a topology of.
     :raises SchemaError: a key has no type, or an entry of the table no key.
     """
     used: set[str] = set()
-    executor = _of_map("executorDefaults", values["executorDefaults"], used)
     properties = {key: _of(key, value, used) for key, value in values.items() if key != "executors"}
-    properties["executorDefaults"] = executor
-    properties["executors"] = {"type": "object", "additionalProperties": _or_null(_override(executor))}
+    properties["flow"] = {"enum": sorted(flows)}
+    executor = properties["executorDefaults"]
+    own = {**executor, "properties": {**executor["properties"], "model": properties["model"]}}
+    properties["executors"] = {"type": "object", "additionalProperties": _or_null(_override(own))}
     if unused := sorted(_TYPES.keys() - used):
         raise SchemaError(f"_TYPES: {unused[0]} fits no key of values.yaml")
     return {
@@ -188,7 +190,7 @@ def _required(default: dict[str, Any]) -> list[str]:
 
 
 def _override(typed: Schema) -> Schema:
-    """The schema of what may be laid over executorDefaults: nothing is required; null at the top is the default."""
+    """The schema of what may be laid over executorDefaults and model: nothing is required; null is the default."""
     return {
         **_optional(typed),
         "properties": {key: _or_null(_optional(value)) for key, value in typed["properties"].items()},
@@ -239,14 +241,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write the schema; the exit code is 1 when `--check` finds it stale or it cannot be made."""
     parser = argparse.ArgumentParser(prog="python -m scripts.chart_schema", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; print a diff and fail when it is stale")
+    parser.add_argument("--chart", type=Path, default=CHART, help="the chart's folder (%(default)s)")
     options = parser.parse_args(arguments)
-    values = yaml.safe_load((_CHART / "values.yaml").read_text(encoding="utf-8"))
+    values = yaml.safe_load((options.chart / "values.yaml").read_text(encoding="utf-8"))
     try:
-        text = json.dumps(schema(values), indent=1) + "\n"
+        text = json.dumps(schema(values, flow_names(options.chart)), indent=1) + "\n"
     except SchemaError as error:
         print(f"chart_schema: {error}", file=sys.stderr)
         return 1
-    texts: dict[Path, str] = {_CHART / "values.schema.json": text}
+    texts: dict[Path, str] = {options.chart / "values.schema.json": text}
     if options.check:
         found = differences(texts, [])
         print(found, end="")

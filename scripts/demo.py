@@ -27,7 +27,7 @@ from scripts.demo_checks import FOUND_WITHIN, CheckFailed, check_agreement, chec
 from scripts.demo_encode import ALBUM, EncodingError, Request, Result, curl_line, encode, encode_plainly, requests
 from scripts.demo_pictures import QUERIES, TEMPLATE, MissingPicturesError, Picture, held_out, photographs
 from scripts.demo_show import draw_sheet, print_rankings, print_table, rank
-from scripts.flow import ROOT, FlowError, RunningFlow, load_flow, running_flow
+from scripts.flow import ROOT, FlowError, RunningFlow, load_flow, model_of, running_flow
 
 _STARTED = time.monotonic()
 _LOG_LINES = 12  # of the Flow, shown when something is wrong
@@ -89,7 +89,7 @@ def tell_story(output: Path, log: Path) -> None:
     photos, emoji = photographs(), held_out()
     texts = [*QUERIES, *(TEMPLATE.format(picture.name) for picture in emoji)]
     environment = {**os.environ, **dict(zip(("CLIP_GRPC_PORT", "CLIP_HTTP_PORT"), free_ports(2), strict=True))}
-    model = str(load_flow(environment=environment)["executors"][0]["uses_with"]["pretrained_model_name_or_path"])
+    model = model_of(load_flow(environment))
     say(f"starting the Flow with the model {model} (log: {log}) and, beside it, clip itself")
     with reference(model, [*photos, *emoji], texts) as wait_for_reference:
         with log.open("wb") as file, running_flow(environment, file) as flow:

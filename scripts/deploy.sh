@@ -2,6 +2,7 @@
 # The release in the current kubectl context: deploy.sh up | down. `up` installs it or brings it up to date, waits until it is
 # ready, runs `helm test` and encodes a first picture.
 #
+#   FLOW=flows/NAME.yml                  another Flow than flows/encode_flow.yml; `make export` has put it into the chart
 #   NAMESPACE=clip, RELEASE=clip         where, and its name
 #   VALUES=FILE                          values for the chart; on kind by default profiles/small.yaml
 #   REGISTRY=registry.example.com/team   where the images are pushed to and pulled from; a kind cluster needs none
@@ -11,20 +12,29 @@ cd "$(dirname "$0")/.."
 chart=helm/clip-image-flow
 namespace=${NAMESPACE:-clip}
 release=${RELEASE:-clip}
-version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 context=$(kubectl config current-context 2>/dev/null) || {
   echo "kubectl has no current context: make kind-up, or kubectl config use-context ..." >&2
   exit 1
 }
-flags=()
+nodes=$(.venv/bin/python -m scripts.flow_images)
+flow=$(.venv/bin/python -m scripts.flow_images --name)
+flags=(--set-string "flow=$flow")
 grpc="" http=""
 
 say() { printf '\n== %s\n' "$*"; }
 
+built_here() { # lines of KEY IMAGE
+  local key image folder
+  while read -r key image folder; do
+    if [ -f "$folder/Dockerfile" ]; then echo "$key $image"; fi
+  done <<<"$nodes"
+}
+
 on_kind() { # images straight to the nodes, the gateway on the ports of scripts/kind.yaml
-  local cluster=${context#kind-}
+  local cluster=${context#kind-} images
   say "images to the nodes of $cluster"
-  kind load docker-image "clip-gateway:$version" "clip-image-encoder:$version" --name "$cluster"
+  mapfile -t images < <(built_here | cut -d ' ' -f 2 | sort --unique)
+  kind load docker-image "${images[@]}" --name "$cluster"
   flags+=(--values "${VALUES:-$chart/profiles/small.yaml}")
   if docker port "$cluster-control-plane" 30080 >/dev/null 2>&1; then
     flags+=(--set gateway.service.type=NodePort)
@@ -40,8 +50,7 @@ elsewhere() {
   fi
   if [ "${PUSH:-yes}" = yes ]; then
     say "images to $REGISTRY"
-    docker push --quiet "${REGISTRY%/}/clip-gateway:$version"
-    docker push --quiet "${REGISTRY%/}/clip-image-encoder:$version"
+    built_here | cut -d ' ' -f 2 | sort --unique | while read -r image; do docker push --quiet "${REGISTRY%/}/$image"; done
   fi
   flags+=(--set "global.imageRegistry=$REGISTRY" ${VALUES:+--values "$VALUES"})
 }
@@ -49,11 +58,11 @@ elsewhere() {
 # A tag says nothing of what is behind it on a developer's machine: with the images' ids on the pods, those of a changed
 # image roll out, and no others.
 name_images() {
-  local pair id
-  for pair in gateway=clip-gateway executorDefaults=clip-image-encoder; do
-    id=$(docker image inspect --format '{{.Id}}' "${REGISTRY:+${REGISTRY%/}/}${pair#*=}:$version")
-    flags+=(--set-string "${pair%%=*}.podAnnotations.image-id=$id")
-  done
+  local key image id
+  while read -r key image; do
+    id=$(docker image inspect --format '{{.Id}}' "${REGISTRY:+${REGISTRY%/}/}$image")
+    flags+=(--set-string "$key.podAnnotations.image-id=$id")
+  done < <(built_here)
 }
 
 up() {
@@ -63,7 +72,7 @@ up() {
     name_images
   fi
   case $context in kind-*) on_kind ;; *) elsewhere ;; esac
-  say "helm upgrade --install $release (context $context, namespace $namespace)"
+  say "helm upgrade --install $release (Flow $flow, context $context, namespace $namespace)"
   helm upgrade --install "$release" "$chart" --namespace "$namespace" --create-namespace --wait --timeout 10m "${flags[@]}" |
     sed -n '/^NOTES/,$p'
   say "helm test"

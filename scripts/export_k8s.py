@@ -1,5 +1,7 @@
-"""Export the Flow for Kubernetes: k8s/, as Jina writes it, and the chart's topology.yaml, from the same manifests.
+"""Export a Flow for Kubernetes: Jina's own manifests and the chart's files/topologies/NAME.yaml, made from them.
 
+NAME is the Flow file's without `_flow`. k8s/ holds the manifests of flows/encode_flow.yml; those of another Flow are
+written where --k8s says, else not at all.
 Nothing outside this machine is asked, the same Flow gives the same bytes, and an error leaves the old files.
 """
 
@@ -15,27 +17,31 @@ if not __package__:  # run by its path
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from scripts.export.files import differences, write
-from scripts.export.flow_file import ROOT, ExportError, Images, read_flow
+from scripts.export.flow_file import ExportError, Images, checked_name, model_options, read_flow
 from scripts.export.manifests import export
 from scripts.export.topology import topology, topology_text
+from scripts.flows import DEFAULT_FLOW, ROOT
+from scripts.flows import topology_file as topology_of
 
-_FLOW = ROOT / "flows" / "encode_flow.yml"
 _K8S = ROOT / "k8s"
-_TOPOLOGY = ROOT / "helm" / "clip-image-flow" / "files" / "topology.yaml"
 _DIGEST = re.compile(r"(?P<name>[^=]+)=(?P<digest>sha256:[0-9a-f]{64})")
 _NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
-def exported(flow_file: Path, namespace: str, images: Images, k8s: Path, topology_file: Path) -> dict[Path, str]:
+def exported(
+    flow_file: Path, namespace: str, images: Images, k8s: Path | None, topology_file: Path | None
+) -> dict[Path, str]:
     """Every text that the Flow of `flow_file` gives, by the path where it belongs.
 
+    :param k8s: the folder of Jina's manifests; None for none.
+    :param topology_file: None for the chart's, by the Flow's name.
     :raises ExportError: the Flow cannot be exported.
     """
+    topology_file = topology_file or topology_of(checked_name(flow_file))
     flow = read_flow(flow_file, images)
     manifests = export(flow, namespace)
-    texts = {k8s / name: text for name, text in manifests.items()}
-    names = [executor["name"] for executor in flow["executors"]]
-    return {**texts, topology_file: topology_text(topology(names, manifests))}
+    texts = {k8s / name: text for name, text in manifests.items()} if k8s else {}
+    return {**texts, topology_file: topology_text(topology(model_options(flow_file), manifests))}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,8 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         images = Images(options.registry, options.tag, dict(options.digest))
-        texts = exported(options.flow, options.namespace, images, options.k8s, options.topology)
-        stale = sorted(set(options.k8s.rglob("*.yml")) - texts.keys())
+        k8s = options.k8s or (_K8S if options.flow.resolve() == DEFAULT_FLOW else None)
+        texts = exported(options.flow, options.namespace, images, k8s, options.topology)
+        stale = sorted(set(k8s.rglob("*.yml")) - texts.keys()) if k8s else []
         if options.check:
             return _check(texts, stale)
         for path in write(texts, stale):
@@ -68,9 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--check", action="store_true", help="write nothing; print a diff and fail when something is stale"
     )
-    parser.add_argument("--flow", type=Path, default=_FLOW, help="the Flow file (%(default)s)")
-    parser.add_argument("--k8s", type=Path, default=_K8S, help="folder of Jina's manifests (%(default)s)")
-    parser.add_argument("--topology", type=Path, default=_TOPOLOGY, help="the chart's topology file (%(default)s)")
+    parser.add_argument("--flow", type=Path, default=DEFAULT_FLOW, help="the Flow file (%(default)s)")
+    parser.add_argument("--k8s", type=Path, help="folder of Jina's manifests (k8s for the default Flow, else none)")
+    parser.add_argument("--topology", type=Path, help="the topology's file (the chart's files/topologies/NAME.yaml)")
     parser.add_argument("--namespace", type=_namespace, default="default", help="of Jina's manifests (%(default)s)")
     parser.add_argument("--registry", default="", help="put before every image name: registry.example.com/team")
     parser.add_argument("--tag", default="", help="of every image (the version in pyproject.toml)")

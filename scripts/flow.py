@@ -1,13 +1,14 @@
 """The Flow file, with the environment's settings over it, and the Flow as a process of its own.
 
-`flows/encode_flow.yml` holds literals, since Jina's YAML has no defaults for environment variables. `load_flow` lays
+A Flow file holds literals, since Jina's YAML has no defaults for environment variables. `load_flow` lays
 these over it; `running_flow` runs the result as `jina flow` would, and takes everything down again: Jina's own parent
 leaves its processes behind on SIGTERM.
 
 | variable | what it sets |
 |---|---|
+| FLOW | the Flow file; `flows/encode_flow.yml` by default |
 | CLIP_GRPC_PORT, CLIP_HTTP_PORT | the gateway's ports |
-| CLIP_MODEL | `pretrained_model_name_or_path` of the executors that have one |
+| CLIP_MODEL | the model of the executors that take one (`scripts.flows.model_option`) |
 | REPLICAS | replicas of the executors that have a number of them |
 """
 
@@ -27,9 +28,9 @@ from typing import IO, Any
 
 import yaml
 
+from scripts.flows import MODEL_OPTION, flow_file, model_option
+
 ROOT = Path(__file__).parents[1]
-FLOW = ROOT / "flows" / "encode_flow.yml"
-_MODEL = "pretrained_model_name_or_path"
 _GRACE_SECONDS = 20.0
 
 
@@ -37,25 +38,38 @@ class FlowError(RuntimeError):
     """The Flow cannot be configured or did not come up."""
 
 
-def load_flow(path: Path = FLOW, environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """The Flow of `path` with the settings of `environment` over it; paths in it become absolute.
+def load_flow(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """The Flow with the settings of `environment` over it; paths in it become absolute.
 
     :raises FlowError: for a setting that makes no sense.
     """
+    path = flow_file(environment)
+    if not path.is_file():
+        there = ", ".join(str(file.relative_to(ROOT)) for file in sorted((ROOT / "flows").glob("*.yml")))
+        raise FlowError(f"FLOW must be the path of a Flow file, not {str(path)!r}; there are: {there}")
     flow: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    gateway = flow["gateway"]
+    gateway = flow.get("gateway") or {}
+    if not isinstance(gateway.get("port"), list) or len(gateway["port"]) != 2:
+        raise FlowError(f"{path}: gateway: port must be two, [gRPC, HTTP]")
     gateway["uses"] = _absolute(path, gateway["uses"])
     for i, name in enumerate(("CLIP_GRPC_PORT", "CLIP_HTTP_PORT")):
         if value := environment.get(name):
             gateway["port"][i] = _whole_number(name, value, 65535)
     flow["py_modules"] = [_absolute(path, module) for module in flow.get("py_modules", [])]
     for executor in flow["executors"]:
-        executor["uses"] = _absolute(path, executor["uses"])
         if (value := environment.get("REPLICAS")) and "replicas" in executor:
             executor["replicas"] = _whole_number("REPLICAS", value, 1000)
-        if (value := environment.get("CLIP_MODEL")) and _MODEL in executor.get("uses_with", {}):
-            executor["uses_with"][_MODEL] = str(Path(value).resolve()) if Path(value).exists() else value
+        if (value := environment.get("CLIP_MODEL")) and (option := model_option(path, executor)):
+            model = str(Path(value).resolve()) if Path(value).exists() else value
+            executor["uses_with"] = {**(executor.get("uses_with") or {}), option: model}
+        executor["uses"] = _absolute(path, executor["uses"])
     return flow
+
+
+def model_of(flow: dict[str, Any]) -> str:
+    """The model that the first executor with one in its `uses_with` takes; empty when none has."""
+    named = [(executor.get("uses_with") or {}).get(MODEL_OPTION) for executor in flow["executors"]]
+    return next((str(model) for model in named if model), "")
 
 
 def _absolute(flow: Path, reference: str) -> str:
@@ -101,7 +115,7 @@ def running_flow(environment: Mapping[str, str] = os.environ, output: IO[bytes] 
     :param output: where the Flow's log goes; by default to this process' own output.
     :raises FlowError: it ended before it was ready, or a setting makes no sense.
     """
-    flow = load_flow(environment=environment)
+    flow = load_flow(environment)
     grpc_port, http_port = flow["gateway"]["port"]
     with tempfile.TemporaryDirectory(prefix="clip-image-flow-") as home:
         file, ready = Path(home) / "flow.yml", Path(home) / "ready"
@@ -120,8 +134,7 @@ def running_flow(environment: Mapping[str, str] = os.environ, output: IO[bytes] 
                 if (code := process.poll()) is not None:
                     raise FlowError(f"the Flow ended with code {code} before it was ready; its log says why")
                 time.sleep(0.05)
-            model = next((e["uses_with"][_MODEL] for e in flow["executors"] if _MODEL in e.get("uses_with", {})), "")
-            yield RunningFlow(grpc_port, http_port, model, process)
+            yield RunningFlow(grpc_port, http_port, model_of(flow), process)
         finally:
             _end(process)
 

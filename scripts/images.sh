@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Builds the images of the Flow: clip-gateway and clip-image-encoder, tagged with the version in pyproject.toml.
+# Builds the images of the Flow, as the chart's topology names them (python -m scripts.flow_images), each by the Dockerfile
+# beside its config.yml.
 #
+#   FLOW=flows/NAME.yml                  another Flow than flows/encode_flow.yml
 #   REGISTRY=registry.example.com/team   where they belong; empty: this machine alone
-#   DEVICE=cuda                          clip-image-encoder:VERSION-gpu, with torch's CUDA build (some gigabytes)
+#   DEVICE=cuda                          IMAGE:VERSION-gpu of those that run on a GPU, with torch's CUDA build (some gigabytes)
 #   TAG=...                              in place of the version
 #   MODEL=ViT-B/32                       bake these weights in: a name, or a file or folder in models/baked/
 #   DOCKER_BUILD_FLAGS=...               more for `docker build`
@@ -13,23 +15,33 @@ version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 revision=$(git rev-parse HEAD 2>/dev/null || true)
 prefix=${REGISTRY:+${REGISTRY%/}/}
 
-build() { # build NAME TAG FOLDER [FLAG ...]
-  local image=$prefix$1:$2 folder=$3 log
-  shift 3
+build() { # build IMAGE FOLDER [FLAG ...]
+  local image=$1 folder=$2 log
+  shift 2
   echo "building $image (minutes the first time)"
   # Flags of several words, such as --network host, come as one variable.
   # shellcheck disable=SC2086
   log=$(docker build ${DOCKER_BUILD_FLAGS:-} --file "$folder/Dockerfile" --tag "$image" \
-    --build-arg VERSION="$version" --build-arg REVISION="$revision" "$@" . 2>&1) || {
+    --build-arg VERSION="$version" --build-arg REVISION="$revision" "$@" . </dev/null 2>&1) || {
     printf '%s\n' "$log" >&2
     exit 1
   }
+  docker images --format '  {{.Repository}}:{{.Tag}}  {{.Size}}' "$image"
 }
 
-if [ "${DEVICE:-cpu}" = cuda ]; then
-  build clip-image-encoder "${TAG:-$version-gpu}" executors/clip_image --build-arg DEVICE=cuda --build-arg MODEL="${MODEL:-}"
-else
-  build clip-gateway "${TAG:-$version}" gateway
-  build clip-image-encoder "${TAG:-$version}" executors/clip_image --build-arg MODEL="${MODEL:-}"
-fi
-docker images --format '  {{.Repository}}:{{.Tag}}  {{.Size}}' | grep -E "${prefix}clip-(gateway|image-encoder):${TAG:-$version}(-gpu)? "
+takes() { grep -q "^ARG $1=" "$2/Dockerfile"; } # takes ARGUMENT FOLDER
+
+nodes=$(.venv/bin/python -m scripts.flow_images)
+while read -r image folder; do
+  if [ ! -f "$folder/Dockerfile" ]; then
+    echo "not built here: $image"
+    continue
+  fi
+  flags=() tag=${image##*:}
+  if [ "${DEVICE:-cpu}" = cuda ]; then
+    takes DEVICE "$folder" || continue
+    flags+=(--build-arg DEVICE=cuda) tag=$tag-gpu
+  fi
+  if takes MODEL "$folder"; then flags+=(--build-arg MODEL="${MODEL:-}"); fi
+  build "$prefix${image%:*}:${TAG:-$tag}" "$folder" ${flags[@]+"${flags[@]}"}
+done < <(cut -d ' ' -f 2,3 <<<"$nodes" | sort --unique)

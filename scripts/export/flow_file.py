@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).parents[2]
+from scripts.flows import ROOT, flow_name, model_option, object_name
 
 # Set in every exported pod: Jina reports each start to its makers unless the environment says not to.
 _POD_ENVIRONMENT = {"JINA_OPTOUT_TELEMETRY": "1"}
@@ -31,6 +31,7 @@ _NOT_EXPORTED = {
 }
 _IMAGE_NAME = re.compile(r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*")
 _REFERENCE = re.compile(r"docker://(?P<image>\S+)")
+_FLOW_NAME = re.compile(r"[a-z0-9]+(?:[_-][a-z0-9]+)*")
 _DNS_LABEL = re.compile(r"[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?")
 _RESERVED_NAMES = {"gateway", "gateway-headless", "test"}  # the chart's own objects
 
@@ -64,11 +65,6 @@ def project_version() -> str:
     """The version in pyproject.toml: of the package, the images and the chart."""
     version: str = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     return version
-
-
-def dns_name(executor: str) -> str:
-    """The name of an executor's Kubernetes objects, as Jina makes it of the executor's own."""
-    return executor.replace("/", "-").replace("_", "-").lower()
 
 
 def read_flow(path: Path, images: Images) -> dict[str, Any]:
@@ -111,6 +107,22 @@ def read_flow(path: Path, images: Images) -> dict[str, Any]:
     return flow
 
 
+def checked_name(path: Path) -> str:
+    """The name of the Flow in `path`.
+
+    :raises ExportError: the chart's value `flow` and a file cannot be called so.
+    """
+    if not _FLOW_NAME.fullmatch(name := flow_name(path)):
+        raise ExportError(f"{path}: {name!r} is no name for a Flow: lower case, digits, and `-` and `_` between them")
+    return name
+
+
+def model_options(path: Path) -> dict[str, str | None]:
+    """The executors of the Flow in `path`, which `read_flow` has checked, each with the option that takes its model."""
+    flow = _mapping(_load(path), str(path))
+    return {executor["name"]: model_option(path, executor) for executor in flow["executors"]}
+
+
 def _exported(
     path: Path, where: str, options: dict[str, Any], images: Images, environment: dict[str, Any]
 ) -> dict[str, Any]:
@@ -149,7 +161,7 @@ def _check_names(path: Path, names: list[object]) -> None:
     for name in names:
         if not isinstance(name, str) or not name:
             raise ExportError(f"{path}: every executor needs a `name`")
-        label = dns_name(name)
+        label = object_name(name)
         if not _DNS_LABEL.fullmatch(label) or label in _RESERVED_NAMES:
             raise ExportError(
                 f"{path}: executor {name!r}: a name has up to 40 letters, digits, `-` and `_`, begins with a letter, "

@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from scripts.export.flow_file import ExportError, dns_name
+from scripts.export.flow_file import ExportError
+from scripts.flows import object_name
 
 # Found elsewhere than in a pod's arguments, or given by Kubernetes: addresses are always the Service's, ports count
 # from 8080, `docker://` images hold their own config.yml.
@@ -106,7 +107,7 @@ def _check_options(flow: dict[str, Any], texts: dict[str, str]) -> None:
     for executor in flow["executors"]:
         name = executor["name"]
         known = {key: value for key, value in common.items() if key in pod}  # the others are the gateway's alone
-        _check_node(name, executor, known, texts[f"{name}/{dns_name(name)}.yml"], set_pod_parser())
+        _check_node(name, executor, known, texts[f"{name}/{object_name(name)}.yml"], set_pod_parser())
 
 
 def _check_node(name: str, options: dict[str, Any], common: dict[str, Any], text: str, parser: Any) -> None:

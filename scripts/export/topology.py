@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
-from scripts.export.flow_file import dns_name
 from scripts.export.manifests import container, documents
+from scripts.flows import object_name
 
 # The chart owns these: it knows the namespace, the addresses and how many there are.
 _CHARTS_OWN = {"--deployments-addresses", "--k8s-namespace", "--replicas", "--timeout-ready"}
@@ -27,22 +27,29 @@ _HEADER = """\
 """
 
 
-def topology(executors: Iterable[str], texts: Mapping[str, str]) -> dict[str, Any]:
+def topology(executors: Mapping[str, str | None], texts: Mapping[str, str]) -> dict[str, Any]:
     """The Flow as the chart sees it.
 
-    :param executors: names, in the Flow's order.
+    :param executors: the option that takes the model (None: it takes no model) by name, in the Flow's order.
     :param texts: of `manifests.export`.
     :returns: `gateway` and `executors`, each {name, image, args, usesWith, grpcServerOptions, grpcChannelOptions, env,
-        ports}, and `graph`, which is Jina's: a list of successors by name.
+        ports}, and `graph`, which is Jina's: a list of successors by name. An executor has `component`, what its
+        objects are called, and `modelOption` as well.
     """
     gateway, data = _deployment("gateway", texts["gateway/gateway.yml"])
-    nodes = [_deployment(name, texts[f"{name}/{dns_name(name)}.yml"])[0] for name in executors]
+    nodes = [_executor(name, option, texts) for name, option in executors.items()]
     return {"gateway": gateway, "executors": nodes, "graph": dict(sorted(data[_GRAPH].items()))}
 
 
 def topology_text(data: dict[str, Any]) -> str:
     """The topology as YAML, with a word on where it comes from."""
     return _HEADER + yaml.safe_dump(data, sort_keys=False, width=120)
+
+
+def _executor(name: str, option: str | None, texts: Mapping[str, str]) -> dict[str, Any]:
+    component = object_name(name)
+    node, _ = _deployment(name, texts[f"{name}/{component}.yml"])
+    return {"name": name, "component": component, "modelOption": option, **node}
 
 
 def _deployment(name: str, text: str) -> tuple[dict[str, Any], dict[str, Any]]:

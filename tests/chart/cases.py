@@ -66,12 +66,12 @@ EVERYTHING_ON: dict[str, Any] = {
         **_EVERY_ROLE,
         "device": "cuda",
         "gpu": {"count": 2, "resourceName": "nvidia.com/mig-1g.10gb", "runtimeClassName": "nvidia"},
-        "model": {
-            "name": "ViT-L/14",
-            "source": "download",
-            "cache": {"persistent": True, "storageClassName": "shared"},
-        },
         "usesWith": {"batch_size": 64, "note": 'it\'s "quoted" $(HOME) ünïcode'},
+    },
+    "model": {
+        "name": "ViT-L/14",
+        "source": "download",
+        "cache": {"persistent": True, "storageClassName": "shared"},
     },
 }
 
@@ -79,7 +79,8 @@ EVERYTHING_OFF: dict[str, Any] = {
     "serviceAccount": {"name": "existing"},
     "networkPolicy": {"enabled": False},
     "gateway": {"replicas": 0, "pdb": {"enabled": False}},
-    "executorDefaults": {"replicas": 0, "pdb": {"enabled": False}, "model": {"name": "emoji-tiny"}},
+    "executorDefaults": {"replicas": 0, "pdb": {"enabled": False}},
+    "model": {"name": "emoji-tiny"},
 }
 
 CASES: dict[str, dict[str, Any]] = {
@@ -87,8 +88,6 @@ CASES: dict[str, dict[str, Any]] = {
     **{name: profile(name) for name in ("small", "production-cpu", "gpu", "air-gapped")},
     "everything on": EVERYTHING_ON,
     "everything off": EVERYTHING_OFF,
-    "model on a claim": {
-        "executorDefaults": {"model": {"source": "claim", "claim": "weights", "name": "/models/a.pt"}}
-    },
-    "model downloaded": {"executorDefaults": {"model": {"source": "download", "name": "ViT-B/32"}}},
+    "model on a claim": {"model": {"source": "claim", "claim": "weights", "name": "/models/a.pt"}},
+    "model downloaded": {"model": {"source": "download", "name": "ViT-B/32"}},
 }

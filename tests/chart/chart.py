@@ -14,10 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
-from scripts.export.flow_file import dns_name
+from scripts.flows import CHART, topology_file
 
 ROOT = Path(__file__).parents[2]
-CHART = ROOT / "helm" / "clip-image-flow"
 FIXTURES = Path(__file__).parent / "fixtures"
 RELEASE, NAMESPACE = "clip", "clip-ns"
 
@@ -26,9 +25,10 @@ Object = dict[str, Any]
 
 
 def deployments(chart: Path = CHART) -> list[str]:
-    """The names of the Deployments: the gateway's, and one for each executor of the Flow."""
-    topology = yaml.safe_load((chart / "files" / "topology.yaml").read_text(encoding="utf-8"))
-    return [f"{RELEASE}-{name}" for name in ("gateway", *(dns_name(node["name"]) for node in topology["executors"]))]
+    """The names of the Deployments: the gateway's, and one for each executor of the chart's own Flow."""
+    flow = yaml.safe_load((chart / "values.yaml").read_text(encoding="utf-8"))["flow"]
+    topology = yaml.safe_load(topology_file(flow, chart).read_text(encoding="utf-8"))
+    return [f"{RELEASE}-{name}" for name in ("gateway", *(node["component"] for node in topology["executors"]))]
 
 
 ROLES = deployments()
@@ -104,9 +104,26 @@ def _render(values: str, chart: Path, helm: str, release: str) -> Rendering:
     return Rendering(run.stdout, [one for one in documents if one])
 
 
-def profile(name: str) -> Values:
+def notes(values: Values, chart: Path = CHART) -> str:
+    """NOTES.txt as it is printed. Without a cluster Helm prints it in a dry run on the client alone."""
+    command = [
+        tool("helm"),
+        "install",
+        RELEASE,
+        str(chart),
+        "--namespace",
+        NAMESPACE,
+        "--dry-run=client",
+        "--values",
+        "-",
+    ]
+    run = subprocess.run(command, input=json.dumps(values), capture_output=True, text=True, timeout=60, check=True)
+    return run.stdout.partition("\nNOTES:\n")[2]
+
+
+def profile(name: str, chart: Path = CHART) -> Values:
     """The values of profiles/NAME.yaml."""
-    text = (CHART / "profiles" / f"{name}.yaml").read_text(encoding="utf-8")
+    text = (chart / "profiles" / f"{name}.yaml").read_text(encoding="utf-8")
     return dict(yaml.safe_load(text))
 
 

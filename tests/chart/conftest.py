@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.chart.chart import CHART
-from tests.chart.exporting import FLOW, export
+from tests.chart.exporting import FLOW, chart_with, export
 
 
 @pytest.fixture(scope="session")
@@ -36,8 +35,9 @@ def changed_flow(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def two_executors(export_of_two: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The chart, no template touched, with that topology."""
-    chart = tmp_path_factory.mktemp("charts") / CHART.name
-    shutil.copytree(CHART, chart)
-    shutil.copy(export_of_two / "topology.yaml", chart / "files")
+    """The chart, no template touched, with that topology beside its own and as the default of `flow`."""
+    chart = chart_with(export_of_two / "topology.yaml", "two_executors", tmp_path_factory.mktemp("charts"))
+    values = (chart / "values.yaml").read_text(encoding="utf-8")
+    assert "\nflow: encode\n" in values
+    (chart / "values.yaml").write_text(values.replace("\nflow: encode\n", "\nflow: two_executors\n"), encoding="utf-8")
     return chart

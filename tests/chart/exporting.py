@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from scripts import export_k8s
-from tests.chart.chart import FIXTURES
+from scripts import chart_schema, export_k8s
+from scripts.flows import topology_file
+from tests.chart.chart import CHART, FIXTURES
 
 FLOW = FIXTURES / "two_executors" / "flow.yml"
 Flow = dict[str, Any]
@@ -24,6 +26,15 @@ def export(flow: Path, folder: Path, *options: str) -> int:
 def exported(folder: Path) -> dict[str, bytes]:
     """Every file under `folder`, by its path there."""
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def chart_with(topology: Path, name: str, folder: Path) -> Path:
+    """A copy of the chart in `folder` that has one topology more, as `make export` leaves it: no template touched."""
+    chart = folder / CHART.name
+    shutil.copytree(CHART, chart)
+    shutil.copy(topology, topology_file(name, chart))
+    assert chart_schema.main(["--chart", str(chart)]) == 0
+    return chart
 
 
 def edit(path: Path, where: str, options: dict[str, Any]) -> None:

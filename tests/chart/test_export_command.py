@@ -13,12 +13,33 @@ import yaml
 
 from scripts import export_k8s
 from scripts.export import files
-from tests.chart.chart import ROOT
+from scripts.flows import ROOT, flow_name, flow_names
 from tests.chart.exporting import FLOW, Flow, edit, export, exported
 
+FLOWS = sorted((ROOT / "flows").glob("*.yml"))
 
-def test_what_is_committed_comes_from_the_flow(capsys: pytest.CaptureFixture[str]) -> None:
-    assert export_k8s.main(["--check"]) == 0, capsys.readouterr().out
+
+@pytest.mark.parametrize("flow", FLOWS, ids=flow_name)
+def test_what_is_committed_comes_from_the_flow(flow: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert export_k8s.main(["--check", "--flow", str(flow)]) == 0, capsys.readouterr().out
+
+
+def test_the_chart_has_the_committed_flows_and_no_others() -> None:
+    assert flow_names() == [flow_name(flow) for flow in FLOWS]
+
+
+def test_only_the_default_flow_goes_to_k8s_unasked(tmp_path: Path) -> None:
+    assert export_k8s.main(["--flow", str(FLOW), "--topology", str(tmp_path / "topology.yaml")]) == 0
+    assert exported(tmp_path).keys() == {"topology.yaml"}
+    assert export_k8s.main(["--check"]) == 0, "k8s/ is as it was"
+
+
+def test_a_flow_is_called_as_its_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert flow_name(Path("flows/encode_flow.yml")) == "encode"
+    assert flow_name(Path("clip.yml")) == "clip"
+    flow = shutil.copy(FLOW, tmp_path / "My Flow.yml")
+    assert export_k8s.main(["--flow", str(flow)]) == 1
+    assert "'My Flow' is no name for a Flow" in capsys.readouterr().err
 
 
 def test_a_stale_file_fails_the_check_with_a_diff(

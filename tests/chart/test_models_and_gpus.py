@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.chart.chart import container, encoder, pod, render, uses_with
+from scripts.flows import topology_file
+from tests.chart.chart import RefusedError, Rendering, container, encoder, pod, render, uses_with
 
 
 def test_the_embedded_model_mounts_nothing() -> None:
@@ -42,6 +45,60 @@ def test_a_persistent_cache_is_a_claim_that_outlives_the_release() -> None:
     }
     volumes = pod(rendering.one("Deployment", "clip-encoder"))["volumes"]
     assert {"name": "models", "persistentVolumeClaim": {"claimName": "clip-encoder-models"}} in volumes
+
+
+DOWNLOADED: dict[str, Any] = {"name": "ViT-B/32", "source": "download", "cache": {"persistent": True, "size": "3Gi"}}
+
+
+def test_one_model_is_every_executors_that_takes_one(two_executors: Path) -> None:
+    """The ranker takes none: it gets no option it would not know, no weights and no way out."""
+    rendering = render({"model": DOWNLOADED}, chart=two_executors)
+    taking, other = (rendering.one("Deployment", name) for name in ("clip-encoder", "clip-text-ranker"))
+    assert uses_with(taking)["pretrained_model_name_or_path"] == "ViT-B/32"
+    assert uses_with(other) == {}
+    assert [claim["metadata"]["name"] for claim in rendering.of_kind("PersistentVolumeClaim")] == [
+        "clip-encoder-models"
+    ]
+    assert "models" not in [volume["name"] for volume in pod(other)["volumes"]]
+    assert "CLIP_CACHE" not in [entry["name"] for entry in container(other)["env"]]
+    assert len(rendering.one("NetworkPolicy", "clip-text-ranker")["spec"]["egress"]) == 1
+
+
+def test_an_executors_own_model_goes_before_the_one_for_all() -> None:
+    values = {"model": DOWNLOADED, "executors": {"encoder": {"model": {"name": "ViT-L/14", "cache": {"size": "9Gi"}}}}}
+    rendering = render(values)
+    assert uses_with(rendering.one("Deployment", "clip-encoder"))["pretrained_model_name_or_path"] == "ViT-L/14"
+    claim = rendering.one("PersistentVolumeClaim", "clip-encoder-models")["spec"]
+    assert claim["resources"]["requests"]["storage"] == "9Gi"
+    assert claim["accessModes"] == ["ReadWriteMany"]
+
+
+def test_a_model_for_an_executor_that_takes_none_is_refused(two_executors: Path) -> None:
+    values = {"executors": {"text_ranker": {"model": {"name": "ViT-B/32"}}}}
+    says = r"values: executors\.text_ranker\.model: this executor takes no model; those that do: encoder"
+    with pytest.raises(RefusedError, match=says):
+        render(values, chart=two_executors)
+
+
+@pytest.mark.parametrize("model", [{"name": "ViT-B/32"}, {"source": "download"}], ids=["name", "source"])
+def test_a_model_that_no_executor_takes_is_refused(model: dict[str, Any], two_executors: Path, tmp_path: Path) -> None:
+    chart = shutil.copytree(two_executors, tmp_path / two_executors.name)
+    topology = topology_file("two_executors", chart)
+    text = topology.read_text(encoding="utf-8")
+    topology.write_text(text.replace("modelOption: pretrained_model_name_or_path", "modelOption: null"), "utf-8")
+    assert render(chart=chart).objects
+    with pytest.raises(RefusedError, match="values: model: no executor of the Flow two_executors takes one"):
+        render({"model": model}, chart=chart)
+
+
+def test_helm_test_compares_with_a_stored_vector_where_models_alone_made_it(two_executors: Path) -> None:
+    def told(rendering: Rendering) -> str:
+        (environment,) = [one["env"] for one in pod(rendering.one("Job", "clip-test"))["containers"]]
+        return str(next(entry["value"] for entry in environment if entry["name"] == "MODEL"))
+
+    assert told(render()) == "emoji-tiny"
+    assert told(render({"model": {"name": "ViT-L/14"}})) == "ViT-L/14"
+    assert told(render(chart=two_executors)) == ""
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:0"])

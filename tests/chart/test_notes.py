@@ -2,31 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from typing import Any
 
 import pytest
 
 from tests.chart.cases import CASES, EVERYTHING_ON
-from tests.chart.chart import CHART, NAMESPACE, RELEASE, tool
-
-
-def notes(values: dict[str, Any]) -> str:
-    """NOTES.txt as it is printed. Without a cluster Helm prints it in a dry run on the client alone."""
-    command = [
-        tool("helm"),
-        "install",
-        RELEASE,
-        str(CHART),
-        "--namespace",
-        NAMESPACE,
-        "--dry-run=client",
-        "--values",
-        "-",
-    ]
-    run = subprocess.run(command, input=json.dumps(values), capture_output=True, text=True, timeout=60, check=True)
-    return run.stdout.partition("\nNOTES:\n")[2]
+from tests.chart.chart import NAMESPACE, RELEASE, notes
 
 
 @pytest.mark.parametrize("case", CASES)

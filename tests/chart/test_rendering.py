@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,9 @@ import yaml
 from yamllint import linter
 from yamllint.config import YamlLintConfig
 
+from scripts.flows import topology_file
 from tests.chart.cases import CASES, EVERYTHING_ON
-from tests.chart.chart import NAMESPACE, ROOT, render, tool
+from tests.chart.chart import CHART, NAMESPACE, ROOT, RefusedError, render, tool
 from tests.chart.kubernetes_schemas import refusal
 
 GOLDEN = Path(__file__).parent / "golden" / "defaults.yaml"
@@ -32,6 +35,20 @@ def test_another_flow_is_valid_with_the_same_templates(case: str, two_executors:
     objects = render(CASES[case], chart=two_executors).objects
     assert {"clip-encoder", "clip-text-ranker", "clip-gateway"} <= {o["metadata"]["name"] for o in objects}
     assert [reason for one in objects if one["kind"] not in CUSTOM and (reason := refusal(one))] == []
+
+
+@pytest.mark.parametrize("helm", ["helm", "helm3"])
+def test_a_flow_that_is_not_there_is_an_error_that_lists_what_there_is(
+    helm: str, two_executors: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(RefusedError) as refused:
+        render({"flow": "nothing"}, chart=two_executors, helm=helm)
+    assert "encode" in str(refused.value)
+    assert "two_executors" in str(refused.value)
+    chart = shutil.copytree(two_executors, tmp_path / two_executors.name)
+    topology_file("two_executors", chart).unlink()  # the schema still has its name
+    with pytest.raises(RefusedError, match='values: flow: the chart has no Flow "two_executors"; it has: encode'):
+        render({"flow": "two_executors"}, chart=chart, helm=helm)
 
 
 @every_case
@@ -91,6 +108,17 @@ def test_every_profile_says_when_to_use_it(name: str) -> None:
     text = (ROOT / "helm" / "clip-image-flow" / "profiles" / f"{name}.yaml").read_text(encoding="utf-8")
     assert text.startswith("# ")
     assert yaml.safe_load(text)
+
+
+@pytest.mark.parametrize("name", ["production-cpu", "gpu"])
+def test_an_air_gapped_cluster_takes_the_other_profiles(name: str) -> None:
+    files = [CHART / "profiles" / f"{one}.yaml" for one in (name, "air-gapped")]
+    flags = [word for file in files for word in ("--values", str(file))]
+    command = [tool("helm"), "template", "clip", str(CHART), *flags]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "claimName: clip-models" in run.stdout
+    assert "image: registry.example.com/clip/clip-image-encoder:" in run.stdout
 
 
 @pytest.mark.parametrize(("ci", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])

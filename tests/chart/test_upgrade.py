@@ -13,7 +13,9 @@ import pytest
 from tests.chart.cases import CASES, EVERYTHING_ON
 from tests.chart.chart import CHART, ROOT, Rendering, render
 
-PERSISTENT = {"executorDefaults": {"model": {"name": "ViT-B/32", "source": "download", "cache": {"persistent": True}}}}
+PERSISTENT = {
+    "executors": {"encoder": {"model": {"name": "ViT-B/32", "source": "download", "cache": {"persistent": True}}}}
+}
 
 
 def git(*arguments: str) -> bytes:

@@ -33,13 +33,13 @@ def test_the_committed_schema_is_made_of_the_values() -> None:
 
 def test_a_key_without_a_type_is_an_error_when_the_schema_is_made() -> None:
     with pytest.raises(chart_schema.SchemaError, match=r"gateway\.mystery: the default None tells no type"):
-        chart_schema.schema({**VALUES, "gateway": {**VALUES["gateway"], "mystery": None}})
+        chart_schema.schema({**VALUES, "gateway": {**VALUES["gateway"], "mystery": None}}, ["encode"])
 
 
 def test_a_type_without_a_key_is_an_error_when_the_schema_is_made() -> None:
     without = {key: value for key, value in VALUES.items() if key != "clusterDomain"}
     with pytest.raises(chart_schema.SchemaError, match="clusterDomain fits no key"):
-        chart_schema.schema(without)
+        chart_schema.schema(without, ["encode"])
 
 
 def test_unknown_keys_are_refused_at_every_level() -> None:
@@ -56,7 +56,7 @@ def test_unknown_keys_are_refused_at_every_level() -> None:
 
 def test_an_executor_may_have_every_key_of_the_defaults() -> None:
     overrides = SCHEMA["properties"]["executors"]["additionalProperties"]
-    assert overrides["properties"].keys() == VALUES["executorDefaults"].keys()
+    assert overrides["properties"].keys() == {*VALUES["executorDefaults"], "model"}
     assert overrides["additionalProperties"] is False
 
 
@@ -91,6 +91,8 @@ def test_the_chart_lints(helm: str) -> None:
 E = "executors"
 REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"replicas": 3}, "additional properties 'replicas' not allowed"),
+    ({"flow": "nothing"}, "at '/flow': value must be 'encode'"),
+    ({"flow": None}, "missing property 'flow'"),
     ({"gateway": {"replica": 3}}, "at '/gateway': additional properties 'replica' not allowed"),
     ({"gateway": {"replicas": "3"}}, "at '/gateway/replicas': got string, want integer"),
     ({"gateway": {"replicas": -1}}, "at '/gateway/replicas': minimum: got -1, want 0"),
@@ -122,7 +124,10 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({E: {"encoder": {"replica": 1}}}, "at '/executors/encoder': additional properties 'replica' not allowed"),
     ({E: {"encoder": {"device": "gpu"}}}, "at '/executors/encoder/device': 'gpu' does not match pattern"),
     ({E: {"encoder": {"model": {"source": "s3"}}}}, "value must be one of 'image', 'claim', 'download'"),
-    ({E: {"encoder": {"model": {"source": "claim"}}}}, "source is claim, so claim must name a PersistentVolumeClaim"),
+    (
+        {E: {"encoder": {"model": {"source": "claim"}}}},
+        "values: executors.encoder.model: source is claim, so claim must name a PersistentVolumeClaim",
+    ),
     (
         {E: {"encoder": {"model": {"claim": "weights"}}}},
         "executors.encoder.model: claim is set, so source must be claim",
@@ -136,6 +141,12 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
         "additional properties 'x' not allowed",
     ),
     ({E: {"encoder": {"egress": [{"too": []}]}}}, "additional properties 'too' not allowed"),
+    ({"model": {"source": "claim"}}, "values: model: source is claim, so claim must name a PersistentVolumeClaim"),
+    ({"model": {"cache": None}}, "missing property 'cache'"),
+    (
+        {"executorDefaults": {"model": {"name": "x"}}},
+        "at '/executorDefaults': additional properties 'model' not allowed",
+    ),
     ({E: ["encoder"]}, "got array, want object"),
     ({"executorDefaults": {"gpu": None}}, "missing property 'gpu'"),
     ({"executorDefaults": {"startupSeconds": 0}}, "minimum: got 0, want 1"),

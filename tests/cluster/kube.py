@@ -20,10 +20,13 @@ import yaml
 from kubernetes import client, config
 from kubernetes.client import ApiException, V1Pod
 
+from scripts.flows import topology_file
+
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "clip-image-flow"
 VERSION = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))["appVersion"]
-IMAGES = {name: f"{name}:{VERSION}" for name in ("clip-gateway", "clip-image-encoder")}
+_TOPOLOGY = yaml.safe_load(topology_file("encode").read_text(encoding="utf-8"))
+IMAGES = {node["image"].partition(":")[0]: node["image"] for node in (_TOPOLOGY["gateway"], *_TOPOLOGY["executors"])}
 TOOLS = ("docker", "kind", "helm", "kubectl")
 RELEASE = "clip"
 # One node runs several pods of each kind here: a small share each, for two cores in all.

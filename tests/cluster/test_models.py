@@ -58,7 +58,7 @@ def info(namespace: Namespace) -> dict[str, object]:
 
 
 def on_claim(file: str) -> dict[str, object]:
-    return {"executorDefaults": {"model": {"name": f"/models/{file}", "source": "claim", "claim": "models"}}}
+    return {"model": {"name": f"/models/{file}", "source": "claim", "claim": "models"}}
 
 
 def test_from_a_volume(namespace: Namespace, claim: str) -> None:
@@ -80,7 +80,7 @@ def test_a_wrong_path_says_so_and_the_old_pods_keep_serving(namespace: Namespace
 
 
 def test_baked_into_the_image(namespace: Namespace, model: Path) -> None:
-    image = f"clip-image-encoder:{VERSION}-baked"
+    image = f"{IMAGES['clip-image-encoder']}-baked"
     folder = ROOT / "models" / "baked"
     folder.mkdir(exist_ok=True)
     try:
@@ -91,5 +91,5 @@ def test_baked_into_the_image(namespace: Namespace, model: Path) -> None:
     node = namespace.cluster.workers()[0]
     namespace.cluster.load(image, node)
     here = {"nodeSelector": {"kubernetes.io/hostname": node}, "image": {"tag": f"{VERSION}-baked"}}
-    namespace.install({"executorDefaults": {**here, "model": {"name": f"/models/{BAKED}"}}})
+    namespace.install({"executorDefaults": here, "model": {"name": f"/models/{BAKED}"}})
     assert info(namespace)["dim"] == DIM

@@ -76,20 +76,23 @@ terminationMessagePolicy: FallbackToLogsOnError
   mountPath: /tmp
 {{- end }}
 
-{{/* The environment: the chart's (`own`), the Flow's, the values'; of several by one name the last, as only one may be there. */}}
+{{/*
+The environment: the chart's (`own`), the Flow's, the values'; of several by one name the last, as only one may be
+there.
+*/}}
 {{- define "clip.env" -}}
-{{- $home := dict "name" "HOME" "value" "/home/app" -}}
-{{- $deployment := dict "name" "JINA_DEPLOYMENT_NAME" "value" .node.name -}}
-{{- $flow := toJson .node.env | replace "$" "$$" | fromJsonArray -}}
-{{- $names := list -}}
-{{- $entries := list -}}
-{{- range concat (list $home $deployment) .own $flow .values.extraEnv | reverse -}}
-{{- if not (has .name $names) -}}
-{{- $names = append $names .name -}}
-{{- $entries = prepend $entries . -}}
-{{- end -}}
-{{- end -}}
-{{- toYaml $entries -}}
+  {{- $home := dict "name" "HOME" "value" "/home/app" -}}
+  {{- $deployment := dict "name" "JINA_DEPLOYMENT_NAME" "value" .node.name -}}
+  {{- $flow := toJson .node.env | replace "$" "$$" | fromJsonArray -}}
+  {{- $names := list -}}
+  {{- $entries := list -}}
+  {{- range concat (list $home $deployment) .own $flow .values.extraEnv | reverse -}}
+    {{- if not (has .name $names) -}}
+      {{- $names = append $names .name -}}
+      {{- $entries = prepend $entries . -}}
+    {{- end -}}
+  {{- end -}}
+  {{- toYaml $entries -}}
 {{- end }}
 
 {{- define "clip.ports" -}}
@@ -101,20 +104,21 @@ terminationMessagePolicy: FallbackToLogsOnError
 
 {{/* A map without its nulls: how values take away what a default has. */}}
 {{- define "clip.pruned" -}}
-{{- $pruned := dict -}}
-{{- range $key, $value := . -}}
-{{- if kindIs "map" $value -}}
-{{- $_ := set $pruned $key (include "clip.pruned" $value | fromYaml) -}}
-{{- else if not (kindIs "invalid" $value) -}}
-{{- $_ := set $pruned $key $value -}}
-{{- end -}}
-{{- end -}}
-{{- toYaml $pruned -}}
+  {{- $pruned := dict -}}
+  {{- range $key, $value := . -}}
+    {{- if kindIs "map" $value -}}
+      {{- $_ := set $pruned $key (include "clip.pruned" $value | fromYaml) -}}
+    {{- else if not (kindIs "invalid" $value) -}}
+      {{- $_ := set $pruned $key $value -}}
+    {{- end -}}
+  {{- end -}}
+  {{- toYaml $pruned -}}
 {{- end }}
 
 {{/* A quantity of storage in MiB. */}}
 {{- define "clip.mebibytes" -}}
-{{- $factors := dict "Ki" 0.0009765625 "Mi" 1 "Gi" 1024 "Ti" 1048576 "k" 0.00095367 "M" 0.95367 "G" 953.67 "T" 953674 -}}
-{{- $unit := regexFind "[A-Za-z]+$" . -}}
-{{- mulf (trimSuffix $unit . | float64) (get $factors $unit | default 0.00000095367) | ceil -}}
+  {{- $factors := dict "Ki" 0.0009765625 "Mi" 1 "Gi" 1024 "Ti" 1048576
+    "k" 0.00095367 "M" 0.95367 "G" 953.67 "T" 953674 -}}
+  {{- $unit := regexFind "[A-Za-z]+$" . -}}
+  {{- mulf (trimSuffix $unit . | float64) (get $factors $unit | default 0.00000095367) | ceil -}}
 {{- end }}

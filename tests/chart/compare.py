@@ -1,0 +1,81 @@
+"""What a change of the chart changes: every set of values rendered by the chart of a commit and by the one here.
+
+    python -m tests.chart.compare COMMIT
+
+Prints a diff for each object that differs, and of the notes; the exit code is 1 when there is one.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import io
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.chart.cases import CASES
+from tests.chart.chart import CHART, ROOT, Rendering, notes, profile, render
+
+
+def chart_of(commit: str, folder: Path) -> Path:
+    """The chart as it was at `commit`, under `folder`."""
+    name = CHART.relative_to(ROOT)
+    archive = subprocess.run(
+        ["git", "-C", str(ROOT), "archive", commit, str(name)], capture_output=True, timeout=60, check=True
+    )
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
+        files.extractall(folder, filter="data")
+    return folder / name
+
+
+def as_it_was(case: str, chart: Path) -> dict[str, Any]:
+    """The values of `case` as that chart takes them: its own profile, or its model in `executorDefaults`, where the
+    model was before it stood at the top.
+    """
+    if (chart / "profiles" / f"{case}.yaml").is_file():
+        return profile(case, chart)
+    values = CASES[case]
+    known = yaml.safe_load((chart / "values.yaml").read_text(encoding="utf-8"))
+    old = copy.deepcopy(values)
+    if "model" in old and "model" not in known:
+        old.setdefault("executorDefaults", {})["model"] = old.pop("model")
+    return old
+
+
+def difference(what: str, old: str, new: str) -> str:
+    """A unified diff; empty when the texts are the same."""
+    return "".join(
+        difflib.unified_diff(old.splitlines(keepends=True), new.splitlines(keepends=True), f"{what} before", what)
+    )
+
+
+def texts(rendering: Rendering) -> dict[str, str]:
+    """Each object as YAML, by its kind and name."""
+    return {f"{o['kind']}/{o['metadata']['name']}": yaml.safe_dump(o) for o in rendering.objects}
+
+
+def main(commit: str) -> int:
+    found = 0
+    with tempfile.TemporaryDirectory(prefix="compare-") as folder:
+        before = chart_of(commit, Path(folder))
+        for case, values in CASES.items():
+            earlier = as_it_was(case, before)
+            old, new = texts(render(earlier, chart=before)), texts(render(values))
+            pairs = {name: (old.get(name, ""), new.get(name, "")) for name in sorted(old.keys() | new.keys())}
+            pairs["notes"] = (notes(earlier, before), notes(values))
+            for name, (one, other) in pairs.items():
+                if text := difference(f"{case}: {name}", one, other):
+                    found += 1
+                    sys.stdout.write(text)
+    sys.stdout.write(f"{len(CASES)} sets of values: {found} differences to {commit}\n")
+    return bool(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
