@@ -186,8 +186,9 @@ def test_no_torch_and_no_library_is_loaded() -> None:
 
 
 def test_the_gateway_loads_from_the_folder_of_an_image(obedient: int, tmp_path: Path) -> None:
-    """As gateway/Dockerfile lays it out: config.yml and the package side by side, found by PYTHONPATH alone."""
+    """As gateway/Dockerfile lays it out: config.yml and the packages side by side, found by PYTHONPATH alone."""
     shutil.copytree(ROOT / "gateway", tmp_path / "app")
+    shutil.copytree(ROOT / "clip_wire", tmp_path / "app" / "clip_wire")
     ports = [str(port) for port in free_ports(2)]
     arguments = ["gateway", "--uses", "config.yml", "--protocol", "GRPC", "HTTP", "--port", *ports]
     graph = '{"encoder": ["end-gateway"], "start-gateway": ["encoder"]}'

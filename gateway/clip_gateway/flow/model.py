@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any
+from typing import Any, TypeGuard
 
 from jina.types.request.data import DataRequest
 
@@ -16,7 +16,7 @@ from clip_gateway.flow.request_handler import RequestHandler
 from clip_gateway.problems import Problem, problem_of
 from clip_wire.endpoints import INFO
 from clip_wire.errors import NotFound
-from clip_wire.info import IMAGE
+from clip_wire.info import IMAGE, Info
 from clip_wire.parameters import RESULTS
 
 _ANSWER_SECONDS = 3.0
@@ -78,11 +78,15 @@ def of_each_modality(results: Mapping[str, Any], otherwise: str) -> dict[str, Mo
     """
     found: dict[str, Model] = {}
     for info in results.values():
-        if isinstance(info, dict) and "model" in info:
+        if _is_info(info):
             model = Model(_public(str(info["model"])), int(info.get("dim", 0)))
             found.setdefault(str(info.get("modality", IMAGE)), model)
     first = next(iter(results), otherwise)
     return found or {IMAGE: Model(first.partition("/")[0])}
+
+
+def _is_info(result: Any) -> TypeGuard[Info]:
+    return isinstance(result, dict) and "model" in result
 
 
 def _public(name: str) -> str:
