@@ -20,7 +20,7 @@ from benchmarks.pictures import FOLDER, jpegs
 from clip_image_flow import ImageEncoder, backends, cpus, towers
 from clip_image_flow.images import ImageReader
 from clip_image_flow.openai_clip import VisionTransformer
-from clip_image_flow.preprocess import preprocess
+from clip_image_flow.preparation import ImagePreparer
 from clip_image_flow.towers.image import ImageTower
 from clip_image_flow.uris import UriReader
 
@@ -66,14 +66,11 @@ def forward_pass(tower: Tower, batch: int, rounds: int) -> float:
 
 def preparing(size: tuple[int, int], decode: str, count: int, rounds: int) -> float:
     """CPU milliseconds to decode and preprocess a JPEG of `size`."""
-    reader, files = ImageReader(1 << 25, 1 << 25, UriReader()), jpegs(count, size)
     exact = decode == "exact"
-
-    def prepare() -> None:
-        for file in files:
-            preprocess(reader.read(file, None if exact else int(1.5 * 224)), 224, exact=exact)
-
-    return 1000 * statistics.median(measure.repeat(prepare, rounds).cpu_seconds) / count
+    reader, files = ImageReader(1 << 25, 1 << 25, UriReader()), jpegs(count, size)
+    prepare = ImagePreparer(reader, 224, exact=exact, at_least=None if exact else int(1.5 * 224))
+    turns = measure.repeat(lambda: [prepare(file) for file in files], rounds)
+    return 1000 * statistics.median(turns.cpu_seconds) / count
 
 
 def main() -> int:

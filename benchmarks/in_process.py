@@ -29,7 +29,7 @@ from clip_image_flow.encoder import image_tower
 from clip_image_flow.errors import ConfigError
 from clip_image_flow.images import ImageReader
 from clip_image_flow.openai_clip import clip
-from clip_image_flow.preprocess import preprocess
+from clip_image_flow.preparation import ImagePreparer
 from clip_image_flow.quantize import quantize
 from clip_image_flow.uris import UriReader
 
@@ -58,8 +58,8 @@ def bare_forward_pass(weights: Path, precision: str, files: list[bytes]) -> Call
     """The engine alone, in batches of its own size, on pictures that are prepared already."""
     options = {"device": "cpu", "precision": precision, "threads": cpus.available()}
     backend = backends.load("auto", image_tower(str(weights), str(FOLDER)), **options)  # type: ignore[arg-type]
-    reader = ImageReader(1 << 25, 1 << 25, UriReader())
-    pictures = np.stack([preprocess(reader.read(file), backend.item_shape[0]) for file in files])
+    prepare = ImagePreparer(ImageReader(1 << 25, 1 << 25, UriReader()), backend.item_shape[0])
+    pictures = np.stack([prepare(file) for file in files])
 
     def encode() -> None:
         for start in range(0, len(pictures), backend.best_batch_size):

@@ -8,8 +8,7 @@ among its like, where it gets as much as the operator allows.
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,13 +28,33 @@ _WARM = 3  # processes that are ready before the first picture comes
 _BYTES_A_PIXEL = 8  # of memory, for a picture at the limit of pixels; few formats take more
 
 
-class Preparation:
-    """Prepares images for a model. Safe to use from many threads; each runs a process for pictures of its own.
+@dataclass(frozen=True)
+class ImagePreparer:
+    """An image, however it comes -> what the model sees of it, in this process.
 
     :param reader: with the limits of images.
     :param size: n, pixels a side of what the model sees.
-    :param at_least: see `pictures.open_picture`.
     :param exact: see `preprocess`.
+    :param at_least: see `pictures.open_picture`.
+    """
+
+    reader: ImageReader
+    size: int
+    exact: bool = True
+    at_least: int | None = None
+
+    def __call__(self, content: Content | None) -> np.ndarray:
+        """uint8 (n, n, 3).
+
+        :raises RequestError: it cannot be read.
+        """
+        return preprocess(self.reader.read(content, self.at_least), self.size, exact=self.exact)
+
+
+class Preparation:
+    """Prepares images for a model. Safe to use from many threads; each runs a process for pictures of its own.
+
+    :param preparer: says what the model sees of an image.
     :param threads: that prepare at the same time.
     :param max_seconds: of CPU time, for decoding and preparing one picture.
     :param decode_memory: bytes, for all pictures that are decoded at the same time; what a small one takes, up
@@ -44,25 +63,22 @@ class Preparation:
 
     def __init__(
         self,
-        reader: ImageReader,
-        size: int,
+        preparer: ImagePreparer,
         *,
-        at_least: int | None,
-        exact: bool,
         threads: int,
         max_seconds: float,
         decode_memory: int,
     ) -> None:
-        self._reader = reader
-        self._preprocess = partial(preprocess, size=size, exact=exact)
+        self._preparer = preparer
+        self._reader = reader = preparer.reader
         self._max_seconds = max_seconds
         self._budget = MemoryBudget(decode_memory)
         options = Options(
-            size=size,
+            size=preparer.size,
             max_bytes=reader.max_bytes,
             max_pixels=reader.max_pixels,
-            at_least=at_least,
-            exact=exact,
+            at_least=preparer.at_least,
+            exact=preparer.exact,
             max_memory=min(decode_memory, _BYTES_A_PIXEL * reader.max_pixels),
         )
         self._small = Decoders(options, lambda _: nullcontext(False))
@@ -98,7 +114,7 @@ class Preparation:
         :raises RequestError: it cannot be read.
         """
         if isinstance(content, np.ndarray):
-            return self._preprocess(self._reader.from_tensor(content))
+            return self._preparer(content)
         return self._small.decode(self._reader.encoded(content), min(_SHORT_SECONDS, self._max_seconds))
 
     def large(self, content: Content | None) -> np.ndarray:
@@ -109,7 +125,7 @@ class Preparation:
         """
         if isinstance(content, np.ndarray):
             with self._budget.granting(_TENSOR_BYTES * content.size // 3):
-                return self._preprocess(self._reader.from_tensor(content))
+                return self._preparer(content)
         data = self._reader.encoded(content)
         try:
             return self._large.decode(data, self._max_seconds)

@@ -22,7 +22,7 @@ from clip_image_flow import backends, cpus, models
 from clip_image_flow.encoder import image_tower
 from clip_image_flow.errors import ConfigError, RequestError
 from clip_image_flow.images import ImageReader
-from clip_image_flow.preprocess import preprocess
+from clip_image_flow.preparation import ImagePreparer
 from clip_image_flow.uris import UriReader
 
 LEAST_PICTURES = 32
@@ -85,13 +85,13 @@ def _files(paths: Iterable[Path]) -> list[Path]:
 
 
 def _read(files: Iterable[Path], size: int) -> Iterator[np.ndarray]:
-    """Each file as the model sees it, uint8 (size, size, 3); those that cannot be read are named and passed over."""
-    reader = ImageReader(max_bytes=1 << 30, max_pixels=1 << 28, uris=UriReader())
+    """Each file as the model sees it, uint8 (size, size, 3); those that cannot be read are named and skipped."""
+    prepare = ImagePreparer(ImageReader(max_bytes=1 << 30, max_pixels=1 << 28, uris=UriReader()), size)
     for file in files:
         try:
-            yield preprocess(reader.read(file.read_bytes()), size)
+            yield prepare(file.read_bytes())
         except (RequestError, OSError) as error:
-            logger.warning("%s is passed over: %s", file, error)
+            logger.warning("%s is skipped: %s", file, error)
 
 
 def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -4,7 +4,6 @@
 
 import asyncio
 import contextlib
-import inspect
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from jina import Executor, requests
 from clip_image_flow import __version__, cpus
 from clip_image_flow.encoder import ImageEncoder, unit_length
 from clip_image_flow.errors import ConfigError, RequestError
+from clip_image_flow.options import EncoderOptions
 from clip_image_flow.serving.jina_internals import refuse_pickles
 from clip_image_flow.serving.parameters import EncodeParameters, positive_integer
 from clip_image_flow.serving.selection import SelectedImage, Selection
@@ -64,8 +64,7 @@ class EncoderExecutor(Executor):
                 self._max_documents = positive_integer("max_documents", max_documents)
             except RequestError as error:
                 raise ConfigError(f"uses_with: {error}") from error
-            known = inspect.signature(encoder).parameters.keys() - {"model"}  # which has a name of its own here
-            if unknown := options.keys() - known:
+            if unknown := options.keys() - EncoderOptions.names():
                 name = type(self).__name__
                 raise ConfigError(f"uses_with: unknown option {min(unknown)!r}; see the parameters of {name}")
             if options.get("threads") is None:

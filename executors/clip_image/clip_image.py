@@ -26,9 +26,7 @@ class CLIPImageEncoder(EncoderExecutor):
     :param threads: CPU threads; by default the CPU limit, shared out among the replicas on this machine.
     :param drop_image_content: clear the pictures of the documents that go back. Per request too.
     :param max_documents: most documents of one request that are looked at.
-    :param options: `cache_dir`, `decode`, `max_batch_size`, `batch_wait_ms`, `queue_size`, `queue_bytes`,
-        `max_image_bytes`, `max_image_pixels`, `max_decode_seconds`, `decode_memory` and `allowed_uris` of
-        `clip_image_flow.ImageEncoder`.
+    :param options: the other options of `clip_image_flow.options.EncoderOptions`.
     :raises ConfigError: an option is unknown or not available here.
     """
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -196,7 +195,6 @@ def test_replicas_share_the_cpus(
             threads.append(options.pop("threads"))
             super().__init__(*args, threads=1, **options)
 
-    Recorded.__signature__ = inspect.signature(ImageEncoder)
     monkeypatch.setattr(clip_image, "ImageEncoder", Recorded)
     monkeypatch.setattr(serving.cpus, "available", lambda: 8)
     make_executor(runtime_args={"replicas": replicas}, **uses_with)
