@@ -17,12 +17,13 @@ import torch
 
 from benchmarks import measure
 from benchmarks.pictures import FOLDER, jpegs
-from clip_image_flow import ImageEncoder, backends, cpus, towers
-from clip_image_flow.images import ImageReader
-from clip_image_flow.openai_clip import VisionTransformer
-from clip_image_flow.preparation import ImagePreparer
+from clip_image_flow import ImageEncoder, backends, towers
+from clip_image_flow.image.preparation import ImagePreparer
+from clip_image_flow.image.reader import ImageReader
+from clip_image_flow.image.uris import UriReader
+from clip_image_flow.models.openai_clip import VisionTransformer
+from clip_image_flow.platform import cpus
 from clip_image_flow.towers.image import ImageTower
-from clip_image_flow.uris import UriReader
 
 SIZES = ((320, 240), (640, 427), (1600, 1200), (4032, 3024))  # pixels
 

@@ -21,12 +21,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import measure
 from benchmarks.pictures import FOLDER, random_vit_b_32
-from clip_image_flow import cpus
 from clip_image_flow.backends import openvino_backend
 from clip_image_flow.backends.openvino_backend import openvino  # type: ignore[attr-defined]
 from clip_image_flow.backends.openvino_tower import laid_out
 from clip_image_flow.encoder import image_tower
 from clip_image_flow.errors import ConfigError
+from clip_image_flow.platform import cpus
 from clip_image_flow.towers import Tower
 
 BATCH = 16

@@ -16,7 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from clip_image_flow import cpus
+from clip_image_flow.platform import cpus
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageEnhance
 from sklearn.datasets import load_sample_images
 from torch import nn
 
-from clip_image_flow.openai_clip import clip
+from clip_image_flow.models.openai_clip import clip
 
 FOLDER = Path(__file__).parents[1] / ".cache" / "bench"
 SIZE = (640, 427)  # pixels

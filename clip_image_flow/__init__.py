@@ -5,8 +5,18 @@
     encoder = ImageEncoder("emoji-tiny")
     embeddings = encoder.encode([open("cat.jpg", "rb").read()])  # float32 (1, dim)
 
-One request's way through, a module a step: `parameters` -> `selection` -> `batcher` (-> `preparation` -> `decoding`) ->
-`backends`. `encoder` puts the steps together; `models` knows where weights come from. Nothing here needs Jina.
+| room | what it does |
+|---|---|
+| `serving` | what every Executor does: the one room that knows Jina and DocArray |
+| `encoder`, `options` | the steps put together: encoded pictures in, embeddings out |
+| `batching` | items of many requests -> batches, fair between requests |
+| `image` | a picture, however it comes -> what the model sees of it |
+| `backends` | the engines |
+| `towers` | a half of CLIP, as an engine is given it |
+| `models` | the name of a model -> its weights |
+| `platform` | CPUs and memory of the machine or the container |
+
+A request goes one way: `serving.parameters` -> `serving.selection` -> `batching` (-> `image`) -> `backends`.
 """
 
 from __future__ import annotations

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clip_image_flow import backends, cpus, models
-from clip_image_flow.batcher import Batcher
-from clip_image_flow.images import Content, ImageReader
+from clip_image_flow import backends, models
+from clip_image_flow.batching.batcher import Batcher
+from clip_image_flow.image.preparation import ImagePreparer, Preparation
+from clip_image_flow.image.reader import Content, ImageReader
+from clip_image_flow.image.uris import UriReader
 from clip_image_flow.options import EncoderOptions
-from clip_image_flow.preparation import ImagePreparer, Preparation
+from clip_image_flow.platform import cpus
 from clip_image_flow.towers import IMAGE, Tower
-from clip_image_flow.uris import UriReader
 
 if TYPE_CHECKING:
     from torch import nn

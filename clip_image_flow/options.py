@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field
 from typing import Any
 
-from clip_image_flow import cpus, memory
 from clip_image_flow.errors import ConfigError
+from clip_image_flow.platform import cpus, memory
 
 DECODE = ("exact", "fast")
 
@@ -35,7 +35,7 @@ class EncoderOptions:
     :param max_decode_seconds: most seconds of CPU time that decoding and preparing one image may take.
     :param decode_memory: most bytes of memory that images being decoded may take, all together; by default a quarter of
         the memory that the process may use. One image gets 8 bytes for each of `max_image_pixels` at most.
-    :param allowed_uris: prefixes of the URIs that are read, see `clip_image_flow.uris`.
+    :param allowed_uris: prefixes of the URIs that are read, see `clip_image_flow.image.uris`.
     :raises ConfigError: an option has a value that is not allowed.
     """
 

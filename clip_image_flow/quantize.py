@@ -18,12 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from clip_image_flow import backends, cpus, models
+from clip_image_flow import backends, models
 from clip_image_flow.encoder import image_tower
 from clip_image_flow.errors import ConfigError, RequestError
-from clip_image_flow.images import ImageReader
-from clip_image_flow.preparation import ImagePreparer
-from clip_image_flow.uris import UriReader
+from clip_image_flow.image.preparation import ImagePreparer
+from clip_image_flow.image.reader import ImageReader
+from clip_image_flow.image.uris import UriReader
+from clip_image_flow.platform import cpus
 
 LEAST_PICTURES = 32
 MOST_PICTURES = 400

@@ -17,12 +17,12 @@ from clip_gateway.http.routes.jina import to_request
 from clip_gateway.http.schemas.openai import EmbeddingsBody
 from clip_gateway.problems import Problem
 from clip_image_flow.errors import BadParameter, RequestError
-from clip_image_flow.images import ImageReader
-from clip_image_flow.pictures import open_picture
-from clip_image_flow.preprocess import resize_and_crop
+from clip_image_flow.image.pictures import open_picture
+from clip_image_flow.image.preprocess import resize_and_crop
+from clip_image_flow.image.reader import ImageReader
+from clip_image_flow.image.uris import UriReader
 from clip_image_flow.serving.parameters import EncodeParameters
 from clip_image_flow.serving.selection import select
-from clip_image_flow.uris import UriReader
 
 MAX_PIXELS = 4_000_000
 _READER = ImageReader(20 << 20, MAX_PIXELS, UriReader())

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from clip_image_flow import models
-from clip_image_flow.openai_clip import clip
+from clip_image_flow.models.openai_clip import clip
 
 _BATCH = 16
 

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from clip_image_flow import ImageEncoder
-from clip_image_flow.openai_clip import clip
+from clip_image_flow.models.openai_clip import clip
 
 
 def save_random_clip(path: Path, seed: int = 0, **changes: int) -> Path:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from clip_image_flow.openai_clip import VisionTransformer
+from clip_image_flow.models.openai_clip import VisionTransformer
 
 
 def laid_out(module: nn.Module) -> nn.Module:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from clip_image_flow.errors import ConfigError
-from clip_image_flow.openai_clip import convert_weights
+from clip_image_flow.models.openai_clip import convert_weights
 
 _PRECISIONS = {"cpu": ("fp32", "bf16"), "cuda": ("fp16", "bf16", "fp32")}  # a device's default first
 

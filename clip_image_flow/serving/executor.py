@@ -15,10 +15,11 @@ import numpy as np
 from docarray import Document, DocumentArray
 from jina import Executor, requests
 
-from clip_image_flow import __version__, cpus
+from clip_image_flow import __version__
 from clip_image_flow.encoder import ImageEncoder, unit_length
 from clip_image_flow.errors import ConfigError, RequestError
 from clip_image_flow.options import EncoderOptions
+from clip_image_flow.platform import cpus
 from clip_image_flow.serving.jina_internals import refuse_pickles
 from clip_image_flow.serving.parameters import EncodeParameters, positive_integer
 from clip_image_flow.serving.selection import SelectedImage, Selection

@@ -16,7 +16,7 @@ import numpy as np
 from docarray import Document, DocumentArray
 
 from clip_image_flow.errors import BadParameter, RequestError, TooLarge
-from clip_image_flow.images import Content
+from clip_image_flow.image.reader import Content
 
 IMAGE = "image"
 

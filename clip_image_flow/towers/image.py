@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clip_image_flow.preprocess import MEAN, STD
+from clip_image_flow.models.normalisation import MEAN, STD
 
 
 class ImageTower(nn.Module):

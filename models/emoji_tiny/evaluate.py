@@ -27,7 +27,7 @@ with warnings.catch_warnings():
     # The package asks for a module that setuptools has marked as outdated.
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
     from clip_image_flow import ImageEncoder
-    from clip_image_flow.openai_clip import clip
+    from clip_image_flow.models.openai_clip import clip
 
 WEIGHTS = REPO_ROOT / "clip_image_flow" / "weights" / "emoji-tiny.pt"
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 from clip.model import CLIP, ModifiedResNet
 
-from clip_image_flow.openai_clip import clip
+from clip_image_flow.models.openai_clip import clip
 
 EMBEDDING = 128
 RESOLUTION = 128

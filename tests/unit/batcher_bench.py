@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from clip_image_flow.batcher import Batcher
+from clip_image_flow.batching.batcher import Batcher
 
 SECONDS = 30  # longer than anything here takes
 

@@ -18,7 +18,7 @@ from clip_image_flow.backends.openvino_backend import openvino  # without its te
 from clip_image_flow.backends.torch_backend import TorchBackend
 from clip_image_flow.encoder import image_tower
 from clip_image_flow.errors import ConfigError
-from clip_image_flow.preprocess import preprocess
+from clip_image_flow.image.preprocess import preprocess
 from clip_image_flow.towers import Tower
 from tests.conftest import photo
 

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from clip_image_flow.errors import BadDocument, RequestError, TooLarge, UnsupportedMedia
-from clip_image_flow.images import ImageReader
-from clip_image_flow.uris import UriReader
+from clip_image_flow.image.reader import ImageReader
+from clip_image_flow.image.uris import UriReader
 from tests.conftest import encoded, photo
 
 READER = ImageReader(max_bytes=1 << 20, max_pixels=1_000_000, uris=UriReader())

@@ -203,7 +203,7 @@ def test_closing_twice_is_fine(bench: Bench) -> None:
 def test_a_dead_model_thread_ends_the_process() -> None:
     program = """
 import threading
-from clip_image_flow.batcher import Batcher
+from clip_image_flow.batching.batcher import Batcher
 
 def forward(batch):
     raise SystemExit("not an Exception")

@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError, wait
 import numpy as np
 import pytest
 
-from clip_image_flow.batcher import Batcher
+from clip_image_flow.batching.batcher import Batcher
 from clip_image_flow.errors import BadDocument, Expired, QueueFull, TooLarge
 from tests.unit.batcher_bench import SECONDS, Bench, values, wait_until
 
@@ -96,7 +96,7 @@ def test_work_past_its_deadline_is_dropped(bench: Bench) -> None:
 
 def test_a_deadline_counts_only_until_the_work_begins(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1000.0]
-    monkeypatch.setattr("clip_image_flow.batcher.time.time", lambda: clock[0])
+    monkeypatch.setattr("clip_image_flow.batching.batcher.time.time", lambda: clock[0])
     bench.gate.clear()
     futures = bench.submit(1, deadline=1001.0)
     assert bench.running.acquire(timeout=SECONDS)

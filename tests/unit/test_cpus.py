@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clip_image_flow import cpus
+from clip_image_flow.platform import cpus
 
 NODE = 64
 
@@ -113,7 +113,7 @@ def test_openblas_and_openmp_follow_though_numpy_is_loaded_before(threads: int) 
 import numpy, os, sys
 sys.modules["torch"] = None  # sets its own number
 from threadpoolctl import threadpool_info
-from clip_image_flow import cpus
+from clip_image_flow.platform import cpus
 cpus.limit_libraries({threads})
 print([pool["num_threads"] for pool in threadpool_info()], os.environ["OMP_NUM_THREADS"])
 """

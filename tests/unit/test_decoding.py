@@ -19,13 +19,14 @@ import psutil
 import pytest
 from PIL import Image
 
-from clip_image_flow import ImageEncoder, pictures
-from clip_image_flow import preprocess as preprocess_module
-from clip_image_flow.decoding.budget import MemoryBudget
-from clip_image_flow.decoding.process import DecodingProcess, Options
+from clip_image_flow import ImageEncoder
 from clip_image_flow.errors import BadDocument, ConfigError, RequestError, TakesLonger, TooLarge, UnsupportedMedia
-from clip_image_flow.pictures import open_picture
-from clip_image_flow.preprocess import preprocess, resize_and_crop
+from clip_image_flow.image import pictures
+from clip_image_flow.image import preprocess as preprocess_module
+from clip_image_flow.image.decoding.budget import MemoryBudget
+from clip_image_flow.image.decoding.process import DecodingProcess, Options
+from clip_image_flow.image.pictures import open_picture
+from clip_image_flow.image.preprocess import preprocess, resize_and_crop
 from fuzz.hostile import jpeg_of_many_scans, tiff_of_many_strips, tiff_that_warns, webp_of_an_empty_canvas
 from tests.conftest import encoded, photo
 
@@ -200,7 +201,7 @@ def test_shared_memory_does_not_stay_with_a_process_after_a_large_file(process: 
 def test_the_processes_end_with_the_one_that_started_them() -> None:
     program = """
 import sys, time
-from clip_image_flow.decoding.decoders import Decoders
+from clip_image_flow.image.decoding.decoders import Decoders
 from tests.unit.test_decoding import OPTIONS, Granted
 decoders = Decoders(OPTIONS, Granted())
 decoders.start(2)

@@ -13,7 +13,7 @@ import pytest
 
 from clip_image_flow import models
 from clip_image_flow.errors import ModelError
-from clip_image_flow.openai_clip import clip
+from clip_image_flow.models.openai_clip import clip
 from tests.conftest import WebServer
 
 # `clip` itself warns of a file that it fetches again.

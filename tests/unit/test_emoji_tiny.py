@@ -10,7 +10,7 @@ import torch
 
 from clip_image_flow import ImageEncoder
 from clip_image_flow.models import EMBEDDED, EMBEDDED_FILE
-from clip_image_flow.openai_clip import clip
+from clip_image_flow.models.openai_clip import clip
 
 ROOT = Path(__file__).parents[2]
 PICTURES = sorted((ROOT / "examples" / "pictures" / "heldout").glob("*.png"))

@@ -11,10 +11,10 @@ from PIL import Image
 
 from clip_image_flow import ImageEncoder
 from clip_image_flow.errors import BadDocument, ConfigError, TooLarge
-from clip_image_flow.images import ImageReader
+from clip_image_flow.image.preprocess import preprocess
+from clip_image_flow.image.reader import ImageReader
+from clip_image_flow.image.uris import UriReader
 from clip_image_flow.models import EMBEDDED
-from clip_image_flow.preprocess import preprocess
-from clip_image_flow.uris import UriReader
 from tests.conftest import encoded, photo
 from tests.unit.test_backends import cosines, load
 

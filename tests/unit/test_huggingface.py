@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from clip_image_flow import models
 from clip_image_flow.errors import ModelError
-from clip_image_flow.openai_clip import VisionTransformer
+from clip_image_flow.models.openai_clip import VisionTransformer
 
 WIDTH, LAYERS, HEADS, SIZE, PATCH, DIM = 128, 2, 2, 64, 16, 32
 PREPROCESSOR = {

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clip_image_flow.batcher import Batcher
+from clip_image_flow.batching.batcher import Batcher
 from clip_image_flow.errors import QueueFull, TakesLonger
 from tests.unit.batcher_bench import SECONDS, values, wait_until
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clip_image_flow import memory
+from clip_image_flow.platform import memory
 
 MACHINE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clip_image_flow.images import ImageReader
-from clip_image_flow.uris import UriReader
+from clip_image_flow.image.reader import ImageReader
+from clip_image_flow.image.uris import UriReader
 from tests.conftest import encoded, photo
 from tests.unit.files import OF_RGB, RGB, bmp, chunk, png, tiff
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from clip_image_flow import ImageEncoder, models
 from clip_image_flow.errors import ConfigError, ModelError
-from clip_image_flow.openai_clip import clip
+from clip_image_flow.models.openai_clip import clip
 from tests.conftest import encoded, photo, save_random_clip
 
 

@@ -19,8 +19,8 @@ import pytest
 from PIL import Image
 
 from clip_image_flow.errors import BadDocument
-from clip_image_flow.images import ImageReader
-from clip_image_flow.uris import UriReader
+from clip_image_flow.image.reader import ImageReader
+from clip_image_flow.image.uris import UriReader
 from tests.unit.files import (
     BLACK_IS_ZERO,
     CMYK,

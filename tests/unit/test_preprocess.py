@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clip_image_flow import preprocess as module
-from clip_image_flow.openai_clip import clip
-from clip_image_flow.preprocess import MEAN, STD, preprocess
+from clip_image_flow.image import preprocess as module
+from clip_image_flow.image.preprocess import preprocess
+from clip_image_flow.models.normalisation import MEAN, STD
+from clip_image_flow.models.openai_clip import clip
 from tests.conftest import photo
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from clip_image_flow.errors import BadDocument, ConfigError, TooLarge
-from clip_image_flow.uris import UriReader
+from clip_image_flow.image.uris import UriReader
 from tests.conftest import WebServer
 
 MAX_BYTES = 1000
@@ -80,7 +80,7 @@ def test_a_large_data_uri_is_too_large(body: str) -> None:
 def test_data_uris_leave_no_memory_behind() -> None:
     program = """
 import base64, os, resource
-from clip_image_flow.uris import UriReader
+from clip_image_flow.image.uris import UriReader
 reader, sizes = UriReader(), []
 for _ in range(300):
     reader.read("data:image/png;base64," + base64.b64encode(os.urandom(1 << 20)).decode(), 1 << 21)

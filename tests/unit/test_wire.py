@@ -10,9 +10,8 @@ from dataclasses import fields
 from http import HTTPStatus
 from pathlib import Path
 
-from clip_image_flow.serving.parameters import EncodeParameters
-
 from clip_image_flow import ImageEncoder
+from clip_image_flow.serving.parameters import EncodeParameters
 from clip_wire import errors, parameters
 from clip_wire.info import Info
 

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 
 import numpy as np
 
-from clip_image_flow.decoding.process import DecodingProcess, Options
+from clip_image_flow.image.decoding.process import DecodingProcess, Options
 
 
 class Decoders:

@@ -23,8 +23,8 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from clip_image_flow.batching.lanes import Item, Lane
 from clip_image_flow.errors import QueueFull, TakesLonger, TooLarge
-from clip_image_flow.lanes import Item, Lane
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)

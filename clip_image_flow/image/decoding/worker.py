@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from clip_image_flow.errors import RequestError, TakesLonger, TooLarge
-from clip_image_flow.pictures import open_picture
-from clip_image_flow.preprocess import resize_and_crop, resizing_memory
+from clip_image_flow.image.pictures import open_picture
+from clip_image_flow.image.preprocess import resize_and_crop, resizing_memory
 
 _SMALL_PIXELS = 1_500_000
 _SMALL_BYTES = 16 << 20  # of memory; of WebP, which takes most, 0.9 megapixels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from clip_image_flow import cgroups
+from clip_image_flow.platform import cgroups
 
 _FILES = ("memory.max", "memory.limit_in_bytes")  # of v2, of v1
 

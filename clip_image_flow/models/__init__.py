@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from filelock import FileLock
 
-from clip_image_flow import huggingface
 from clip_image_flow.errors import ModelError
+from clip_image_flow.models import huggingface
 
 if TYPE_CHECKING:
     from torch import nn
@@ -163,13 +163,13 @@ def _unknown(name: str) -> NoReturn:
 
 
 def _load_file(path: Path) -> nn.Module:
-    from clip_image_flow import checkpoints
+    from clip_image_flow.models import checkpoints
 
     return checkpoints.load_visual(path)
 
 
 def _load_openai(name: str, cache: Path) -> nn.Module:
-    from clip_image_flow.openai_clip import clip
+    from clip_image_flow.models.openai_clip import clip
 
     try:
         with _alone(cache), _bounded_connect():

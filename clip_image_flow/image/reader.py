@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from clip_image_flow.errors import BadDocument, TooLarge
-from clip_image_flow.pictures import check_size, open_picture
-from clip_image_flow.uris import UriReader
+from clip_image_flow.image.pictures import check_size, open_picture
+from clip_image_flow.image.uris import UriReader
 
 Content = bytes | np.ndarray | str
 """Encoded bytes, a (height, width, 3) uint8 array, or a URI."""

@@ -15,7 +15,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from clip_image_flow.errors import ModelError
-from clip_image_flow.preprocess import MEAN, STD
+from clip_image_flow.models.normalisation import MEAN, STD
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -80,7 +80,7 @@ def load_visual(folder: Path, name: str) -> nn.Module:
 
     :raises ModelError: a file is missing or broken, or the checkpoint is not OpenAI's architecture.
     """
-    from clip_image_flow.openai_clip import VisionTransformer
+    from clip_image_flow.models.openai_clip import VisionTransformer
 
     config = _vision_config(folder, name)
     try:

@@ -20,8 +20,8 @@ from collections.abc import Callable
 from PIL import Image, ImageFile, ImageMath, ImageOps
 from PIL.TiffImagePlugin import TiffImageFile
 
-from clip_image_flow.containers import Container
 from clip_image_flow.errors import BadDocument
+from clip_image_flow.image.containers import Container
 
 _STRIP_PIXELS = 1 << 20
 _BITS_PER_SAMPLE, _COMPRESSION, _PHOTOMETRIC, _SAMPLES_PER_PIXEL = 0x0102, 0x0103, 0x0106, 0x0115  # of TIFF

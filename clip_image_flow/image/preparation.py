@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from clip_image_flow.decoding.budget import MemoryBudget
-from clip_image_flow.decoding.decoders import Decoders
-from clip_image_flow.decoding.process import Options
 from clip_image_flow.errors import ConfigError, RequestError, TakesLonger, TooLarge
-from clip_image_flow.images import Content, ImageReader
-from clip_image_flow.preprocess import preprocess
+from clip_image_flow.image.decoding.budget import MemoryBudget
+from clip_image_flow.image.decoding.decoders import Decoders
+from clip_image_flow.image.decoding.process import Options
+from clip_image_flow.image.preprocess import preprocess
+from clip_image_flow.image.reader import Content, ImageReader
 
 _SMALL_FILE = 256 << 10  # bytes; of those of photographs hardly any takes longer than the time below
 _SMALL_TENSOR = 16 << 20  # bytes

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from clip_image_flow.errors import ModelError
-from clip_image_flow.openai_clip import clip
+from clip_image_flow.models.openai_clip import clip
 
 
 def load_visual(path: Path) -> nn.Module:

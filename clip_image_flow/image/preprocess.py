@@ -1,8 +1,8 @@
-"""CLIP's own preprocessing: resize the shorter side to n pixels (bicubic), cut out the centre; a backend normalises.
+"""CLIP's own preprocessing: resize the shorter side to n pixels (bicubic), cut out the centre; the tower normalises.
 
 The same numbers as `clip`'s transform (https://github.com/openai/CLIP/blob/main/clip/clip.py, `_transform`), without
 torch, so that it can run in threads beside the model. What leaves here are bytes: a quarter of float32's memory, and
-the engines scale and normalise them as part of the network.
+the network's module scales and normalises them.
 """
 
 from __future__ import annotations
@@ -11,15 +11,10 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from clip_image_flow.pictures import Picture
+from clip_image_flow.image.pictures import Picture
 
 if TYPE_CHECKING:
     import numpy as np
-
-# What backends normalise with: mean and standard deviation of red, green and blue, in units of full intensity, from the
-# same `_transform`.
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
 
 # A 1 x 60,000 picture would be resized to 224 x 13 million before its centre is cut out. From this many output pixels
 # on, only the centre is resized; below, the whole, since Pillow rounds the edges of a box to float32.

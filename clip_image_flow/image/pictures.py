@@ -20,9 +20,9 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from clip_image_flow.containers import Container, exif_orientation, open_container
 from clip_image_flow.errors import BadDocument, RequestError, TakesLonger, TooLarge, UnsupportedMedia
-from clip_image_flow.pixels import check_kind, plain, to_rgb
+from clip_image_flow.image.containers import Container, exif_orientation, open_container
+from clip_image_flow.image.pixels import check_kind, plain, to_rgb
 
 _DECODERS: dict[str, type[ImageFile.ImageFile]] = {
     "JPEG": JpegImageFile,

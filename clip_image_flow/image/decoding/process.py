@@ -20,7 +20,8 @@ import numpy as np
 from clip_image_flow import errors
 from clip_image_flow.errors import BadDocument, TakesLonger, TooLarge
 
-_PACKAGES = Path(__file__).parents[2]
+_PROGRAM = "clip_image_flow.image.decoding.worker"
+_PACKAGES = Path(__file__).parents[3]
 _KEPT_BYTES = 1 << 20  # of shared memory, after a larger file
 _CHANNELS = 3
 
@@ -65,7 +66,13 @@ class DecodingProcess:
         os.ftruncate(descriptor, options.max_bytes + options.size * options.size * _CHANNELS)
         self._memory = mmap.mmap(descriptor, 0)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "clip_image_flow.decoding.worker", str(descriptor), json.dumps(asdict(options))],
+            [
+                sys.executable,
+                "-m",
+                "clip_image_flow.image.decoding.worker",
+                str(descriptor),
+                json.dumps(asdict(options)),
+            ],
             env=_environment(),
             pass_fds=[descriptor],
             stdin=subprocess.PIPE,

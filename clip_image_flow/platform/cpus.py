@@ -8,7 +8,7 @@ import math
 import os
 from pathlib import Path
 
-from clip_image_flow import cgroups
+from clip_image_flow.platform import cgroups
 
 _MAPS = Path("/proc/self/maps")
 _OPENBLAS = ("scipy_openblas_set_num_threads64_", "openblas_set_num_threads64_", "openblas_set_num_threads")

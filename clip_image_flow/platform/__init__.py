@@ -1,0 +1,1 @@
+"""What the machine or the container has: CPUs and memory."""
