@@ -152,15 +152,15 @@ quantize: $(READY) ## make the int8 form of MODEL, calibrated with PICTURES (fil
 	@$(if $(and $(MODEL),$(PICTURES)),,echo "usage: make quantize MODEL=ViT-B/32 PICTURES=~/pictures" >&2; exit 1)
 	@$(BIN)/python -W ignore -m clip_image_flow.quantize $(MODEL) $(PICTURES)
 	@$(if $(filter emoji-tiny,$(MODEL)),if ! command -v npm >/dev/null; then echo "SKIPPED: its recall (npm is not on the PATH)"; \
-	  else $(BIN)/python models/emoji_tiny/evaluate.py --precision int8; fi)
+	  else $(BIN)/python training/emoji_tiny/evaluate.py --precision int8; fi)
 
 .PHONY: eval-model
 eval-model: $(READY) ## recall of emoji-tiny on the style it never saw (needs npm)
-	@$(BIN)/python models/emoji_tiny/evaluate.py --at-least 0.14 0.36 0.50
+	@$(BIN)/python training/emoji_tiny/evaluate.py --at-least 0.14 0.36 0.50
 
 .PHONY: train-model
 train-model: $(READY) ## train emoji-tiny again (an hour on two cores; needs npm)
-	@$(BIN)/python models/emoji_tiny/train.py
+	@$(BIN)/python training/emoji_tiny/train.py
 
 .PHONY: format
 format: $(READY) ## let ruff rewrite what it can

@@ -1,4 +1,4 @@
-"""The plot of docs/speed.md from results/served.json: throughput and latency against callers.
+"""The plot of docs/measurements.md from results/served.json: throughput and latency against callers.
 
 python -m benchmarks.plot
 """

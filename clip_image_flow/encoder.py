@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +31,15 @@ class ImageEncoder:
     """CLIP's image tower behind one bounded queue. Safe to use from many threads.
 
     :param model: see `clip_image_flow.models`.
+    :param on_death: called when computing has failed for good; what waits and what comes later ends in a RuntimeError.
+        A service ends its process then, so that a fresh one is started.
     :param options: those of `EncoderOptions`.
     :raises ConfigError: for an option that is not available, a ModelError for the model.
     """
 
-    def __init__(self, model: str = "ViT-B/32", **options: Any) -> None:
+    def __init__(
+        self, model: str = "ViT-B/32", *, on_death: Callable[[], object] = lambda: None, **options: Any
+    ) -> None:
         chosen = EncoderOptions.of(**options)
         threads = chosen.threads
         cpus.limit_libraries(threads)
@@ -74,6 +78,7 @@ class ImageEncoder:
             is_large=self._preparation.is_large,
             weigh=_bytes_of,
             capacity_bytes=chosen.queue_bytes,
+            on_death=on_death,
         )
 
     @property

@@ -106,7 +106,7 @@ class RunningFlow:
 
 @contextlib.contextmanager
 def running_flow(environment: Mapping[str, str] = os.environ, output: IO[bytes] | None = None) -> Iterator[RunningFlow]:
-    """Run the Flow; on the way out all of its processes end, whatever happened.
+    """Run the Flow; at the end all of its processes end, whatever happened.
 
     Jina builds each Executor under a lock file in HOME that a killed process may leave locked, so each run has a HOME
     of its own.

@@ -1,7 +1,6 @@
 """A tower of CLIP as OpenVINO runs it: in fp32 torch's numbers, faster.
 
-Its module is converted once and kept on disk; a start that finds it there imports no torch. OpenVINO reports its use to
-its makers through a package of its own; it does without where that cannot be imported, so here it cannot.
+Its module is converted once and kept on disk; a start that finds it there imports no torch.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ import contextlib
 import ctypes
 import gc
 import re
-import sys
 import warnings
 from functools import partial
 from pathlib import Path
@@ -18,12 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # "this module does not exist"
-
-import openvino  # noqa: E402
-
-from clip_image_flow.backends.openvino_cache import ConvertedModels  # noqa: E402
-from clip_image_flow.errors import ConfigError  # noqa: E402
+from clip_image_flow.backends.openvino_cache import ConvertedModels
+from clip_image_flow.backends.openvino_library import openvino
+from clip_image_flow.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import nn

@@ -12,13 +12,13 @@ Knows neither images nor models: `prepare` and `forward` are given.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -47,6 +47,8 @@ class Batcher(Generic[T]):
     :param is_large: whether an item takes longer, as far as that is known beforehand.
     :param weigh: bytes that an item holds.
     :param capacity_bytes: most of them at any time; an item that has more is let in alone.
+    :param on_death: called when the model thread has died of a fault in it. What waits ends in a RuntimeError then, and
+        so does every `submit`.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Batcher(Generic[T]):
         is_large: Callable[[T], bool] = lambda _: False,
         weigh: Callable[[T], int] = lambda _: 0,
         capacity_bytes: int = 0,
+        on_death: Callable[[], object] = lambda: None,
     ) -> None:
         self._forward = forward
         self._capacity = capacity
@@ -70,6 +73,7 @@ class Batcher(Generic[T]):
         self._is_large = is_large
         self._weigh = weigh
         self._capacity_bytes = capacity_bytes
+        self._on_death = on_death
         self._most_ahead = max(max_batch_size, threads)
         self._small = Lane(prepare, threads + 1, "prepare")
         self._large = Lane(prepare_large or prepare, threads, "prepare-large")
@@ -78,7 +82,7 @@ class Batcher(Generic[T]):
         self._ready_since = self._ready_more_since = 0.0  # by the monotonic clock
         self._admitted = 0
         self._admitted_bytes = 0
-        self._closed = False
+        self._closed = self._dead = False
         self._changed = threading.Condition()
         self._model_thread = threading.Thread(target=self._run, name="model", daemon=True)
         self._model_thread.start()
@@ -166,8 +170,15 @@ class Batcher(Generic[T]):
                 self._release([item])
             self._look_ahead()
             self._changed.notify()
-        if failure and item.claim():
+        if self._dead:
+            self._give_up(item)
+        elif failure and item.claim():
             item.result.set_exception(failure)
+
+    def _give_up(self, item: Item[T]) -> None:
+        """Answer an item that will not be computed."""
+        with contextlib.suppress(InvalidStateError):  # it is answered already
+            item.result.set_exception(RuntimeError("the model thread died"))
 
     def _release(self, items: Sequence[Item[T]]) -> None:
         """Make room in the queue, before anyone hears of a result: the answer to it may be the next request."""
@@ -176,13 +187,19 @@ class Batcher(Generic[T]):
             self._admitted_bytes -= sum(item.weight for item in items)
 
     def _run(self) -> None:
+        batch: list[Item[T]] = []
         try:
             while batch := self._next_batch():
                 self._compute(batch)
         except BaseException:
-            # Nobody would ever be answered again while health stayed green: let the supervisor start a fresh process.
-            logger.critical("the model thread died; ending the process", exc_info=True)
-            os._exit(70)  # EX_SOFTWARE
+            logger.critical("the model thread died; nothing more is computed", exc_info=True)
+            self._on_death()
+            with self._changed:
+                self._closed = self._dead = True
+                waiting = [*batch, *self._ahead, *self._small.drain(), *self._large.drain()]
+                self._ahead.clear()
+            for item in waiting:
+                self._give_up(item)
 
     def _next_batch(self) -> list[Item[T]]:
         """What is there, up to the batch size; empty only when closed."""

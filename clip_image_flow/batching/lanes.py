@@ -76,6 +76,12 @@ class Lane(Generic[T]):
         if items:
             self._requests.append(deque(items))
 
+    def drain(self) -> list[Item[T]]:
+        """What waits, which waits no more."""
+        items = [item for request in self._requests for item in request]
+        self._requests.clear()
+        return items
+
     def next(self) -> Item[T]:
         """Whose turn it is, of what is waiting."""
         requests = self._requests

@@ -45,7 +45,7 @@ class UriReader:
     def read(self, uri: str, max_bytes: int) -> bytes:
         """The bytes behind `uri`.
 
-        :raises BadDocument: not allowed, malformed, or not to be had.
+        :raises BadDocument: not allowed, malformed, or not available.
         :raises TooLarge: more than `max_bytes`.
         """
         if uri[:5].lower() == "data:":  # no parser of addresses sees what is in it: they copy it, and keep the copies

@@ -5,11 +5,12 @@
 import asyncio
 import contextlib
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from docarray import Document, DocumentArray
@@ -71,7 +72,7 @@ class EncoderExecutor(Executor):
             if options.get("threads") is None:
                 replicas = getattr(self.runtime_args, "replicas", None) or 1
                 options["threads"] = max(1, cpus.available() // replicas)
-            self._encoder = encoder(model, **options)
+            self._encoder = encoder(model, on_death=_end_process, **options)
         self.logger.info("serving %s", self._encoder.info)
 
     @requests
@@ -122,6 +123,11 @@ class EncoderExecutor(Executor):
     def close(self) -> None:
         """Finish what is queued and end the threads."""
         self._encoder.close()
+
+
+def _end_process() -> NoReturn:
+    """Let the supervisor start a fresh process: nobody would be answered any more, while health stayed green."""
+    os._exit(os.EX_SOFTWARE)
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:

@@ -2,7 +2,7 @@
 
 Numbers arrive as floats over gRPC (a protobuf Struct knows no integers), so 4.0 is 4 and 4.5 is an error. Keys that
 begin and end with two underscores are reserved for the gateway: `__request_id__` and `__deadline__` are read, others
-are passed over.
+are ignored.
 """
 
 from __future__ import annotations

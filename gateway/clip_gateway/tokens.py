@@ -13,7 +13,7 @@ from clip_wire.errors import Unauthenticated
 
 
 class Tokens:
-    """The tokens of a file: one a line, blank lines and those that begin with `#` are passed over.
+    """The tokens of a file: one a line, blank lines and those that begin with `#` are skipped.
 
     Several at once let a token be rotated without a gap: add the new one, move the callers, remove the old one. Only
     hashes are kept.

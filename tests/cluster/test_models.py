@@ -1,4 +1,4 @@
-"""Where weights come from in a cluster without a way out: a volume, or the image."""
+"""Where weights come from in an air-gapped cluster: a volume, or the image."""
 
 from __future__ import annotations
 

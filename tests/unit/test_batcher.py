@@ -8,8 +8,10 @@ import threading
 import time
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
+from clip_image_flow.batching.batcher import Batcher
 from tests.unit.batcher_bench import SECONDS, Bench, values, wait_until
 
 
@@ -200,18 +202,48 @@ def test_closing_twice_is_fine(bench: Bench) -> None:
     bench.batcher.close()
 
 
-def test_a_dead_model_thread_ends_the_process() -> None:
-    program = """
-import threading
-from clip_image_flow.batching.batcher import Batcher
+def test_when_the_model_thread_dies_nobody_waits_for_ever() -> None:
+    computes, dies = threading.Event(), threading.Event()
+    told: list[str] = []
 
-def forward(batch):
+    def forward(batch: np.ndarray) -> np.ndarray:
+        computes.set()
+        assert dies.wait(SECONDS)
+        raise SystemExit("not an Exception")
+
+    batcher: Batcher[int] = Batcher(
+        lambda n: np.zeros(1), forward, capacity=9, max_batch_size=1, threads=1, on_death=lambda: told.append("dead")
+    )
+    waiting = batcher.submit([1, 2, 3], batch_size=1)
+    assert computes.wait(SECONDS)
+    dies.set()
+    for future in waiting:
+        with pytest.raises(RuntimeError, match="the model thread died"):
+            future.result(SECONDS)
+    assert told == ["dead"]
+    with pytest.raises(RuntimeError, match="closed"):
+        batcher.submit([4], batch_size=1)
+
+
+def test_an_executor_whose_model_thread_dies_ends_its_process() -> None:
+    program = """
+import sys
+sys.path.insert(0, "executors/clip_image")
+from clip_image import CLIPImageEncoder
+from clip_image_flow import backends
+
+executor = CLIPImageEncoder(pretrained_model_name_or_path="emoji-tiny")
+
+def encode(batch):
     raise SystemExit("not an Exception")
 
-batcher = Batcher(lambda n: __import__("numpy").zeros(1), forward, capacity=1, max_batch_size=1, threads=1)
-batcher.submit([1], batch_size=1)
-threading.Event().wait(60)
+executor._encoder._backend.encode = executor._encoder._batcher._forward = encode
+import numpy as np
+[future] = executor._encoder.submit([np.zeros((64, 64, 3), np.uint8)])
+future.result(60)
 """
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
-    assert ended.returncode == 70
-    assert "the model thread died; ending the process" in ended.stderr
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.returncode == 70, ended.stderr[-2000:]
+    assert "the model thread died" in ended.stderr + ended.stdout

@@ -21,7 +21,7 @@ def test_it_is_small_enough_for_a_package() -> None:
 
 
 def test_its_card_states_these_very_weights() -> None:
-    card = (ROOT / "models" / "emoji_tiny" / "README.md").read_text(encoding="utf-8")
+    card = (ROOT / "training" / "emoji_tiny" / "README.md").read_text(encoding="utf-8")
     assert hashlib.sha256(EMBEDDED_FILE.read_bytes()).hexdigest() in card
 
 

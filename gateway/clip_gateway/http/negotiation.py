@@ -47,7 +47,7 @@ def choose(accept: Iterable[str], offers: Sequence[str]) -> str | None:
     """The offer that a caller likes best, the first of several; None where none is acceptable.
 
     The most precise range that holds an offer has the say, and weight 0 excludes it. Entries that do not read as media
-    ranges are passed over; without any that do, everything is acceptable. Nothing here has parameters, so a range with
+    ranges are ignored; without any that do, everything is acceptable. Nothing here has parameters, so a range with
     some (`application/json;version=2`) counts only for what no other range holds, and
     where the caller would else get nothing.
 

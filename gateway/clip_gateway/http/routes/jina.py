@@ -93,7 +93,7 @@ def to_request(body: dict[str, Any], limits: Limits = DEFAULT_LIMITS) -> DataReq
 
 
 def _check_blobs(fields: dict[str, Any]) -> None:
-    """DocArray passes over what is no base64, so that a broken blob would be none, and its document left as it is."""
+    """DocArray ignores what is no base64, so that a broken blob would be none, and its document left as it is."""
     if isinstance(blob := fields.get("blob"), str):
         base64.b64decode("".join(blob.split()), validate=True)
     for part in [*(fields.get("chunks") or ()), *(fields.get("matches") or ())]:

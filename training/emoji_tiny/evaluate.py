@@ -1,6 +1,6 @@
 """Score weights on the held-out emoji style by text-to-image recall.
 
-    python models/emoji_tiny/evaluate.py --at-least 0.14 0.36 0.50
+    python training/emoji_tiny/evaluate.py --at-least 0.14 0.36 0.50
 
 Each query is "an emoji of NAME"; all held-out pictures are ranked by cosine similarity. With `--precision` the pictures
 are encoded once more by the library in that precision, and recall may be no more than a point below.

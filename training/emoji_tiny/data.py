@@ -2,7 +2,7 @@
 
 Run it to prepare both ahead of training:
 
-    python models/emoji_tiny/data.py
+    python training/emoji_tiny/data.py
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Train emoji-tiny from nothing on a CPU.
 
-python models/emoji_tiny/train.py --output clip_image_flow/models/weights/emoji-tiny.pt
+python training/emoji_tiny/train.py --output clip_image_flow/models/weights/emoji-tiny.pt
 """
 
 from __future__ import annotations
