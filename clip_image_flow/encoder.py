@@ -30,6 +30,10 @@ _WARM_UP_SECONDS = 1.0
 class ImageEncoder:
     """CLIP's image tower behind one bounded queue. Safe to use from many threads.
 
+    It acts on its process: OpenBLAS, OpenMP and torch get `threads` threads, OpenVINO's telemetry cannot be imported any
+    more, and while OpenAI's weights are downloaded sockets without a time limit of their own have one. It starts
+    processes that decode pictures, which end with `close` or with this process.
+
     :param model: see `clip_image_flow.models`.
     :param on_death: called when computing has failed for good; what waits and what comes later ends in a RuntimeError.
         A service ends its process then, so that a fresh one is started.
