@@ -30,8 +30,8 @@ _WARM_UP_SECONDS = 1.0
 class ImageEncoder:
     """CLIP's image tower behind one bounded queue. Safe to use from many threads.
 
-    It acts on its process: OpenBLAS, OpenMP and torch get `threads` threads, OpenVINO's telemetry cannot be imported any
-    more, and while OpenAI's weights are downloaded sockets without a time limit of their own have one. It starts
+    It acts on its process: OpenBLAS, OpenMP and torch get `threads` threads, OpenVINO's telemetry cannot be imported
+    any more, and while OpenAI's weights are downloaded sockets without a time limit of their own have one. It starts
     processes that decode pictures, which end with `close` or with this process.
 
     :param model: see `clip_image_flow.models`.
