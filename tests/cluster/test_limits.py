@@ -24,7 +24,7 @@ def release(namespace: Namespace) -> Namespace:
 
 def test_threads_follow_the_cpu_limit(release: Namespace) -> None:
     pod = release.pods("encoder")[0].metadata.name
-    count = "from clip_image_flow import cpus; print(cpus.available())"
+    count = "from clip_image_flow.platform import cpus; print(cpus.available())"
     assert release.exec(pod, "python", "-W", "ignore", "-c", count).strip() == CPUS
 
 
