@@ -39,9 +39,12 @@ def kept(cache: Path) -> list[Path]:
 @pytest.fixture
 def without_openvino(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    monkeypatch.delitem(sys.modules, "clip_image_flow.backends.openvino_backend", raising=False)
+    modules = [f"clip_image_flow.backends.{name}" for name in ("openvino_backend", "openvino_library")]
+    for module in modules:
+        monkeypatch.delitem(sys.modules, module, raising=False)
     yield
-    sys.modules.pop("clip_image_flow.backends.openvino_backend", None)
+    for module in modules:
+        sys.modules.pop(module, None)
 
 
 def test_auto_is_openvino_on_the_cpu(tiny_model: Path) -> None:
