@@ -10,16 +10,17 @@ Where a file is not what it should be, it stays as it is, and its decoder says w
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-_WIDTH, _HEIGHT, _ORIENTATION = 0x0100, 0x0101, 0x0112
-_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 0x0102, 0x0106, 0x0153
+from PIL.TiffImagePlugin import BITSPERSAMPLE, IMAGELENGTH, IMAGEWIDTH, PHOTOMETRIC_INTERPRETATION
+
+_ORIENTATION = 0x0112
 # The tags of TIFF that say how pixels are stored (TIFF 6.0, its technical notes 1 and 2, and libtiff's own).
 _TIFF_NEEDED = frozenset(
-    (*range(254, 260), _PHOTOMETRIC, 266, 273, 277, 278, 279, 284, 292, 293, 317, *range(320, 326), 332, 334, 336, 338)
-).union((_SAMPLE_FORMAT, 347), range(512, 522), range(529, 533))
+    (*range(254, 260), 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, *range(320, 326), 332, 334, 336, 338, 339, 347)
+).union(range(512, 522), range(529, 533))
 _SHORT = 3
 _WHOLE_NUMBERS = {1: 1, _SHORT: 2, 4: 4}  # types of TIFF and EXIF values -> bytes of one
 _ORDERS: dict[bytes, Literal["little", "big"]] = {b"II": "little", b"MM": "big"}
@@ -34,7 +35,7 @@ class Container:
     :param format: Pillow's name of it.
     :param data: the file.
     :param size: width and height in pixels that it declares; None where the decoder says so without further work.
-    :param orientation: as its EXIF data have it, 1 to 8. Of WebP and AVIF the decoder tells.
+    :param orientation: as its EXIF data have it, 1 to 8. Of WebP the decoder tells.
     :param depth: bits of a value in a PNG or TIFF, of a pixel in a BMP; 8 where it does not matter.
     :param frame: left, top, right and bottom of the only part of the picture that a GIF has pixels for.
     :param white_is_zero: grey values count down from white, in a TIFF of more than 8 bits, whose photometric
@@ -69,11 +70,13 @@ def open_container(data: bytes) -> Container | None:
 
 def exif_orientation(exif: bytes) -> int:
     """The orientation in EXIF data, 1 to 8; 1 where there is none, or none that can be read."""
-    exif = exif[: 6 + _LARGEST_ORIENTED].removeprefix(b"Exif\0\0")
-    for entry in _entries(exif):
-        if entry.tag == _ORIENTATION:
-            return entry.number if 1 <= entry.number <= 8 else 1
-    return 1
+    return _orientation(_entries(exif[: 6 + _LARGEST_ORIENTED].removeprefix(b"Exif\0\0")))
+
+
+def _orientation(entries: Iterable[_Entry]) -> int:
+    """The first orientation among the entries of a directory, 1 where that is none."""
+    number = next((entry.number for entry in entries if entry.tag == _ORIENTATION), 1)
+    return number if 1 <= number <= 8 else 1
 
 
 def _jpeg(data: bytes) -> Container:
@@ -219,7 +222,7 @@ def _tiff(data: bytes) -> Container:
     """The first directory alone, with the tags that are needed."""
     entries = list(_entries(data))
     values = {entry.tag: entry.number for entry in reversed(entries)}
-    bits, photometric = values.get(_BITS, 1), values.get(_PHOTOMETRIC, 0)
+    bits, photometric = values.get(BITSPERSAMPLE, 1), values.get(PHOTOMETRIC_INTERPRETATION, 0)
     white_is_zero = photometric == 0 and bits > 8
     kept = [entry for entry in entries if entry.tag in _TIFF_NEEDED]
     if kept:
@@ -228,14 +231,12 @@ def _tiff(data: bytes) -> Container:
         count_size, pointer_size = (8, 8) if wide else (2, 4)
         table = [data[entry.at : entry.at + entry.size] for entry in kept]
         if white_is_zero:  # of this depth Pillow knows only the contrary, which is 1
-            head = b"".join(number.to_bytes(2, order) for number in (_PHOTOMETRIC, _SHORT))
+            head = b"".join(number.to_bytes(2, order) for number in (PHOTOMETRIC_INTERPRETATION, _SHORT))
             value = (1).to_bytes(pointer_size, order) + (1).to_bytes(2, order) + bytes(pointer_size - 2)
-            table = [head + value if entry.tag == _PHOTOMETRIC else raw for entry, raw in zip(kept, table, strict=True)]
+            table = [head + value if raw[:2] == head[:2] else raw for raw in table]
         start = entries[0].at - count_size
         # Behind the shorter table stands that there is no other directory, and everything else where it was.
         directory = len(kept).to_bytes(count_size, order) + b"".join(table) + bytes(pointer_size)
         data = data[:start] + directory + data[start + len(directory) :]
-    orientation = values.get(_ORIENTATION, 1)
-    orientation = orientation if 1 <= orientation <= 8 else 1
-    size = (values.get(_WIDTH, 0), values.get(_HEIGHT, 0))
-    return Container("TIFF", data, size, orientation, bits, white_is_zero=white_is_zero)
+    size = (values.get(IMAGEWIDTH, 0), values.get(IMAGELENGTH, 0))
+    return Container("TIFF", data, size, _orientation(entries), bits, white_is_zero=white_is_zero)

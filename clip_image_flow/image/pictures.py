@@ -17,12 +17,12 @@ from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL.TiffImagePlugin import BITSPERSAMPLE, ROWSPERSTRIP, TILELENGTH, TILEWIDTH, TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from clip_image_flow.errors import BadDocument, RequestError, TakesLonger, TooLarge, UnsupportedMedia
 from clip_image_flow.image.containers import Container, exif_orientation, open_container
-from clip_image_flow.image.pixels import check_kind, plain, to_rgb
+from clip_image_flow.image.pixels import STRIP_PIXELS, check_kind, plain, to_rgb
 
 _DECODERS: dict[str, type[ImageFile.ImageFile]] = {
     "JPEG": JpegImageFile,
@@ -34,10 +34,8 @@ _DECODERS: dict[str, type[ImageFile.ImageFile]] = {
 }
 FORMATS = tuple(_DECODERS)
 LONGEST_SIDE = 65_535  # pixels; JPEG's own limit. Longer ones are no photographs, and rows of one pixel cost 60 times.
-STRIP_PIXELS = 1 << 20
 
 _WEBP_BYTES = 18  # a pixel: two canvases of the animation decoder, what they are copied to, and Pillow's own pixels
-_BITS_PER_SAMPLE, _ROWS_PER_STRIP, _TILE_WIDTH, _TILE_HEIGHT = 0x0102, 0x0116, 0x0142, 0x0143  # of TIFF
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -178,7 +176,7 @@ def _decoding_memory(image: Image.Image, full_size: tuple[int, int], data: bytes
     """
     pixels = image.width * image.height
     size = pixels * (1 if image.mode in ("1", "L", "P") else 2 if image.mode.startswith("I;16") else 4)
-    if image.format in ("JPEG", "MPO") and data.count(b"\xff\xda") > 1:  # several scans: the coefficients of all of it
+    if image.format == "JPEG" and data.count(b"\xff\xda") > 1:  # several scans: the coefficients of all of it
         size += 2 * _coefficients(full_size, getattr(image, "layer", []))
     elif image.format == "TIFF":
         size += _strip_memory(image)
@@ -192,11 +190,11 @@ def _decoding_memory(image: Image.Image, full_size: tuple[int, int], data: bytes
 def _strip_memory(image: Image.Image) -> int:
     """Bytes of one strip or tile of a TIFF, as it is unpacked; the first may be all of the picture."""
     tags = image.tag_v2  # type: ignore[attr-defined]
-    if _TILE_WIDTH in tags and _TILE_HEIGHT in tags:
-        pixels = int(tags[_TILE_WIDTH]) * int(tags[_TILE_HEIGHT])
+    if TILEWIDTH in tags and TILELENGTH in tags:
+        pixels = int(tags[TILEWIDTH]) * int(tags[TILELENGTH])
     else:
-        pixels = image.width * min(image.height, int(tags.get(_ROWS_PER_STRIP, image.height)))
-    return pixels * (4 + int(sum(tags.get(_BITS_PER_SAMPLE, (8,)))) // 8)
+        pixels = image.width * min(image.height, int(tags.get(ROWSPERSTRIP, image.height)))
+    return pixels * (4 + int(sum(tags.get(BITSPERSAMPLE, (8,)))) // 8)
 
 
 def _coefficients(size: tuple[int, int], layers: list[tuple[int, int, int, int]]) -> int:

@@ -18,14 +18,22 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PIL import Image, ImageFile, ImageMath, ImageOps
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL.TiffImagePlugin import (
+    BITSPERSAMPLE,
+    COMPRESSION,
+    EXTRASAMPLES,
+    PHOTOMETRIC_INTERPRETATION,
+    PLANAR_CONFIGURATION,
+    SAMPLEFORMAT,
+    SAMPLESPERPIXEL,
+    YCBCRSUBSAMPLING,
+    TiffImageFile,
+)
 
 from clip_image_flow.errors import BadDocument
 from clip_image_flow.image.containers import Container
 
-_STRIP_PIXELS = 1 << 20
-_BITS_PER_SAMPLE, _COMPRESSION, _PHOTOMETRIC, _SAMPLES_PER_PIXEL = 0x0102, 0x0103, 0x0106, 0x0115  # of TIFF
-_PLANES, _EXTRA, _SAMPLE_FORMAT, _SUBSAMPLING = 0x011C, 0x0152, 0x0153, 0x0212
+STRIP_PIXELS = 1 << 20  # of a picture that are worth having at a time
 
 
 def check_kind(image: ImageFile.ImageFile, container: Container) -> None:
@@ -48,15 +56,15 @@ def check_kind(image: ImageFile.ImageFile, container: Container) -> None:
 def _check_tiff(image: TiffImageFile) -> None:
     """The same for a TIFF."""
     tags = image.tag_v2
-    photometric, bands = tags.get(_PHOTOMETRIC), tags.get(_SAMPLES_PER_PIXEL, 1)
-    if 2 in tags.get(_SAMPLE_FORMAT, ()):
+    photometric, bands = tags.get(PHOTOMETRIC_INTERPRETATION), tags.get(SAMPLESPERPIXEL, 1)
+    if 2 in tags.get(SAMPLEFORMAT, ()):
         raise BadDocument("a TIFF of signed numbers has no stated range; save it with 8 bits a channel")
-    if tags.get(_PLANES) == 2 and bands > 1:
+    if tags.get(PLANAR_CONFIGURATION) == 2 and bands > 1:
         # Without ExtraSamples four planes of RGB may be anything.
-        stated = photometric in (2, 5) and (_EXTRA in tags or (photometric, bands) != (2, 4))
-        if not stated or bands != len(image.getbands()) or max(tags.get(_BITS_PER_SAMPLE, (1,))) > 8:
+        stated = photometric in (2, 5) and (EXTRASAMPLES in tags or (photometric, bands) != (2, 4))
+        if not stated or bands != len(image.getbands()) or max(tags.get(BITSPERSAMPLE, (1,))) > 8:
             raise BadDocument("a TIFF of such planes is read interleaved only; save it as PlanarConfiguration 1")
-    if photometric == 6 and tags.get(_COMPRESSION) not in (6, 7) and tags.get(_SUBSAMPLING, (2, 2)) != (1, 1):
+    if photometric == 6 and tags.get(COMPRESSION) not in (6, 7) and tags.get(YCBCRSUBSAMPLING, (2, 2)) != (1, 1):
         raise BadDocument("a TIFF of subsampled YCbCr is read with JPEG compression only; save it as RGB")
 
 
@@ -81,7 +89,7 @@ def _bmp_has_alpha(data: bytes) -> bool:
 
 def _is_all_clear(image: Image.Image) -> bool:
     """Whether every pixel of an RGBA image is transparent."""
-    height = max(1, _STRIP_PIXELS // image.width)
+    height = max(1, STRIP_PIXELS // image.width)
     strips = (image.crop((0, y, image.width, min(y + height, image.height))) for y in range(0, image.height, height))
     return not any(strip.getchannel("A").getextrema()[1] for strip in strips)
 

@@ -40,9 +40,8 @@ class Guard:
 
     def __init__(self, memory: int, largest: int) -> None:
         self._most = int(_FULL * memory)
-        self._turns = asyncio.Semaphore(
-            max(1, int(_READ * memory) // (3 * largest))
-        )  # as it arrives, in one piece, parsed
+        # Each message is there three times: as it arrives, in one piece, and parsed.
+        self._turns = asyncio.Semaphore(max(1, int(_READ * memory) // (3 * largest)))
         self._numbers = itertools.count()
         self._reading: dict[int, Callable[[Problem], None]] = {}
 
