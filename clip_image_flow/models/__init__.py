@@ -147,11 +147,6 @@ def load(name: str, cache_dir: str | None = None) -> ClipModel:
     return resolve(name, cache_dir).load()
 
 
-def fingerprint(name: str, cache_dir: str | None = None) -> str | None:
-    """Of the model called `name`: `resolve(name, cache_dir).fingerprint()`."""
-    return resolve(name, cache_dir).fingerprint()
-
-
 def _unknown(name: str) -> NoReturn:
     known = [EMBEDDED, *OPENAI_NAMES, *HUGGING_FACE_NAMES]
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)

@@ -23,11 +23,15 @@ SINGLE, STREAM = "/jina.JinaSingleDataRequestRPC/process_single_data", "/jina.Ji
 
 def field(number: int, payload: bytes) -> bytes:
     """A length-delimited field of a protobuf message."""
-    length, size = b"", len(payload)
-    while size > 0x7F:
-        length += bytes([size & 0x7F | 0x80])
-        size >>= 7
-    return bytes([number << 3 | 2]) + length + bytes([size]) + payload
+    return varint(number << 3 | 2) + varint(len(payload)) + payload
+
+
+def varint(value: int) -> bytes:
+    encoded = b""
+    while value > 0x7F:
+        encoded += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return encoded + bytes([value])
 
 
 async def ask(channel: grpc.aio.Channel, message: bytes, messages: int, after: float) -> None:

@@ -26,12 +26,12 @@ from jina.proto import jina_pb2, jina_pb2_grpc
 
 from scripts.flow import ROOT
 from tests.flow.gateways import Gateway, executor, free_ports, gateway
+from tests.flow.grpc_flood import LARGE, field
 from tests.flow.test_gateway_status import data_request
 
 MIB = 1 << 20
 MEMORY = 512 * MIB  # of the chart's gateway
 RESIDENT = 500 * MIB  # of a gateway that has so much, whatever comes
-LARGE = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 
 
 @pytest.fixture(scope="module")
@@ -70,19 +70,6 @@ def cost(gateway: Gateway) -> Iterator[Cost]:
     found.peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) << 10
     found.over = found.peak - before
     found.cpu = sum(process.cpu_times()[:2]) - used
-
-
-def field(number: int, payload: bytes) -> bytes:
-    """A length-delimited field of a protobuf message."""
-    return varint(number << 3 | 2) + varint(len(payload)) + payload
-
-
-def varint(value: int) -> bytes:
-    encoded = b""
-    while value > 0x7F:
-        encoded += bytes([value & 0x7F | 0x80])
-        value >>= 7
-    return encoded + bytes([value])
 
 
 def of_documents(payload: bytes) -> bytes:

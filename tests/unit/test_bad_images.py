@@ -16,19 +16,17 @@ from clip_image_flow.errors import BadDocument, RequestError, TooLarge, Unsuppor
 from clip_image_flow.image.reader import ImageReader
 from clip_image_flow.image.uris import UriReader
 from tests.conftest import encoded, photo
+from tests.unit.files import chunk
 
 READER = ImageReader(max_bytes=1 << 20, max_pixels=1_000_000, uris=UriReader())
 FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]
 
 
-def png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
+def png(width: int, height: int) -> bytes:
     """A PNG that declares a size and holds four bytes of pixels, whatever it declares."""
-    header = (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    parts = [header, *chunks, (b"IDAT", zlib.compress(bytes(4))), (b"IEND", b"")]
-    body = [
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
-    ]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(body)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = [chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(bytes(4))), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 @pytest.mark.parametrize("part", [0.5, 0.7, 0.9])

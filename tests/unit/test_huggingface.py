@@ -273,9 +273,9 @@ def test_a_folder_comes_before_a_repository_of_that_name(
 
 
 def test_the_fingerprint_of_a_folder_is_that_of_its_files(checkpoint: Path) -> None:
-    of = [models.fingerprint(str(checkpoint))]
+    of = [models.resolve(str(checkpoint)).fingerprint()]
     (checkpoint / "README.md").write_text("not part of the model")
-    of.append(models.fingerprint(str(checkpoint)))
+    of.append(models.resolve(str(checkpoint)).fingerprint())
     write_json(checkpoint / "config.json", {"changed": True})
-    of.append(models.fingerprint(str(checkpoint)))
+    of.append(models.resolve(str(checkpoint)).fingerprint())
     assert of[0] == of[1] != of[2]

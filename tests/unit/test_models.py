@@ -63,21 +63,21 @@ def test_a_fingerprint_is_that_of_the_weights(tiny_model: Path, tmp_path: Path) 
     other = save_random_clip(tmp_path / "other.pt", seed=1)
     same = tmp_path / "same.pt"
     same.write_bytes(tiny_model.read_bytes())
-    of = [models.fingerprint(str(path)) for path in (tiny_model, same, other)]
+    of = [models.resolve(str(path)).fingerprint() for path in (tiny_model, same, other)]
     assert of[0] == of[1] != of[2]
 
 
 @pytest.mark.parametrize("name", models.OPENAI_NAMES)
 def test_a_fingerprint_is_that_of_the_file_that_clip_downloads(name: str, tmp_path: Path) -> None:
-    assert models.fingerprint(name, str(tmp_path)) is None
+    assert models.resolve(name, str(tmp_path)).fingerprint() is None
     (tmp_path / clip.clip._MODELS[name].rsplit("/")[-1]).write_bytes(b"weights")
-    assert models.fingerprint(name, str(tmp_path))
+    assert models.resolve(name, str(tmp_path)).fingerprint()
 
 
 @pytest.mark.parametrize("name", ["missing.pt", "/folder", "what?"])
 def test_what_is_not_there_has_no_fingerprint(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert models.fingerprint(name) is None
+    assert models.resolve(name).fingerprint() is None
 
 
 def test_a_path_may_begin_with_the_home_folder(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
