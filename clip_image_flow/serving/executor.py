@@ -101,9 +101,10 @@ class EncoderExecutor(Executor):
             [image.content for image in selection.images], batch_size=options.batch_size, deadline=options.deadline
         )
         try:
-            outcomes = await asyncio.gather(
-                *(_outcome(future, image, options) for future, image in zip(futures, selection.images, strict=True))
-            )
+            # One after the other: of several bad documents the first one is named, whichever was found out first.
+            outcomes = [
+                await _outcome(future, image, options) for future, image in zip(futures, selection.images, strict=True)
+            ]
         finally:
             for future in futures:  # after an error nobody waits for the rest
                 future.cancel()
@@ -152,7 +153,7 @@ async def _outcome(
 ) -> np.ndarray | RequestError:
     """The embedding of one item, or with `on_error: skip` what is wrong with it."""
     try:
-        embedding = await asyncio.wrap_future(future)
+        embedding = future.result() if future.done() else await asyncio.wrap_future(future)
     except RequestError as error:
         if not error.of_one_document:
             raise

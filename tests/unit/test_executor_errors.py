@@ -100,10 +100,15 @@ def test_a_bad_chunk_costs_its_own_document_alone(executor: Any, expected: np.nd
     assert raised.value.args[1:] == ("page", "chunk 2")
 
 
-def test_of_several_bad_documents_the_first_is_named(executor: Any) -> None:
-    docs = DocumentArray([Document(id=str(n), blob=b"broken") for n in range(20)])
-    with pytest.raises(UnsupportedMedia) as raised:
-        post(executor, docs, batch_size=20)
+def test_of_several_bad_documents_the_first_is_named_though_another_is_found_out_earlier(
+    make_executor: Callable[..., Any],
+) -> None:
+    slow = encoded(photo(4000, 3000), "JPEG")
+    docs = DocumentArray([Document(blob=slow[: len(slow) // 2]), *(Document(blob=b"broken") for _ in range(20))])
+    for n, document in enumerate(docs):
+        document.id = str(n)
+    with pytest.raises(BadDocument) as raised:
+        post(make_executor(), docs, batch_size=32)
     assert raised.value.document_id == "0"
 
 
