@@ -199,11 +199,12 @@ def test_discovery_lists_the_endpoints(limited: Gateway) -> None:
         assert {"/default", "/named"} <= set(discover(empty, timeout=10).endpoints)
 
 
-def is_there(port: int, wait: float = 1.0) -> bool:
+def is_there(port: int, *, starting: bool = False) -> bool:
+    """Whether an executor answers there: at once, or as soon as it has started."""
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         try:
             health_pb2_grpc.HealthStub(channel).Check(
-                health_pb2.HealthCheckRequest(), wait_for_ready=wait > 1, timeout=wait
+                health_pb2.HealthCheckRequest(), wait_for_ready=starting, timeout=60
             )
         except grpc.RpcError:
             return False
@@ -217,7 +218,7 @@ def test_a_request_that_ends_an_executor_is_carried_to_one_other_and_no_further(
         for port in ports:
             stack.enter_context(executor(port, tmp_path / f"{port}.log", wait=False))
         running = stack.enter_context(gateway({"encoder": ports}, tmp_path / "gateway.log", {"time_limit_seconds": 20}))
-        assert all(is_there(port, wait=60) for port in ports)
+        assert all(is_there(port, starting=True) for port in ports)
         until(running, lambda: embed(running).status_code == 200)
         with pytest.raises(ConnectionError):
             Client(host=getattr(running, protocol)).post("/", Document(text="x"), parameters={"die": True})

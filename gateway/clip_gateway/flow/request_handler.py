@@ -134,7 +134,7 @@ class RequestHandler(GatewayRequestHandler):
         One that has reached an executor may be what ended it, so it is carried to one other and no more. One that has
         not is tried as often as Jina likes.
         """
-        if "connect" not in (error.details() or "").lower() and (request_id := known.get("request_id")):
+        if has_reached_an_executor(error.details() or "") and (request_id := known.get("request_id")):
             if request_id in self._carried:
                 return error
             self._carried.add(request_id)
@@ -166,6 +166,14 @@ class RequestHandler(GatewayRequestHandler):
     @staticmethod
     def _unavailable(missing: list[str]) -> Problem:
         return Problem(Unavailable, f"no answer from {', '.join(missing) or 'an executor'}; try again in a moment")
+
+
+def has_reached_an_executor(details: str) -> bool:
+    """Whether a call may have been read by the executor that it was for, from what gRPC says of its failure.
+
+    A connection that is reset has been there; one that cannot be made has not.
+    """
+    return "failed to connect" not in details.lower()
 
 
 # What may stand for an executor: its name or the beginning of it. Jina takes any regular expression, and some of those
