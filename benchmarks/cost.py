@@ -58,7 +58,7 @@ def forward_pass(tower: Tower, batch: int, rounds: int) -> float:
         heads=tower.width // 64,
         output_dim=tower.dim,
     )
-    half = towers.Tower(towers.IMAGE, lambda: ImageTower(visual.eval()), lambda: None, FOLDER)
+    half = towers.Tower("image", lambda: ImageTower(visual.eval()), lambda: None, FOLDER)
     backend = backends.load("auto", half, device="cpu", precision="fp32", threads=cpus.available())
     pictures = np.zeros((batch, tower.resolution, tower.resolution, 3), dtype=np.uint8)
     turns = measure.repeat(lambda: backend.encode(pictures), rounds)

@@ -1,11 +1,12 @@
-"""The steps put together: encoded pictures in, embeddings out."""
+"""The steps put together: pictures or texts in, embeddings out."""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
@@ -16,10 +17,14 @@ from clip_image_flow.image.reader import Content, ImageReader
 from clip_image_flow.image.uris import UriReader
 from clip_image_flow.options import EncoderOptions
 from clip_image_flow.platform import cpus
-from clip_image_flow.towers import IMAGE, Tower
+from clip_image_flow.text.tokens import Tokenizer, shortened
+from clip_image_flow.towers import Tower
+from clip_wire.info import IMAGE, TEXT
 
 if TYPE_CHECKING:
     from torch import nn
+
+T = TypeVar("T")
 
 # A JPEG is decoded no smaller than this many times the model's input: the rest is left to bicubic resizing, which blurs
 # away most of what the two ways of shrinking differ in.
@@ -27,8 +32,52 @@ _FAST_MARGIN = 1.5
 _WARM_UP_SECONDS = 1.0
 
 
-class ImageEncoder:
+class Encoder(Generic[T]):
+    """A tower of CLIP behind one bounded queue. Safe to use from many threads.
+
+    :param model: the name that the tower was asked for by.
+    :param backend: the tower on an engine.
+    :param batcher: the queue before it, whose `close` ends with the encoder.
+    """
+
+    def __init__(self, model: str, backend: backends.Backend, batcher: Batcher[T]) -> None:
+        self._name = str(model)
+        self._backend = backend
+        self._batcher = batcher
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What runs here: model, dim, backend, precision, and what a tower of this kind has besides."""
+        return {
+            "model": self._name,
+            "dim": self._backend.dim,
+            "backend": self._backend.name,
+            "precision": self._backend.precision,
+        }
+
+    def submit(
+        self, contents: Sequence[T], *, batch_size: int = 32, deadline: float | None = None
+    ) -> list[Future[np.ndarray]]:
+        """Queue items; a future of float32 (dim,) for each, as `Batcher.submit` says."""
+        return self._batcher.submit(contents, batch_size=batch_size, deadline=deadline)
+
+    def encode(self, contents: Sequence[T], *, batch_size: int = 32) -> np.ndarray:
+        """Items -> embeddings, float32 (n, dim), in order.
+
+        :raises RequestError: for the first item that cannot be encoded.
+        """
+        rows = [future.result() for future in self.submit(contents, batch_size=batch_size)]
+        return np.stack(rows) if rows else np.empty((0, self._backend.dim), dtype=np.float32)
+
+    def close(self) -> None:
+        """Finish what is queued, and end the threads."""
+        self._batcher.close()
+
+
+class ImageEncoder(Encoder[Content | None]):
     """CLIP's image tower behind one bounded queue. Safe to use from many threads.
+
+    What it encodes are encoded bytes, uint8 (height, width, 3) arrays, or URIs.
 
     It acts on its process: OpenBLAS, OpenMP and torch get `threads` threads, OpenVINO's telemetry cannot be imported
     any more, and while OpenAI's weights are downloaded sockets without a time limit of their own have one. It starts
@@ -45,76 +94,112 @@ class ImageEncoder:
         self, model: str = "ViT-B/32", *, on_death: Callable[[], object] = lambda: None, **options: Any
     ) -> None:
         chosen = EncoderOptions.of(**options)
-        threads = chosen.threads
-        cpus.limit_libraries(threads)
-        self._name = str(model)
-        self._backend = backends.load(
-            chosen.backend,
-            image_tower(model, chosen.cache_dir),
-            device=chosen.device,
-            precision=chosen.precision,
-            threads=threads,
-        )
-        size = self._backend.item_shape[0]
+        backend = _load(image_tower(model, chosen.cache_dir), chosen)
+        size = backend.item_shape[0]
         self._preparation = Preparation(
             ImagePreparer(
                 ImageReader(chosen.max_image_bytes, chosen.max_image_pixels, UriReader(chosen.allowed_uris)),
                 size,
                 # A model that computes in less than fp32 rounds by far more than the pixels that are one level off.
-                exact=self._backend.precision == "fp32" and chosen.decode == "exact",
+                exact=backend.precision == "fp32" and chosen.decode == "exact",
                 at_least=int(_FAST_MARGIN * size) if chosen.decode == "fast" else None,
             ),
-            threads=threads,
+            threads=chosen.threads,
             max_seconds=float(chosen.max_decode_seconds),
             decode_memory=chosen.decode_memory,
         )
-        most = chosen.max_batch_size or self._backend.best_batch_size
-        _warm_up(self._backend, most)
+        nothing = np.zeros(backend.item_shape, dtype=backend.item_dtype)
+        _warm_up(backend.encode, nothing, _most(backend, chosen))
         self._preparation.check()
-        self._batcher: Batcher[Content | None] = Batcher(
+        batcher: Batcher[Content | None] = Batcher(
             self._preparation.small,
-            self._backend.encode,
-            capacity=chosen.queue_size,
-            max_batch_size=most,
-            threads=threads,
-            patience=chosen.batch_wait_ms / 1000,
+            backend.encode,
             prepare_large=self._preparation.large,
             is_large=self._preparation.is_large,
             weigh=_bytes_of,
-            capacity_bytes=chosen.queue_bytes,
             on_death=on_death,
+            **_queue(backend, chosen),
         )
+        super().__init__(model, backend, batcher)
 
     @property
     def info(self) -> dict[str, Any]:
         """What runs here: model, dim, input_size (pixels a side), backend, precision."""
-        return {
-            "model": self._name,
-            "dim": self._backend.dim,
-            "input_size": self._backend.item_shape[0],
-            "backend": self._backend.name,
-            "precision": self._backend.precision,
-        }
-
-    def submit(
-        self, contents: Sequence[Content | None], *, batch_size: int = 32, deadline: float | None = None
-    ) -> list[Future[np.ndarray]]:
-        """Queue images; a future of float32 (dim,) for each, as `Batcher.submit` says."""
-        return self._batcher.submit(contents, batch_size=batch_size, deadline=deadline)
-
-    def encode(self, contents: Sequence[Content], *, batch_size: int = 32) -> np.ndarray:
-        """Images -> embeddings, float32 (n, dim), in order.
-
-        :param contents: encoded bytes, uint8 (height, width, 3) arrays or URIs.
-        :raises RequestError: for the first image that cannot be encoded.
-        """
-        rows = [future.result() for future in self.submit(contents, batch_size=batch_size)]
-        return np.stack(rows) if rows else np.empty((0, self._backend.dim), dtype=np.float32)
+        return {**super().info, "input_size": self._backend.item_shape[0]}
 
     def close(self) -> None:
         """Finish what is queued, and end the threads and processes."""
-        self._batcher.close()
+        super().close()
         self._preparation.close()
+
+
+class TextEncoder(Encoder[str]):
+    """CLIP's text tower behind one bounded queue. Safe to use from many threads.
+
+    It acts on its process as `ImageEncoder` does, but starts no processes.
+
+    :param model: see `clip_image_flow.models`.
+    :param on_death: as for `ImageEncoder`.
+    :param options: those of `EncoderOptions`; the ones about images change nothing.
+    :raises ConfigError: for an option that is not available, a ModelError for the model.
+    """
+
+    def __init__(
+        self, model: str = "ViT-B/32", *, on_death: Callable[[], object] = lambda: None, **options: Any
+    ) -> None:
+        chosen = EncoderOptions.of(**options)
+        backend = _load(text_tower(model, chosen.cache_dir), chosen)
+        tokenizer = Tokenizer(backend.item_shape[0], truncate=chosen.truncate, max_bytes=chosen.max_text_bytes)
+
+        def encode(tokens: np.ndarray) -> np.ndarray:
+            return backend.encode(shortened(tokens))
+
+        _warm_up(encode, tokenizer(""), _most(backend, chosen))
+        super().__init__(
+            model,
+            backend,
+            Batcher(tokenizer, encode, weigh=sys.getsizeof, on_death=on_death, **_queue(backend, chosen)),
+        )
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What runs here: model, dim, context_length (tokens), backend, precision, modality."""
+        return {**super().info, "context_length": self._backend.item_shape[0], "modality": TEXT}
+
+
+def _load(tower: Tower, options: EncoderOptions) -> backends.Backend:
+    cpus.limit_libraries(options.threads)
+    return backends.load(
+        options.backend, tower, device=options.device, precision=options.precision, threads=options.threads
+    )
+
+
+def _most(backend: backends.Backend, options: EncoderOptions) -> int:
+    """Items in one forward pass."""
+    return options.max_batch_size or backend.best_batch_size
+
+
+def _queue(backend: backends.Backend, options: EncoderOptions) -> dict[str, Any]:
+    """What every tower's batcher is given."""
+    return {
+        "capacity": options.queue_size,
+        "max_batch_size": _most(backend, options),
+        "threads": options.threads,
+        "patience": options.batch_wait_ms / 1000,
+        "capacity_bytes": options.queue_bytes,
+    }
+
+
+def text_tower(model: str, cache_dir: str | None = None) -> Tower:
+    """The text tower of the model called `model`."""
+
+    def load() -> nn.Module:
+        from clip_image_flow.towers.text import TextTower
+
+        return TextTower(checkpoint.load_text())
+
+    checkpoint = models.resolve(model, cache_dir)
+    return Tower(TEXT, load, checkpoint.fingerprint, models.cache_directory(cache_dir))
 
 
 def image_tower(model: str, cache_dir: str | None = None) -> Tower:
@@ -129,14 +214,14 @@ def image_tower(model: str, cache_dir: str | None = None) -> Tower:
     return Tower(IMAGE, load, checkpoint.fingerprint, models.cache_directory(cache_dir))
 
 
-def _warm_up(backend: backends.Backend, most: int) -> None:
+def _warm_up(encode: Callable[[np.ndarray], np.ndarray], item: np.ndarray, most: int) -> None:
     """Run a first pass of each batch size: it allocates and picks kernels, which takes some 10 to 80 ms.
 
-    One picture and the largest batch come first, then as many of the others as there is time for.
+    One item and the largest batch come first, then as many of the others as there is time for.
     """
     end = time.monotonic() + _WARM_UP_SECONDS
     for count in dict.fromkeys((1, most, *range(2, most))):
-        backend.encode(np.zeros((count, *backend.item_shape), dtype=backend.item_dtype))
+        encode(np.repeat(item[np.newaxis], count, axis=0))
         if time.monotonic() > end:
             return
 

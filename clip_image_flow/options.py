@@ -11,6 +11,15 @@ from clip_image_flow.errors import ConfigError
 from clip_image_flow.platform import cpus, memory
 
 DECODE = ("exact", "fast")
+_WHOLE_NUMBERS = (
+    "threads",
+    "queue_size",
+    "queue_bytes",
+    "max_image_bytes",
+    "max_image_pixels",
+    "decode_memory",
+    "max_text_bytes",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +44,8 @@ class EncoderOptions:
     :param max_decode_seconds: most seconds of CPU time that decoding and preparing one image may take.
     :param decode_memory: most bytes of memory that images being decoded may take, all together; by default a quarter of
         the memory that the process may use. One image gets 8 bytes for each of `max_image_pixels` at most.
+    :param truncate: cut a text that has more tokens than the model takes; else it is an error.
+    :param max_text_bytes: most bytes of one text in UTF-8.
     :param allowed_uris: prefixes of the URIs that are read, see `clip_image_flow.image.uris`.
     :raises ConfigError: an option has a value that is not allowed.
     """
@@ -53,13 +64,17 @@ class EncoderOptions:
     max_image_pixels: int = 50_000_000
     max_decode_seconds: float = 2.0
     decode_memory: int = field(default_factory=lambda: memory.available() // 4)
+    truncate: bool = True
+    max_text_bytes: int = 65536
     allowed_uris: Sequence[str] = ("data:",)
 
     def __post_init__(self) -> None:
-        for name in ("threads", "queue_size", "queue_bytes", "max_image_bytes", "max_image_pixels", "decode_memory"):
+        for name in _WHOLE_NUMBERS:
             _check_at_least_one(name, getattr(self, name))
         if self.max_batch_size is not None:
             _check_at_least_one("max_batch_size", self.max_batch_size)
+        if not isinstance(self.truncate, bool):
+            raise ConfigError(f"truncate must be true or false, not {self.truncate!r}")
         if self.decode not in DECODE:
             raise ConfigError(f"decode must be one of {', '.join(DECODE)}, not {self.decode!r}")
         _check_number("batch_wait_ms", self.batch_wait_ms, 0, 1000)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-IMAGE = "image"
+IMAGE, TEXT = "image", "text"
 
 
 class Info(TypedDict, total=False):
     """What runs in an Executor; numbers arrive as floats.
 
     `model` is the name or path that the Executor was started with, `dim` the length of its embeddings, `input_size` is
-    in pixels a side, `backend` and `precision` are what it computes with, `version` is that of the library. `modality`
-    is what it encodes, `image` where it does not say.
+    in pixels a side, `context_length` in tokens, `backend` and `precision` are what it computes with, `version` is that
+    of the library. `modality` is what it encodes, `image` where it does not say.
     """
 
     model: str
     dim: int
     input_size: int
+    context_length: int
     backend: str
     precision: str
     version: str

@@ -55,7 +55,7 @@ class OpenVINOBackend:
         self.best_batch_size = _BEST_BATCH_SIZES[self.precision]
         compiled = core.compile_model(model_in(self.precision, tower), "CPU", properties(self.precision, threads))
         item = compiled.input(0)
-        self.item_shape = tuple(side.get_length() for side in list(item.partial_shape)[1:])
+        self.item_shape = tuple(side.get_max_length() for side in list(item.partial_shape)[1:])
         self.item_dtype = item.element_type.to_dtype().name
         self.dim = compiled.output(0).partial_shape[1].get_length()
         self._request = compiled.create_infer_request()
@@ -138,13 +138,15 @@ def convert(module: nn.Module) -> openvino.Model:
     from clip_image_flow.backends.openvino_tower import laid_out
 
     shape: Any = module.item_shape
+    least: Any = module.least_shape
     dtype: Any = module.item_dtype
     example = torch.zeros(1, *shape, dtype=getattr(torch, dtype))
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about tracing, on which OpenVINO's converter is built
         # Traced here, for convert_model would run the network four times more to check the trace.
         traced = torch.jit.trace(laid_out(module), example, check_trace=False)  # type: ignore[no-untyped-call]
-        return openvino.convert_model(traced, example_input=example, input=[-1, *shape])
+        sides = [openvino.Dimension(*bounds) for bounds in zip(least, shape, strict=True)]
+        return openvino.convert_model(traced, example_input=example, input=openvino.PartialShape([-1, *sides]))
 
 
 def _return_memory() -> None:

@@ -1,11 +1,11 @@
-"""CLIP's vision transformer laid out for OpenVINO: the numbers of `clip.model.VisionTransformer`, in less work.
+"""CLIP's transformers laid out for OpenVINO: the numbers of `clip.model`, in less work.
 
-- The tokens of all pictures are the rows of one matrix (b * tokens, width). Linear layers are then plain matrix
-  products, for which OpenVINO has its fastest kernels, and nothing stands between one and the QuickGELU behind it, so
-  that the two become one.
-- Pictures come first. `clip` puts tokens first, and each layer turns them round and back.
-- The embedding is made of the class token alone, so the last block computes nothing but that token, once it has the
-  keys and values of all: 6 % of ViT-B/32's multiplications are spared.
+- The tokens of all items are the rows of one matrix (b * tokens, width). Linear layers are then plain matrix products,
+  for which OpenVINO has its fastest kernels, and nothing stands between one and the QuickGELU behind it, so that the
+  two become one.
+- Items come first. `clip` puts tokens first, and each layer turns them round and back.
+- The embedding is made of one token alone, a picture's class token or a text's end, so the last block computes nothing
+  but that token, once it has the keys and values of all: 6 % of ViT-B/32's multiplications are spared.
 """
 
 from __future__ import annotations
@@ -17,19 +17,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from clip_image_flow.models.openai_clip import VisionTransformer
+from clip_image_flow.models.text import ClipText
 
 
 def laid_out(module: nn.Module) -> nn.Module:
     """What OpenVINO is given in place of `module`, which is changed; a ModifiedResNet is good as it is."""
-    if isinstance(module, VisionTransformer):
-        return _Rows(module)
-    for name, part in module.named_children():
-        if isinstance(part, VisionTransformer):
-            setattr(module, name, _Rows(part))
+    for kind, rows in ((VisionTransformer, _VisionRows), (ClipText, _TextRows)):
+        if isinstance(module, kind):
+            return rows(module)
+        for name, part in module.named_children():
+            if isinstance(part, kind):
+                setattr(module, name, rows(part))
     return module
 
 
-class _Rows(nn.Module):
+class _VisionRows(nn.Module):
     """float32 (b, 3, n, n) -> (b, dim), with the weights of `visual`."""
 
     def __init__(self, visual: Any) -> None:
@@ -46,9 +48,9 @@ class _Rows(nn.Module):
         rows = visual.ln_pre(tokens).reshape(-1, self._width)
         *blocks, last = visual.transformer.resblocks
         for block in blocks:
-            rows = self._rest(block, rows, *self._projected(block, rows))
-        query, keys, values = self._projected(last, rows)
-        rows = self._rest(last, self._class_tokens(rows), query[:, :, :1], keys, values)
+            rows = _rest(block, rows, *_projected(block, rows, self._tokens))
+        query, keys, values = _projected(last, rows, self._tokens)
+        rows = _rest(last, self._class_tokens(rows), query[:, :, :1], keys, values)
         embeddings: Tensor = visual.ln_post(rows) @ visual.proj
         return embeddings
 
@@ -56,18 +58,57 @@ class _Rows(nn.Module):
         """(b * tokens, width) -> (b, width)."""
         return rows.reshape(-1, self._tokens, self._width)[:, 0]
 
-    def _projected(self, block: Any, rows: Tensor) -> tuple[Tensor, ...]:
-        """Queries, keys and values of all tokens, each (b, heads, tokens, width / heads)."""
-        attention = block.attn
-        together = functional.linear(block.ln_1(rows), attention.in_proj_weight, attention.in_proj_bias)
-        heads = attention.num_heads
-        split = together.reshape(-1, self._tokens, 3, heads, self._width // heads)
-        return split.permute(2, 0, 3, 1, 4).unbind(0)
 
-    def _rest(self, block: Any, rows: Tensor, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """What a block does behind its projections: (b * q, width) for the q tokens that ask."""
-        scale = (self._width // block.attn.num_heads) ** -0.5
-        weights = torch.softmax((query * scale) @ keys.transpose(-2, -1), dim=-1)
-        rows = rows + block.attn.out_proj((weights @ values).transpose(1, 2).reshape(-1, self._width))
-        behind: Tensor = rows + block.mlp(block.ln_2(rows))
-        return behind
+class _TextRows(nn.Module):
+    """Tokens, int (b, n) -> (b, dim), with the weights of `text`."""
+
+    def __init__(self, text: Any) -> None:
+        super().__init__()
+        self.text = text
+        context, self._width = text.positional_embedding.shape
+        self.register_buffer("mask", torch.full((context, context), float("-inf")).triu_(1))
+        self.mask: Tensor
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        text, width = self.text, self._width
+        length = tokens.shape[1]
+        rows = (text.token_embedding(tokens) + text.positional_embedding[:length]).reshape(-1, width)
+        mask = self.mask[:length, :length]
+        *blocks, last = text.transformer.resblocks
+        for block in blocks:
+            rows = _rest(block, rows, *_projected(block, rows, length), mask=mask)
+        query, keys, values = _projected(last, rows, length)
+        end = tokens.argmax(dim=-1)
+        ends = end.reshape(-1, 1, 1).expand(-1, 1, width)
+        own = query.transpose(1, 2).reshape(-1, length, width).gather(1, ends)  # (b, 1, width)
+        heads = last.attn.num_heads
+        query = own.reshape(-1, 1, heads, width // heads).transpose(1, 2)
+        rows = rows.reshape(-1, length, width).gather(1, ends).reshape(-1, width)
+        rows = _rest(last, rows, query, keys, values, mask=mask[end].reshape(-1, 1, 1, length))
+        embeddings: Tensor = text.ln_final(rows) @ text.text_projection
+        return embeddings
+
+
+def _projected(block: Any, rows: Tensor, tokens: int) -> tuple[Tensor, ...]:
+    """Queries, keys and values of all tokens, each (b, heads, tokens, width / heads)."""
+    attention = block.attn
+    together = functional.linear(block.ln_1(rows), attention.in_proj_weight, attention.in_proj_bias)
+    heads, width = attention.num_heads, attention.embed_dim
+    split = together.reshape(-1, tokens, 3, heads, width // heads)
+    return split.permute(2, 0, 3, 1, 4).unbind(0)
+
+
+def _rest(
+    block: Any, rows: Tensor, query: Tensor, keys: Tensor, values: Tensor, *, mask: Tensor | None = None
+) -> Tensor:
+    """What a block does behind its projections: (b * q, width) for the q tokens that ask.
+
+    :param mask: added to the scores, and broadcast to their shape (b, heads, q, tokens).
+    """
+    width = block.attn.embed_dim
+    scale = (width // block.attn.num_heads) ** -0.5
+    scores = (query * scale) @ keys.transpose(-2, -1)
+    weights = torch.softmax(scores if mask is None else scores + mask, dim=-1)
+    rows = rows + block.attn.out_proj((weights @ values).transpose(1, 2).reshape(-1, width))
+    behind: Tensor = rows + block.mlp(block.ln_2(rows))
+    return behind

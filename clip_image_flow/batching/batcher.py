@@ -106,13 +106,13 @@ class Batcher(Generic[T]):
                 raise RuntimeError("the batcher is closed")
             if len(items) > self._capacity:
                 raise TooLarge(
-                    f"the request has {len(items)} images; the queue holds {self._capacity}: send it in parts"
+                    f"the request has {len(items)} items; the queue holds {self._capacity}: send it in parts"
                 )
             if self._admitted + len(items) > self._capacity:
-                raise QueueFull(f"the queue holds {self._admitted} of {self._capacity} images; try again later")
+                raise QueueFull(f"the queue holds {self._admitted} of {self._capacity} items; try again later")
             if self._admitted_bytes and self._admitted_bytes + weight > self._capacity_bytes:
                 most = self._capacity_bytes
-                raise QueueFull(f"the queue holds {self._admitted_bytes} of {most} bytes of images; try again later")
+                raise QueueFull(f"the queue holds {self._admitted_bytes} of {most} bytes of items; try again later")
             self._admitted += len(items)
             self._admitted_bytes += weight
             large = {item for item in items if self._is_large(item.content)}
@@ -256,7 +256,7 @@ class Batcher(Generic[T]):
             rows = self._forward(np.stack([item.array for item in batch if item.array is not None]))
             outcomes = list(zip(batch, rows, strict=True))
         except Exception as error:
-            logger.exception("a forward pass of %d images failed", len(batch))
+            logger.exception("a forward pass of %d items failed", len(batch))
             failure = error
         self._release(batch)
         for item, row in outcomes:

@@ -1,4 +1,4 @@
-"""The name of a model -> its image tower. The one module that knows where weights come from.
+"""The name of a model -> either half of CLIP. The one module that knows where weights come from.
 
 What reads weights imports torch, which takes seconds and 300 MB; it is imported only then, since a model that a backend
 has converted before needs none of it.
@@ -31,6 +31,7 @@ from filelock import FileLock
 
 from clip_image_flow.errors import ModelError
 from clip_image_flow.models import huggingface
+from clip_wire.info import IMAGE, TEXT
 
 if TYPE_CHECKING:
     from torch import nn
@@ -84,20 +85,27 @@ class Checkpoint:
 
     :param name: that it was asked for by.
     :param files: those that hold the weights, as far as they are here.
-    :param read: the image tower, in any precision, downloaded where it is not here.
+    :param read: `IMAGE` or `TEXT` -> that half, in any precision, downloaded where it is not here.
     """
 
     name: str
     files: Callable[[], Sequence[Path]]
-    read: Callable[[], nn.Module]
+    read: Callable[[str], nn.Module]
 
     def load(self) -> ClipModel:
         """The model.
 
         :raises ModelError: with what is wrong and what to do about it.
         """
-        visual: Any = self.read().float()  # a Module has no types for its attributes
+        visual: Any = self.read(IMAGE).float()  # a Module has no types for its attributes
         return ClipModel(self.name, visual, visual.input_resolution, visual.output_dim)
+
+    def load_text(self) -> nn.Module:
+        """Its text half, a `clip_image_flow.models.text.ClipText` in fp32.
+
+        :raises ModelError: with what is wrong and what to do about it.
+        """
+        return self.read(TEXT)
 
     def fingerprint(self) -> str | None:
         """SHA-256 of the files; None where they are not here, and `load` gets them or says why.
@@ -125,21 +133,21 @@ def resolve(name: str, cache_dir: str | None = None) -> Checkpoint:
     openai_name = HUGGING_FACE_NAMES.get(name, name)
     path = Path(name).expanduser()
     if name == EMBEDDED:
-        return Checkpoint(name, lambda: [EMBEDDED_FILE], lambda: _load_file(EMBEDDED_FILE))
+        return Checkpoint(name, lambda: [EMBEDDED_FILE], lambda kind: _load_file(EMBEDDED_FILE, kind))
     if openai_name in OPENAI_NAMES:
         file = cache / f"{openai_name.translate({ord(c): '-' for c in '/@'})}.pt"
-        return Checkpoint(name, lambda: [file], lambda: _load_openai(openai_name, cache))
+        return Checkpoint(name, lambda: [file], lambda kind: _load_openai(openai_name, cache, kind))
     if path.is_file():
-        return Checkpoint(name, lambda: [path], lambda: _load_file(path))
+        return Checkpoint(name, lambda: [path], lambda kind: _load_file(path, kind))
     if path.is_dir():
-        return Checkpoint(name, lambda: huggingface.files(path), lambda: huggingface.load_visual(path, name))
+        return Checkpoint(name, lambda: huggingface.files(path), lambda kind: huggingface.load(path, name, kind))
     if _REPOSITORY.fullmatch(name) and not name.endswith((".pt", ".pth")):
         return Checkpoint(
             name,
             lambda: huggingface.downloaded(name, cache),
-            lambda: huggingface.load_visual(huggingface.download(name, cache), name),
+            lambda kind: huggingface.load(huggingface.download(name, cache), name, kind),
         )
-    return Checkpoint(name, list, lambda: _unknown(name))
+    return Checkpoint(name, list, lambda _: _unknown(name))
 
 
 def load(name: str, cache_dir: str | None = None) -> ClipModel:
@@ -157,14 +165,15 @@ def _unknown(name: str) -> NoReturn:
     )
 
 
-def _load_file(path: Path) -> nn.Module:
+def _load_file(path: Path, kind: str) -> nn.Module:
     from clip_image_flow.models import checkpoints
 
-    return checkpoints.load_visual(path)
+    return checkpoints.load_text(path) if kind == TEXT else checkpoints.load_visual(path)
 
 
-def _load_openai(name: str, cache: Path) -> nn.Module:
+def _load_openai(name: str, cache: Path, kind: str) -> nn.Module:
     from clip_image_flow.models.openai_clip import clip
+    from clip_image_flow.models.text import ClipText
 
     try:
         with _alone(cache), _bounded_connect():
@@ -178,8 +187,8 @@ def _load_openai(name: str, cache: Path) -> nn.Module:
         raise ModelError(
             f"model {name!r}: {error}; delete {cache / Path(clip.clip._MODELS[name]).name} and retry"
         ) from error
-    visual: nn.Module = model.visual
-    return visual
+    half: nn.Module = ClipText(model.state_dict()) if kind == TEXT else model.visual
+    return half
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""A file in OpenAI's format, a state dict or a TorchScript archive -> OpenAI's image tower.
+"""A file in OpenAI's format, a state dict or a TorchScript archive -> a half of CLIP.
 
 A pickle that may run code is never read.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pickle
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -14,17 +15,30 @@ from torch import Tensor, nn
 
 from clip_image_flow.errors import ModelError
 from clip_image_flow.models.openai_clip import clip
+from clip_image_flow.models.text import ClipText
 
 
 def load_visual(path: Path) -> nn.Module:
-    """The image tower in `path`, built as `clip.load` builds it.
+    """The image half in `path`, built as `clip.load` builds it.
 
     :raises ModelError: the file is broken, or holds something else.
     """
+    visual: nn.Module = _build(path, lambda state: clip.model.build_model(state).visual)
+    return visual
+
+
+def load_text(path: Path) -> nn.Module:
+    """The text half in `path`, with the numbers of `clip.load`.
+
+    :raises ModelError: the file is broken, or holds something else.
+    """
+    return _build(path, ClipText)
+
+
+def _build(path: Path, build: Callable[[dict[str, Tensor]], nn.Module]) -> nn.Module:
     state = _read_state(path)
     try:
-        visual: nn.Module = clip.model.build_model(state).visual
-        return visual
+        return build(state)
     except (KeyError, RuntimeError, AttributeError, TypeError, ValueError, AssertionError, ArithmeticError) as error:
         raise ModelError(
             f"model {str(path)!r} is not CLIP in OpenAI's architecture ({type(error).__name__}: "

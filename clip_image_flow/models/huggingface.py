@@ -1,7 +1,7 @@
-"""A CLIP checkpoint in Hugging Face's layout -> OpenAI's image tower, by a map of keys.
+"""A CLIP checkpoint in Hugging Face's layout -> a half of OpenAI's CLIP, by a map of keys.
 
-Only safetensors are read (no pickle), only the image tower is taken, and a checkpoint whose numbers OpenAI's
-architecture would get wrong (another activation, layer norm or preprocessing) is refused by name.
+Only safetensors are read (no pickle), only the half that is asked for, and a checkpoint whose numbers OpenAI's
+architecture would get wrong (another activation, layer norm, preprocessing or vocabulary) is refused by name.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from clip_image_flow.errors import ModelError
 from clip_image_flow.models.normalisation import MEAN, STD
+from clip_wire.info import IMAGE, TEXT
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -30,6 +31,15 @@ _TOP = {
     "vision_model.post_layernorm.weight": "ln_post.weight",
     "vision_model.post_layernorm.bias": "ln_post.bias",
 }
+_TOP_OF_TEXT = {
+    "text_model.embeddings.token_embedding.weight": "token_embedding.weight",
+    "text_model.embeddings.position_embedding.weight": "positional_embedding",
+    "text_model.final_layer_norm.weight": "ln_final.weight",
+    "text_model.final_layer_norm.bias": "ln_final.bias",
+}
+_PARTS = {IMAGE: ("vision_model.", "visual_projection."), TEXT: ("text_model.", "text_projection.")}
+_COMMON = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
+_VOCABULARY = 49408  # tokens of CLIP's byte pair encoding
 _LAYER = {
     "self_attn.out_proj": "attn.out_proj",
     "layer_norm1": "ln_1",
@@ -75,37 +85,57 @@ def downloaded(repository: str, cache_dir: Path) -> list[Path]:
     return [Path(file) for file in found if isinstance(file, str)]
 
 
-def load_visual(folder: Path, name: str) -> nn.Module:
-    """The image tower in `folder`, in fp32.
+def load(folder: Path, name: str, kind: str) -> nn.Module:
+    """The image or the text half in `folder`, in fp32.
 
     :raises ModelError: a file is missing or broken, or the checkpoint is not OpenAI's architecture.
     """
-    from clip_image_flow.models.openai_clip import VisionTransformer
+    config = _text_config(folder, name) if kind == TEXT else _vision_config(folder, name)
+    tensors = _tensors(folder, name, _PARTS[kind])
+    try:
+        return _text(tensors, config) if kind == TEXT else _visual(tensors, config)
+    except (KeyError, RuntimeError, TypeError, ValueError, AssertionError, ArithmeticError) as error:
+        raise ModelError(f"model {name!r}: the weights do not fit {_CONFIG}: {_first_line(error)}") from error
 
-    config = _vision_config(folder, name)
+
+def _tensors(folder: Path, name: str, parts: tuple[str, ...]) -> dict[str, Tensor]:
+    """The weights whose names begin with one of `parts`, in fp32."""
     try:
         with safe_open(folder / _WEIGHTS, framework="pt") as file:
-            keys = [k for k in file.keys() if k.startswith(("vision_model.", "visual_projection."))]  # noqa: SIM118
-            tensors = {key: file.get_tensor(key).float() for key in keys}
+            keys = [key for key in file.keys() if key.startswith(parts)]  # noqa: SIM118
+            return {key: file.get_tensor(key).float() for key in keys}
     except FileNotFoundError as error:
         raise ModelError(f"model {name!r}: {folder} has no {_WEIGHTS}; pickled weights are not read") from error
     except SafetensorError as error:
         raise ModelError(f"model {name!r}: {folder / _WEIGHTS} is broken ({error}); copy it again") from error
-    try:
-        layers = config["num_hidden_layers"]
-        state = _to_openai(tensors, layers)
-        visual: nn.Module = VisionTransformer(
-            input_resolution=config["image_size"],
-            patch_size=config["patch_size"],
-            width=config["hidden_size"],
-            layers=layers,
-            heads=config["num_attention_heads"],
-            output_dim=state["proj"].shape[1],
-        )
-        visual.load_state_dict(state)
-    except (KeyError, RuntimeError, TypeError, ValueError, AssertionError, ArithmeticError) as error:
-        raise ModelError(f"model {name!r}: the weights do not fit {_CONFIG}: {_first_line(error)}") from error
+
+
+def _visual(tensors: dict[str, Tensor], config: dict[str, Any]) -> nn.Module:
+    from clip_image_flow.models.openai_clip import VisionTransformer
+
+    layers = config["num_hidden_layers"]
+    state = _to_openai(tensors, layers, _TOP, "vision_model")
+    state["proj"] = tensors.pop("visual_projection.weight").T.contiguous()
+    _check_empty(tensors)
+    visual: nn.Module = VisionTransformer(
+        input_resolution=config["image_size"],
+        patch_size=config["patch_size"],
+        width=config["hidden_size"],
+        layers=layers,
+        heads=config["num_attention_heads"],
+        output_dim=state["proj"].shape[1],
+    )
+    visual.load_state_dict(state)
     return visual.eval()
+
+
+def _text(tensors: dict[str, Tensor], config: dict[str, Any]) -> nn.Module:
+    from clip_image_flow.models.text import ClipText
+
+    state = _to_openai(tensors, config["num_hidden_layers"], _TOP_OF_TEXT, "text_model")
+    state["text_projection"] = tensors.pop("text_projection.weight").T.contiguous()
+    _check_empty(tensors)
+    return ClipText(state, heads=config["num_attention_heads"], exact=True)
 
 
 def _vision_config(folder: Path, name: str) -> dict[str, Any]:
@@ -114,23 +144,16 @@ def _vision_config(folder: Path, name: str) -> dict[str, Any]:
     kind = whole.get("model_type")
     if kind not in ("clip", "clip_vision_model"):
         raise ModelError(f"model {name!r} is a {kind!r} model; only 'clip' is served")
-    vision = whole.get("vision_config") or (whole if kind == "clip_vision_model" else {})
-    if not isinstance(vision, dict):
-        raise ModelError(f"model {name!r}: the vision_config of {_CONFIG} must be an object, not {vision!r}")
     config = {
         "hidden_size": 768,
         "num_hidden_layers": 12,
         "num_attention_heads": 12,
         "image_size": 224,
         "patch_size": 32,
-        "hidden_act": "quick_gelu",
-        "layer_norm_eps": 1e-5,
-        **vision,
+        **_COMMON,
+        **(whole if kind == "clip_vision_model" else _part(whole, "vision_config", name)),
     }
-    if config["hidden_act"] != "quick_gelu":
-        raise ModelError(f"model {name!r} uses the activation {config['hidden_act']!r}; OpenAI's CLIP has 'quick_gelu'")
-    if config["layer_norm_eps"] != 1e-5:
-        raise ModelError(f"model {name!r} uses layer_norm_eps {config['layer_norm_eps']}; OpenAI's CLIP has 1e-05")
+    _check_common(config, name)
     if (folder / _PREPROCESSOR).is_file():
         wanted = _json(folder / _PREPROCESSOR, name)
         for key, ours in (("image_mean", MEAN), ("image_std", STD)):
@@ -139,29 +162,64 @@ def _vision_config(folder: Path, name: str) -> dict[str, Any]:
     return config
 
 
+def _text_config(folder: Path, name: str) -> dict[str, Any]:
+    """The text part of config.json, its gaps filled with Hugging Face's defaults (transformers, CLIPTextConfig)."""
+    whole = _json(folder / _CONFIG, name)
+    if (kind := whole.get("model_type")) != "clip":
+        raise ModelError(f"model {name!r} is a {kind!r} model; texts are encoded with 'clip' alone")
+    config = {
+        "num_hidden_layers": 12,
+        "num_attention_heads": 8,
+        "vocab_size": _VOCABULARY,
+        **_COMMON,
+        **_part(whole, "text_config", name),
+    }
+    _check_common(config, name)
+    if config["vocab_size"] != _VOCABULARY:
+        raise ModelError(f"model {name!r} has a vocabulary of {config['vocab_size']}; OpenAI's CLIP has {_VOCABULARY}")
+    return config
+
+
+def _part(whole: dict[str, Any], key: str, name: str) -> dict[str, Any]:
+    part = whole.get(key) or {}
+    if not isinstance(part, dict):
+        raise ModelError(f"model {name!r}: the {key} of {_CONFIG} must be an object, not {part!r}")
+    return part
+
+
+def _check_common(config: dict[str, Any], name: str) -> None:
+    """Both halves of OpenAI's CLIP have one activation and one epsilon."""
+    if config["hidden_act"] != "quick_gelu":
+        raise ModelError(f"model {name!r} uses the activation {config['hidden_act']!r}; OpenAI's CLIP has 'quick_gelu'")
+    if config["layer_norm_eps"] != 1e-5:
+        raise ModelError(f"model {name!r} uses layer_norm_eps {config['layer_norm_eps']}; OpenAI's CLIP has 1e-05")
+
+
 def _close(value: Any, ours: tuple[float, ...]) -> bool:
     """Whether `value`, as JSON gave it, is the same list of numbers as `ours`."""
     numbers = isinstance(value, list) and all(isinstance(one, int | float) for one in value)
     return numbers and len(value) == len(ours) and bool(np.allclose(value, ours, rtol=0, atol=1e-4))
 
 
-def _to_openai(tensors: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
-    """Hugging Face's keys -> those of `clip.model.VisionTransformer`; query, key and value become one matrix."""
+def _to_openai(rest: dict[str, Tensor], layers: int, top: dict[str, str], half: str) -> dict[str, Tensor]:
+    """Hugging Face's keys -> OpenAI's; query, key and value become one matrix. `rest` keeps what is not taken."""
     import torch
 
-    rest = {key: value for key, value in tensors.items() if not key.endswith(".position_ids")}  # 0, 1, 2, ...
-    state = {ours: rest.pop(theirs) for theirs, ours in _TOP.items()}
-    state["proj"] = rest.pop("visual_projection.weight").T.contiguous()
+    state = {ours: rest.pop(theirs) for theirs, ours in top.items()}
     for layer in range(layers):
-        theirs, ours = f"vision_model.encoder.layers.{layer}", f"transformer.resblocks.{layer}"
+        theirs, ours = f"{half}.encoder.layers.{layer}", f"transformer.resblocks.{layer}"
         for kind in ("weight", "bias"):
             parts = [rest.pop(f"{theirs}.self_attn.{part}_proj.{kind}") for part in "qkv"]
             state[f"{ours}.attn.in_proj_{kind}"] = torch.cat(parts)
             for their_name, our_name in _LAYER.items():
                 state[f"{ours}.{our_name}.{kind}"] = rest.pop(f"{theirs}.{their_name}.{kind}")
-    if rest:
-        raise KeyError(f"no place for {min(rest)}")
     return state
+
+
+def _check_empty(rest: dict[str, Tensor]) -> None:
+    """Weights without a place are somebody else's architecture."""
+    if unknown := [key for key in rest if not key.endswith(".position_ids")]:  # which are 0, 1, 2, ...
+        raise KeyError(f"no place for {min(unknown)}")
 
 
 def _json(file: Path, name: str) -> dict[str, Any]:

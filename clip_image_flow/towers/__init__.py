@@ -1,5 +1,5 @@
 """The two halves of CLIP, each as an engine is given it."""
 
-from clip_image_flow.towers.tower import IMAGE, Tower
+from clip_image_flow.towers.tower import Tower
 
-__all__ = ["IMAGE", "Tower"]
+__all__ = ["Tower"]

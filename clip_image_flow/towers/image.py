@@ -25,6 +25,7 @@ class ImageTower(nn.Module):
         network: Any = visual  # a Module has no types for its attributes
         self.visual = network
         self.item_shape: tuple[int, ...] = (network.input_resolution, network.input_resolution, 3)
+        self.least_shape = self.item_shape
         self.dim: int = network.output_dim
         for name, values in (("mean", MEAN), ("std", STD)):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import nn
 
-IMAGE = "image"
-
 
 @dataclass(frozen=True)
 class Tower:
     """One half of CLIP, as a backend is given it.
 
-    :param kind: what it reads, `image`.
+    :param kind: what it reads, `image` or `text`.
     :param load: its module, each time a new one, in fp32 on the CPU. The module takes a batch as it is sent to the
-        engine, of `item_dtype` and shape (b, *`item_shape`), and gives float32 (b, `dim`).
+        engine, of `item_dtype` and shape (b, *`item_shape`), or down to (b, *`least_shape`), and gives float32
+        (b, `dim`).
     :param weights: SHA-256 of the weights, in hex; None where that cannot be known before they are loaded.
     :param cache: folder in which a backend may keep what it makes of them.
     """

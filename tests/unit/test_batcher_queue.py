@@ -16,7 +16,7 @@ from tests.unit.batcher_bench import SECONDS, Bench, values, wait_until
 
 def test_a_request_that_never_fits_is_too_large(make: Callable[..., Bench]) -> None:
     bench = make(capacity=4)
-    with pytest.raises(TooLarge, match="5 images; the queue holds 4"):
+    with pytest.raises(TooLarge, match="5 items; the queue holds 4"):
         bench.submit(*range(5))
     assert values(bench.submit(1, 2, 3, 4)) == [2, 4, 6, 8]
 
@@ -25,7 +25,7 @@ def test_a_request_that_does_not_fit_now_is_refused_as_a_whole(make: Callable[..
     bench = make(capacity=4)
     held = bench.hold()
     futures = bench.submit(1, 2)
-    with pytest.raises(QueueFull, match="3 of 4 images"):
+    with pytest.raises(QueueFull, match="3 of 4 items"):
         bench.submit(3, 4)
     futures += bench.submit(5)  # one still fits
     bench.gate.set()

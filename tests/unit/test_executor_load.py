@@ -132,7 +132,7 @@ def test_a_full_queue_refuses_at_once_and_takes_in_later(gated: Callable[..., An
         backend.gate.clear()
         first = asyncio.create_task(executor.encode(docs=pictures(2)))
         await began(backend)
-        with pytest.raises(QueueFull, match="2 of 3 images"):
+        with pytest.raises(QueueFull, match="2 of 3 items"):
             await executor.encode(docs=pictures(2), parameters={"on_error": "skip"})
         backend.gate.set()
         await first
@@ -144,7 +144,7 @@ def test_a_full_queue_refuses_at_once_and_takes_in_later(gated: Callable[..., An
 @pytest.mark.parametrize("on_error", ["raise", "skip"])
 def test_a_request_larger_than_the_queue_is_too_large(gated: Callable[..., Any], on_error: str) -> None:
     executor, _ = gated(queue_size=3)
-    with pytest.raises(TooLarge, match="4 images; the queue holds 3"):
+    with pytest.raises(TooLarge, match="4 items; the queue holds 3"):
         asyncio.run(executor.encode(docs=pictures(4), parameters={"on_error": on_error}))
 
 

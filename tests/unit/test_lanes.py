@@ -144,7 +144,7 @@ def test_closing_waits_for_long_ones(make_lanes: Callable[..., Lanes]) -> None:
 def test_the_queue_is_full_of_bytes_too_and_has_room_again_afterwards(make_lanes: Callable[..., Lanes]) -> None:
     lanes = make_lanes(capacity_bytes=5000)
     first = lanes.submit(3000)
-    with pytest.raises(QueueFull, match="the queue holds 3000 of 5000 bytes of images; try again later"):
+    with pytest.raises(QueueFull, match="the queue holds 3000 of 5000 bytes of items; try again later"):
         lanes.submit(2001)
     second = lanes.submit(2000)
     lanes.gate.set()

@@ -36,7 +36,7 @@ def test_the_parameters_are_those_of_the_executor() -> None:
 
 
 def test_info_has_these_fields(encoder: ImageEncoder) -> None:
-    assert encoder.info.keys() | {"version", "modality"} == Info.__annotations__.keys()
+    assert encoder.info.keys() | {"version", "modality", "context_length"} == Info.__annotations__.keys()
 
 
 def test_it_imports_the_standard_library_alone() -> None:

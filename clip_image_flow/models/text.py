@@ -1,0 +1,51 @@
+"""The text half of OpenAI's CLIP, apart from its image half: `clip.model.CLIP` has both in one module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from clip_image_flow.models.openai_clip import Transformer, convert_weights
+
+_HEAD_WIDTH = 64  # of every head, as `build_model` of https://github.com/openai/CLIP/blob/main/clip/model.py has it
+_LAYER = "transformer.resblocks."
+
+
+class ClipText(nn.Module):
+    """Tokens, int (b, n) with n up to the context length -> (b, dim), as `clip.model.CLIP.encode_text`.
+
+    The embedding stands at the end of text, the token with the highest number. Attention looks back alone, so that
+    what follows the end of text changes nothing, and rows need be no longer than the longest text.
+
+    :param state: the weights by the names that `clip.model.CLIP` has for them; those of the image half are ignored.
+    :param heads: of a layer's attention; by default of 64 numbers each, as all of OpenAI's are.
+    :param exact: keep the weights as they are; else those that `clip` rounds to fp16 are rounded.
+    :raises KeyError: weights are missing.
+    """
+
+    def __init__(self, state: Mapping[str, Tensor], *, heads: int | None = None, exact: bool = False) -> None:
+        super().__init__()
+        context, width = state["positional_embedding"].shape
+        blocks = {name.split(".")[2] for name in state if name.startswith(_LAYER)}
+        mask = torch.full((context, context), float("-inf")).triu_(1)
+        self.transformer = Transformer(width, len(blocks), heads or width // _HEAD_WIDTH, attn_mask=mask)
+        self.token_embedding = nn.Embedding(state["token_embedding.weight"].shape[0], width)
+        self.positional_embedding = nn.Parameter(torch.empty(context, width))
+        self.ln_final = nn.LayerNorm(width)
+        self.text_projection = nn.Parameter(torch.empty(width, state["text_projection"].shape[1]))
+        if not exact:
+            convert_weights(self)
+        self.load_state_dict({name: state[name] for name in self.state_dict()})
+        self.float().eval()
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        length = tokens.shape[1]
+        places: Any = self.positional_embedding
+        rows = (self.token_embedding(tokens) + places[:length]).permute(1, 0, 2)
+        items = torch.arange(len(tokens), device=tokens.device)
+        ends = self.transformer(rows)[tokens.argmax(dim=-1), items]
+        embeddings: Tensor = self.ln_final(ends) @ self.text_projection
+        return embeddings
