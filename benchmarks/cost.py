@@ -24,6 +24,7 @@ from clip_image_flow.image.uris import UriReader
 from clip_image_flow.models.openai_clip import VisionTransformer
 from clip_image_flow.platform import cpus
 from clip_image_flow.towers.image import ImageTower
+from clip_wire.info import IMAGE
 
 SIZES = ((320, 240), (640, 427), (1600, 1200), (4032, 3024))  # pixels
 
@@ -58,7 +59,7 @@ def forward_pass(tower: Tower, batch: int, rounds: int) -> float:
         heads=tower.width // 64,
         output_dim=tower.dim,
     )
-    half = towers.Tower("image", lambda: ImageTower(visual.eval()), lambda: None, FOLDER)
+    half = towers.Tower(IMAGE, lambda: ImageTower(visual.eval()), lambda: None, FOLDER)
     backend = backends.load("auto", half, device="cpu", precision="fp32", threads=cpus.available())
     pictures = np.zeros((batch, tower.resolution, tower.resolution, 3), dtype=np.uint8)
     turns = measure.repeat(lambda: backend.encode(pictures), rounds)

@@ -193,25 +193,28 @@ def _queue(backend: backends.Backend, options: EncoderOptions) -> dict[str, Any]
 def text_tower(model: str, cache_dir: str | None = None) -> Tower:
     """The text tower of the model called `model`."""
 
-    def load() -> nn.Module:
+    def module(checkpoint: models.Checkpoint) -> nn.Module:
         from clip_image_flow.towers.text import TextTower
 
         return TextTower(checkpoint.load_text())
 
-    checkpoint = models.resolve(model, cache_dir)
-    return Tower(TEXT, load, checkpoint.fingerprint, models.cache_directory(cache_dir))
+    return _tower(TEXT, model, cache_dir, module)
 
 
 def image_tower(model: str, cache_dir: str | None = None) -> Tower:
     """The image tower of the model called `model`."""
 
-    def load() -> nn.Module:
+    def module(checkpoint: models.Checkpoint) -> nn.Module:
         from clip_image_flow.towers.image import ImageTower
 
         return ImageTower(checkpoint.load().visual)
 
+    return _tower(IMAGE, model, cache_dir, module)
+
+
+def _tower(kind: str, model: str, cache_dir: str | None, module: Callable[[models.Checkpoint], nn.Module]) -> Tower:
     checkpoint = models.resolve(model, cache_dir)
-    return Tower(IMAGE, load, checkpoint.fingerprint, models.cache_directory(cache_dir))
+    return Tower(kind, lambda: module(checkpoint), checkpoint.fingerprint, models.cache_directory(cache_dir))
 
 
 def _warm_up(encode: Callable[[np.ndarray], np.ndarray], item: np.ndarray, most: int) -> None:

@@ -65,16 +65,14 @@ class _TextRows(nn.Module):
     def __init__(self, text: Any) -> None:
         super().__init__()
         self.text = text
-        context, self._width = text.positional_embedding.shape
-        self.register_buffer("mask", torch.full((context, context), float("-inf")).triu_(1))
-        self.mask: Tensor
+        _, self._width = text.positional_embedding.shape
 
     def forward(self, tokens: Tensor) -> Tensor:
         text, width = self.text, self._width
         length = tokens.shape[1]
         rows = (text.token_embedding(tokens) + text.positional_embedding[:length]).reshape(-1, width)
-        mask = self.mask[:length, :length]
         *blocks, last = text.transformer.resblocks
+        mask = last.attn_mask[:length, :length]
         for block in blocks:
             rows = _rest(block, rows, *_projected(block, rows, length), mask=mask)
         query, keys, values = _projected(last, rows, length)

@@ -17,8 +17,7 @@ from docarray import Document, DocumentArray
 
 from clip_image_flow.errors import BadParameter, RequestError, TooLarge
 from clip_image_flow.image.reader import Content
-
-IMAGE = "image"
+from clip_wire.info import IMAGE
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ what is kept is forgotten now and then.
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterator
 
@@ -34,7 +33,7 @@ class Tokenizer:
         self._context = context
         self._truncate = truncate
         self._max_bytes = max_bytes
-        self._clean = simple_tokenizer.basic_clean
+        self._clean, self._joined = simple_tokenizer.basic_clean, simple_tokenizer.whitespace_clean
         self._bpe = simple_tokenizer.SimpleTokenizer()
         self._special = dict(self._bpe.cache)
         self._start, self._end = (self._bpe.encoder[f"<|{which}oftext|>"] for which in ("start", "end"))
@@ -65,7 +64,7 @@ class Tokenizer:
 
     def _tokens(self, text: str) -> Iterator[int]:
         """One token after the other, as `SimpleTokenizer.encode` makes them."""
-        cleaned = re.sub(r"\s+", " ", self._clean(text)).strip().lower()
+        cleaned = self._joined(self._clean(text)).lower()
         for match in self._bpe.pat.finditer(cleaned):
             word = match.group().encode("utf-8", "replace")
             if len(word) > _LONGEST_WORD:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from clip_image_flow import models
 from clip_image_flow.errors import ModelError
 from clip_image_flow.models.openai_clip import VisionTransformer
+from tests.unit.huggingface_names import layer_weights, saved
 
 WIDTH, LAYERS, HEADS, SIZE, PATCH, DIM = 128, 2, 2, 64, 16, 32
 PREPROCESSOR = {
@@ -51,18 +52,7 @@ def vision_weights(tower: nn.Module) -> dict[str, Tensor]:
     for kind in ("weight", "bias"):
         theirs[f"vision_model.pre_layrnorm.{kind}"] = ours[f"ln_pre.{kind}"]
         theirs[f"vision_model.post_layernorm.{kind}"] = ours[f"ln_post.{kind}"]
-        for i in range(LAYERS):
-            layer, block = f"vision_model.encoder.layers.{i}", f"transformer.resblocks.{i}"
-            q, k, v = ours[f"{block}.attn.in_proj_{kind}"].split(WIDTH)
-            theirs[f"{layer}.self_attn.q_proj.{kind}"] = q
-            theirs[f"{layer}.self_attn.k_proj.{kind}"] = k
-            theirs[f"{layer}.self_attn.v_proj.{kind}"] = v
-            theirs[f"{layer}.self_attn.out_proj.{kind}"] = ours[f"{block}.attn.out_proj.{kind}"]
-            theirs[f"{layer}.layer_norm1.{kind}"] = ours[f"{block}.ln_1.{kind}"]
-            theirs[f"{layer}.layer_norm2.{kind}"] = ours[f"{block}.ln_2.{kind}"]
-            theirs[f"{layer}.mlp.fc1.{kind}"] = ours[f"{block}.mlp.c_fc.{kind}"]
-            theirs[f"{layer}.mlp.fc2.{kind}"] = ours[f"{block}.mlp.c_proj.{kind}"]
-    return {name: tensor.contiguous().clone() for name, tensor in theirs.items()}
+    return saved({**theirs, **layer_weights(ours, "vision_model", LAYERS)})
 
 
 VISION = {

@@ -16,6 +16,7 @@ from clip_image_flow import TextEncoder
 from clip_image_flow.errors import ModelError
 from clip_image_flow.models.openai_clip import clip
 from tests.conftest import save_random_clip
+from tests.unit.huggingface_names import layer_weights, saved
 
 LAYERS, WIDTH = 1, 64
 TEXT = {"num_hidden_layers": LAYERS, "num_attention_heads": 1, "hidden_size": WIDTH, "hidden_act": "quick_gelu"}
@@ -32,16 +33,7 @@ def text_weights(ours: dict[str, Tensor]) -> dict[str, Tensor]:
     }
     for kind in ("weight", "bias"):
         theirs[f"text_model.final_layer_norm.{kind}"] = ours[f"ln_final.{kind}"]
-        for i in range(LAYERS):
-            layer, block = f"text_model.encoder.layers.{i}", f"transformer.resblocks.{i}"
-            for name, part in zip("qkv", ours[f"{block}.attn.in_proj_{kind}"].split(WIDTH), strict=True):
-                theirs[f"{layer}.self_attn.{name}_proj.{kind}"] = part
-            theirs[f"{layer}.self_attn.out_proj.{kind}"] = ours[f"{block}.attn.out_proj.{kind}"]
-            theirs[f"{layer}.layer_norm1.{kind}"] = ours[f"{block}.ln_1.{kind}"]
-            theirs[f"{layer}.layer_norm2.{kind}"] = ours[f"{block}.ln_2.{kind}"]
-            theirs[f"{layer}.mlp.fc1.{kind}"] = ours[f"{block}.mlp.c_fc.{kind}"]
-            theirs[f"{layer}.mlp.fc2.{kind}"] = ours[f"{block}.mlp.c_proj.{kind}"]
-    return {name: tensor.contiguous().clone() for name, tensor in theirs.items()}
+    return saved({**theirs, **layer_weights(ours, "text_model", LAYERS)})
 
 
 @pytest.fixture
