@@ -36,6 +36,7 @@ def _declare_operators() -> None:
 _library: torch.library.Library | None = None
 clip = _import_clip()
 VisionTransformer = clip.model.VisionTransformer
+LayerNorm = clip.model.LayerNorm
 Transformer = clip.model.Transformer
 simple_tokenizer = importlib.import_module("clip.simple_tokenizer")
 convert_weights = clip.model.convert_weights

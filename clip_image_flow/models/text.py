@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clip_image_flow.models.openai_clip import Transformer, convert_weights
+from clip_image_flow.models.openai_clip import LayerNorm, Transformer, convert_weights
 
 _HEAD_WIDTH = 64  # of every head, as `build_model` of https://github.com/openai/CLIP/blob/main/clip/model.py has it
 _LAYER = "transformer.resblocks."
@@ -34,7 +34,7 @@ class ClipText(nn.Module):
         self.transformer = Transformer(width, len(blocks), heads or width // _HEAD_WIDTH, attn_mask=mask)
         self.token_embedding = nn.Embedding(state["token_embedding.weight"].shape[0], width)
         self.positional_embedding = nn.Parameter(torch.empty(context, width))
-        self.ln_final = nn.LayerNorm(width)
+        self.ln_final = LayerNorm(width)
         self.text_projection = nn.Parameter(torch.empty(width, state["text_projection"].shape[1]))
         if not exact:
             convert_weights(self)
@@ -44,7 +44,7 @@ class ClipText(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         length = tokens.shape[1]
         places: Any = self.positional_embedding
-        rows = (self.token_embedding(tokens) + places[:length]).permute(1, 0, 2)
+        rows = (self.token_embedding(tokens) + places[:length]).to(self.text_projection.dtype).permute(1, 0, 2)
         items = torch.arange(len(tokens), device=tokens.device)
         ends = self.transformer(rows)[tokens.argmax(dim=-1), items]
         embeddings: Tensor = self.ln_final(ends) @ self.text_projection

@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import nn
 
-from clip_image_flow import ImageEncoder, TextEncoder
+from clip_image_flow import ImageEncoder, TextEncoder, models
 from clip_image_flow.errors import BadDocument, ConfigError, ModelError, RequestError, TooLarge
-from clip_image_flow.models.openai_clip import clip
+from clip_image_flow.models.openai_clip import clip, convert_weights
 from clip_image_flow.text import tokens
 from clip_image_flow.text.tokens import Tokenizer, shortened
 from tests.conftest import save_random_clip
@@ -232,3 +232,14 @@ def test_rows_are_as_long_as_the_longest_text_needs(longest: int, length: int) -
     rows = np.stack([ours("a"), ours(of_length(longest))])
     assert shortened(rows).shape == (2, length)
     assert (shortened(rows) == rows[:, :length]).all()
+
+
+def test_weights_in_fp16_as_a_gpu_has_them_give_nearly_the_same(tiny_model: Path) -> None:
+    text = models.resolve(str(tiny_model)).load_text()
+    rows = torch.from_numpy(np.stack([Tokenizer(77, truncate=True, max_bytes=65536)(of_length(20))]))
+    with torch.inference_mode():
+        whole = text(rows)
+        convert_weights(text)
+        half = text(rows)
+    assert half.dtype == torch.float16
+    assert torch.cosine_similarity(whole, half.float()).min() > 0.999
