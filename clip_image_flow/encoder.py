@@ -38,22 +38,30 @@ class Encoder(Generic[T]):
     :param model: the name that the tower was asked for by.
     :param backend: the tower on an engine.
     :param batcher: the queue before it, whose `close` ends with the encoder.
+    :param checkpoint: SHA-256 of the weights in hex, or None where they are in no file.
     """
 
-    def __init__(self, model: str, backend: backends.Backend, batcher: Batcher[T]) -> None:
+    def __init__(self, model: str, backend: backends.Backend, batcher: Batcher[T], checkpoint: str | None) -> None:
         self._name = str(model)
         self._backend = backend
         self._batcher = batcher
+        self._checkpoint = checkpoint
 
     @property
     def info(self) -> dict[str, Any]:
-        """What runs here: model, dim, backend, precision, and what a tower of this kind has besides."""
+        """What runs here: model, checkpoint, dim, backend, precision, and what a tower of this kind has besides."""
         return {
             "model": self._name,
             "dim": self._backend.dim,
             "backend": self._backend.name,
             "precision": self._backend.precision,
+            **({"checkpoint": self._checkpoint} if self._checkpoint else {}),
         }
+
+    @property
+    def logit_scale(self) -> float | None:
+        """What the model multiplies cosines with before a softmax, 100 for OpenAI's; None where it does not say."""
+        return self._backend.logit_scale
 
     def submit(
         self, contents: Sequence[T], *, batch_size: int = 32, deadline: float | None = None
@@ -94,7 +102,8 @@ class ImageEncoder(Encoder[Content | None]):
         self, model: str = "ViT-B/32", *, on_death: Callable[[], object] = lambda: None, **options: Any
     ) -> None:
         chosen = EncoderOptions.of(**options)
-        backend = _load(image_tower(model, chosen.cache_dir), chosen)
+        tower = image_tower(model, chosen.cache_dir)
+        backend = _load(tower, chosen)
         size = backend.item_shape[0]
         self._preparation = Preparation(
             ImagePreparer(
@@ -120,12 +129,12 @@ class ImageEncoder(Encoder[Content | None]):
             on_death=on_death,
             **_queue(backend, chosen),
         )
-        super().__init__(model, backend, batcher)
+        super().__init__(model, backend, batcher, tower.weights())
 
     @property
     def info(self) -> dict[str, Any]:
-        """What runs here: model, dim, input_size (pixels a side), backend, precision."""
-        return {**super().info, "input_size": self._backend.item_shape[0]}
+        """What runs here: the above, input_size (pixels a side) and modality."""
+        return {**super().info, "input_size": self._backend.item_shape[0], "modality": IMAGE}
 
     def close(self) -> None:
         """Finish what is queued, and end the threads and processes."""
@@ -148,7 +157,8 @@ class TextEncoder(Encoder[str]):
         self, model: str = "ViT-B/32", *, on_death: Callable[[], object] = lambda: None, **options: Any
     ) -> None:
         chosen = EncoderOptions.of(**options)
-        backend = _load(text_tower(model, chosen.cache_dir), chosen)
+        tower = text_tower(model, chosen.cache_dir)
+        backend = _load(tower, chosen)
         tokenizer = Tokenizer(backend.item_shape[0], truncate=chosen.truncate, max_bytes=chosen.max_text_bytes)
 
         def encode(tokens: np.ndarray) -> np.ndarray:
@@ -159,11 +169,12 @@ class TextEncoder(Encoder[str]):
             model,
             backend,
             Batcher(tokenizer, encode, weigh=sys.getsizeof, on_death=on_death, **_queue(backend, chosen)),
+            tower.weights(),
         )
 
     @property
     def info(self) -> dict[str, Any]:
-        """What runs here: model, dim, context_length (tokens), backend, precision, modality."""
+        """What runs here: the above, context_length (tokens) and modality."""
         return {**super().info, "context_length": self._backend.item_shape[0], "modality": TEXT}
 
 

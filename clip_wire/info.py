@@ -12,7 +12,8 @@ class Info(TypedDict, total=False):
 
     `model` is the name or path that the Executor was started with, `dim` the length of its embeddings, `input_size` is
     in pixels a side, `context_length` in tokens, `backend` and `precision` are what it computes with, `version` is that
-    of the library. `modality` is what it encodes, `image` where it does not say.
+    of the library. `modality` is what it encodes, `image` where it does not say. `checkpoint` is the SHA-256 of the
+    weights, in hex, the same for both halves of one model.
     """
 
     model: str
@@ -23,3 +24,4 @@ class Info(TypedDict, total=False):
     precision: str
     version: str
     modality: str
+    checkpoint: str

@@ -22,7 +22,7 @@ from clip_image_flow.image.preprocess import resize_and_crop
 from clip_image_flow.image.reader import ImageReader
 from clip_image_flow.image.uris import UriReader
 from clip_image_flow.serving.parameters import EncodeParameters
-from clip_image_flow.serving.selection import select
+from clip_image_flow.serving.selection import select_images
 
 MAX_PIXELS = 4_000_000
 _READER = ImageReader(20 << 20, MAX_PIXELS, UriReader())
@@ -85,8 +85,8 @@ def _through_an_executor(request: DataRequest) -> str:
     except ValueError:  # a number that is not finite: the gateway finds that when it sends the request
         raise BadParameter("a number is not finite") from None
     set_reserved(request, "fuzz", 0.0)
-    selection = select(DataRequest(request.proto.SerializeToString()).docs, parameters.traversal_paths, 1024)
-    for image in selection.images:
+    selection = select_images(DataRequest(request.proto.SerializeToString()).docs, parameters.traversal_paths, 1024)
+    for image in selection.items:
         try:
             if isinstance(image.content, bytes | str) or image.content is None:
                 _READER.encoded(image.content)

@@ -28,6 +28,7 @@ class Backend(Protocol):
     :param item_dtype: NumPy's name of its numbers.
     :param dim: length of an embedding.
     :param best_batch_size: items in one forward pass from which on more bring nothing.
+    :param logit_scale: what the model multiplies cosines with before a softmax, or None where it does not say.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Backend(Protocol):
     item_dtype: str
     dim: int
     best_batch_size: int
+    logit_scale: float | None
 
     def encode(self, batch: np.ndarray) -> np.ndarray:
         """A batch (b, *`item_shape`) of `item_dtype` -> embeddings, float32 (b, dim), as the model gives them.

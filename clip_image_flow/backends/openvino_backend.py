@@ -30,7 +30,8 @@ _PRECISIONS = ("fp32", "bf16", "int8")
 _BEST_BATCH_SIZES = {"fp32": 16, "bf16": 12, "int8": 32}
 _FOLDER = "openvino"  # of the cache
 _FILE = "model.xml"
-_CONVERSION = 4  # counts the ways in which `convert` has made a model
+_LOGIT_SCALE = ["clip", "logit_scale"]  # where a model's rt_info has it
+_CONVERSION = 5  # counts the ways in which `convert` has made a model
 _VERSION = re.sub(r"[^\w.]", "_", openvino.__version__.split("-")[0])
 
 
@@ -53,7 +54,9 @@ class OpenVINOBackend:
         if self.precision not in allowed:
             raise ConfigError(f"openvino has no precision {precision!r} on this CPU; allowed are {', '.join(allowed)}")
         self.best_batch_size = _BEST_BATCH_SIZES[self.precision]
-        compiled = core.compile_model(model_in(self.precision, tower), "CPU", properties(self.precision, threads))
+        model = model_in(self.precision, tower)
+        self.logit_scale = _logit_scale(model)
+        compiled = core.compile_model(model, "CPU", properties(self.precision, threads))
         item = compiled.input(0)
         self.item_shape = tuple(side.get_max_length() for side in list(item.partial_shape)[1:])
         self.item_dtype = item.element_type.to_dtype().name
@@ -91,7 +94,10 @@ def model_in(precision: str, tower: Tower) -> openvino.Model:
             "precision 'int8' needs a calibration with pictures of yours, once: "
             f"python -m clip_image_flow.quantize MODEL PICTURES (there is none for these weights in {tower.cache})"
         )
-    return openvino.Core().read_model(folder / _FILE)
+    model = openvino.Core().read_model(folder / _FILE)
+    if not model.has_rt_info(_LOGIT_SCALE):  # a calibration of before there was one
+        _set_logit_scale(model, _logit_scale(fp32_model(tower)))
+    return model
 
 
 def fp32_model(tower: Tower) -> openvino.Model:
@@ -146,7 +152,19 @@ def convert(module: nn.Module) -> openvino.Model:
         # Traced here, for convert_model would run the network four times more to check the trace.
         traced = torch.jit.trace(laid_out(module), example, check_trace=False)  # type: ignore[no-untyped-call]
         sides = [openvino.Dimension(*bounds) for bounds in zip(least, shape, strict=True)]
-        return openvino.convert_model(traced, example_input=example, input=openvino.PartialShape([-1, *sides]))
+        model = openvino.convert_model(traced, example_input=example, input=openvino.PartialShape([-1, *sides]))
+    scale: Any = module.logit_scale
+    _set_logit_scale(model, scale)
+    return model
+
+
+def _set_logit_scale(model: openvino.Model, scale: float | None) -> None:
+    model.set_rt_info("none" if scale is None else repr(scale), _LOGIT_SCALE)
+
+
+def _logit_scale(model: openvino.Model) -> float | None:
+    text = str(model.get_rt_info(_LOGIT_SCALE).astype(str))
+    return None if text == "none" else float(text)
 
 
 def _return_memory() -> None:

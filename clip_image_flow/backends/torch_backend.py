@@ -38,6 +38,7 @@ class TorchBackend:
         self.item_shape: tuple[int, ...] = tower.item_shape
         self.item_dtype: str = tower.item_dtype
         self.dim: int = tower.dim
+        self.logit_scale: float | None = tower.logit_scale
         self.best_batch_size = 16 if kind == "cpu" else 128
         self._device = torch.device(device)
         self._module = module.float().to(self._device).eval().requires_grad_(False)

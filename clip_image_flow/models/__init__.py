@@ -22,7 +22,7 @@ import os
 import re
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -66,12 +66,14 @@ class ClipModel:
     :param visual: float32 (b, 3, n, n) -> (b, dim), in fp32 on the CPU.
     :param input_size: n, pixels a side.
     :param dim: length of an embedding.
+    :param logit_scale: see `Checkpoint.read`.
     """
 
     name: str
     visual: nn.Module
     input_size: int
     dim: int
+    logit_scale: float | None
 
 
 def cache_directory(cache_dir: str | None = None) -> Path:
@@ -85,12 +87,14 @@ class Checkpoint:
 
     :param name: that it was asked for by.
     :param files: those that hold the weights, as far as they are here.
-    :param read: `IMAGE` or `TEXT` -> that half, in any precision, downloaded where it is not here.
+    :param read: `IMAGE` or `TEXT` -> that half, in any precision, downloaded where it is not here. Its `logit_scale` is
+        what the model multiplies cosines with before a softmax, 100 for OpenAI's; None where the weights have none.
     """
 
     name: str
     files: Callable[[], Sequence[Path]]
     read: Callable[[str], nn.Module]
+    _known: dict[tuple[object, ...], str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def load(self) -> ClipModel:
         """The model.
@@ -98,7 +102,7 @@ class Checkpoint:
         :raises ModelError: with what is wrong and what to do about it.
         """
         visual: Any = self.read(IMAGE).float()  # a Module has no types for its attributes
-        return ClipModel(self.name, visual, visual.input_resolution, visual.output_dim)
+        return ClipModel(self.name, visual, visual.input_resolution, visual.output_dim, visual.logit_scale)
 
     def load_text(self) -> nn.Module:
         """Its text half, a `clip_image_flow.models.text.ClipText` in fp32.
@@ -110,16 +114,20 @@ class Checkpoint:
     def fingerprint(self) -> str | None:
         """SHA-256 of the files; None where they are not here, and `load` gets them or says why.
 
-        Other weights, another fingerprint: what was made of a model holds for that fingerprint alone.
+        Other weights, another fingerprint: what was made of a model holds for that fingerprint alone. Files that
+        have not changed are read once.
         """
         files = [file for file in self.files() if file.is_file()]
         if not files:
             return None
+        state = tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+        if state in self._known:
+            return self._known[state]
         whole = hashlib.sha256()
         for file in files:
             with file.open("rb") as content:
                 whole.update(hashlib.file_digest(content, "sha256").digest())
-        return whole.hexdigest()
+        return self._known.setdefault(state, whole.hexdigest())
 
 
 def resolve(name: str, cache_dir: str | None = None) -> Checkpoint:
@@ -172,7 +180,7 @@ def _load_file(path: Path, kind: str) -> nn.Module:
 
 
 def _load_openai(name: str, cache: Path, kind: str) -> nn.Module:
-    from clip_image_flow.models.openai_clip import clip
+    from clip_image_flow.models.openai_clip import clip, with_logit_scale
     from clip_image_flow.models.text import ClipText
 
     try:
@@ -187,8 +195,9 @@ def _load_openai(name: str, cache: Path, kind: str) -> nn.Module:
         raise ModelError(
             f"model {name!r}: {error}; delete {cache / Path(clip.clip._MODELS[name]).name} and retry"
         ) from error
-    half: nn.Module = ClipText(model.state_dict()) if kind == TEXT else model.visual
-    return half
+    state = model.state_dict()
+    half: nn.Module = ClipText(state) if kind == TEXT else model.visual
+    return with_logit_scale(half, state)
 
 
 @contextlib.contextmanager

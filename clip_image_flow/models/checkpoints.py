@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from clip_image_flow.errors import ModelError
-from clip_image_flow.models.openai_clip import clip
+from clip_image_flow.models.openai_clip import clip, with_logit_scale
 from clip_image_flow.models.text import ClipText
 
 
@@ -38,7 +38,7 @@ def load_text(path: Path) -> nn.Module:
 def _build(path: Path, build: Callable[[dict[str, Tensor]], nn.Module]) -> nn.Module:
     state = _read_state(path)
     try:
-        return build(state)
+        return with_logit_scale(build(state), state)
     except (KeyError, RuntimeError, AttributeError, TypeError, ValueError, AssertionError, ArithmeticError) as error:
         raise ModelError(
             f"model {str(path)!r} is not CLIP in OpenAI's architecture ({type(error).__name__}: "

@@ -38,6 +38,7 @@ _TOP_OF_TEXT = {
     "text_model.final_layer_norm.bias": "ln_final.bias",
 }
 _PARTS = {IMAGE: ("vision_model.", "visual_projection."), TEXT: ("text_model.", "text_projection.")}
+_LOGIT_SCALE = "logit_scale"
 _COMMON = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
 _VOCABULARY = 49408  # tokens of CLIP's byte pair encoding
 _LAYER = {
@@ -91,9 +92,12 @@ def load(folder: Path, name: str, kind: str) -> nn.Module:
     :raises ModelError: a file is missing or broken, or the checkpoint is not OpenAI's architecture.
     """
     config = _text_config(folder, name) if kind == TEXT else _vision_config(folder, name)
-    tensors = _tensors(folder, name, _PARTS[kind])
+    tensors = _tensors(folder, name, (*_PARTS[kind], _LOGIT_SCALE))
+    scale = {key: tensors.pop(key) for key in (_LOGIT_SCALE,) if key in tensors}
+    from clip_image_flow.models.openai_clip import with_logit_scale
+
     try:
-        return _text(tensors, config) if kind == TEXT else _visual(tensors, config)
+        return with_logit_scale(_text(tensors, config) if kind == TEXT else _visual(tensors, config), scale)
     except (KeyError, RuntimeError, TypeError, ValueError, AssertionError, ArithmeticError) as error:
         raise ModelError(f"model {name!r}: the weights do not fit {_CONFIG}: {_first_line(error)}") from error
 

@@ -8,10 +8,16 @@ none of them, so their schemas are declared and the import is tried again.
 from __future__ import annotations
 
 import importlib
+import math
 import warnings
+from collections.abc import Mapping
 from types import ModuleType
+from typing import TypeVar
 
 import torch
+from torch import Tensor, nn
+
+Half = TypeVar("Half", bound=nn.Module)
 
 
 def _import_clip() -> ModuleType:
@@ -40,3 +46,16 @@ LayerNorm = clip.model.LayerNorm
 Transformer = clip.model.Transformer
 simple_tokenizer = importlib.import_module("clip.simple_tokenizer")
 convert_weights = clip.model.convert_weights
+
+
+def with_logit_scale(half: Half, state: Mapping[str, Tensor]) -> Half:
+    """`half` with what its model multiplies cosines with before a softmax, as `clip.model.CLIP.forward` does.
+
+    :param state: weights; `logit_scale` among them is the logarithm, and without it there is None.
+    :raises ValueError: it is no number.
+    """
+    scale = float(state["logit_scale"].float().exp()) if "logit_scale" in state else None
+    if scale is not None and not math.isfinite(scale):
+        raise ValueError(f"logit_scale is {scale}")
+    half.logit_scale = scale  # type: ignore[assignment]  # a Module's own types are tensors and modules
+    return half

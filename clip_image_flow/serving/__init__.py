@@ -4,6 +4,7 @@
 |---|---|
 | `executor` | options, start-up errors, the request loop, `/info` and the end |
 | `parameters` | what a caller may ask of one request, checked |
+| `ranking` | how well a document's matches fit it |
 | `selection` | which documents a request asks for, and the embeddings back onto them |
 | `jina_internals` | what Jina has no public way for |
 """

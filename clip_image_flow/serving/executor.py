@@ -9,57 +9,86 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 from docarray import Document, DocumentArray
 from jina import Executor, requests
 
 from clip_image_flow import __version__
-from clip_image_flow.encoder import ImageEncoder, unit_length
-from clip_image_flow.errors import ConfigError, RequestError
+from clip_image_flow.encoder import ImageEncoder, TextEncoder, unit_length
+from clip_image_flow.errors import BadParameter, ConfigError, RequestError
 from clip_image_flow.options import EncoderOptions
 from clip_image_flow.platform import cpus
 from clip_image_flow.serving.jina_internals import refuse_pickles
 from clip_image_flow.serving.parameters import EncodeParameters, positive_integer
-from clip_image_flow.serving.selection import SelectedImage, Selection
-from clip_wire.endpoints import INFO
+from clip_image_flow.serving.ranking import rank
+from clip_image_flow.serving.selection import SelectedItem, Selection
+from clip_wire.endpoints import INFO, RANK
 
 # What a container writes here stands in its pod's status as the reason for its end. Only pods have such a file.
 TERMINATION_LOG = Path("/dev/termination-log")
 _FROM_JINA = {"metas", "requests", "runtime_args", "workspace", "dynamic_batching"}
-Select = Callable[[DocumentArray, str, int], Selection]
-"""(documents, traversal paths, most documents) -> what is to be encoded of them."""
+_RANKED = "@r,m"  # documents and their matches
 
 
 class EncoderExecutor(Executor):
     """Answers requests with what an encoder makes of their documents.
 
-    :param encoder: its class.
-    :param select: chooses what it encodes.
-    :param model: see `clip_image_flow.models`.
-    :param request_defaults: of the parameters of one request, by their names.
+    A subclass says which encoder, and what of the documents it encodes. Options that its encoder has no use for change
+    nothing, so that the Executors of a Flow can share theirs.
+
+    :param pretrained_model_name_or_path: an OpenAI name, `openai/clip-vit-...`, `emoji-tiny`, a `.pt` file, a Hugging
+        Face directory or repository; see `clip_image_flow.models`.
+    :param device: `cpu`, `cuda` or `cuda:N`.
+    :param batch_size: most items in one forward pass. Per request too.
+    :param traversal_paths: DocArray path to the documents to encode. Per request too.
+    :param on_error: `raise` fails a request on its first bad document; `skip` encodes the others and puts the reason
+        into the bad document's `tags["error"]`. Per request too.
+    :param normalize: scale embeddings to unit length; OpenAI's own are not. Per request too.
+    :param drop_image_content: clear the pictures of the documents that go back. Per request too.
+    :param backend: `auto`, `openvino` or `torch`.
+    :param precision: `fp32`, `bf16`, `fp16` or `int8`; by default fp32 on the CPU, fp16 on CUDA.
+    :param threads: CPU threads; by default the CPU limit, shared out among the replicas on this machine.
     :param max_documents: most documents of one request that are looked at.
-    :param options: of the encoder, and what Jina gives to every Executor.
+    :param options: the other options of `clip_image_flow.options.EncoderOptions`, and those of every
+        Executor.
     :raises ConfigError: an option is unknown or not available here.
     """
 
+    encoder: ClassVar[type[ImageEncoder] | type[TextEncoder]]
+    select: ClassVar[Callable[..., Selection]]
+    """(documents, traversal paths, most documents) -> what is to be encoded of them."""
+
     def __init__(
         self,
-        encoder: type[ImageEncoder],
-        select: Select,
-        model: str,
-        request_defaults: dict[str, Any],
-        max_documents: int,
-        /,
+        pretrained_model_name_or_path: str = "ViT-B/32",
+        device: str = "cpu",
+        batch_size: int = 32,
+        traversal_paths: str = "@r",
+        on_error: str = "raise",
+        normalize: bool = False,
+        drop_image_content: bool = False,
+        backend: str = "auto",
+        precision: str | None = None,
+        threads: int | None = None,
+        max_documents: int = 1024,
         **options: Any,
     ) -> None:
         super().__init__(**{key: options.pop(key) for key in _FROM_JINA & options.keys()})
         refuse_pickles()
         # Jina logs what an endpoint raises, with a traceback of 10 kB: not what a caller can mend.
         logging.getLogger(getattr(self.runtime_args, "name", None) or __name__).addFilter(_without_traceback)
-        self._select = select
+        options |= {"device": device, "backend": backend, "precision": precision, "threads": threads}
+        request_defaults = {
+            "batch_size": batch_size,
+            "traversal_paths": traversal_paths,
+            "on_error": on_error,
+            "normalize": normalize,
+            "drop_image_content": drop_image_content,
+        }
         with _last_words():
             try:
                 self._defaults = EncodeParameters().override(request_defaults)
@@ -72,7 +101,7 @@ class EncoderExecutor(Executor):
             if options.get("threads") is None:
                 replicas = getattr(self.runtime_args, "replicas", None) or 1
                 options["threads"] = max(1, cpus.available() // replicas)
-            self._encoder = encoder(model, on_death=_end_process, **options)
+            self._encoder = self.encoder(pretrained_model_name_or_path, on_death=_end_process, **options)
         self.logger.info("serving %s", self._encoder.info)
 
     @requests
@@ -84,7 +113,23 @@ class EncoderExecutor(Executor):
         :param parameters: `traversal_paths`, `batch_size`, `on_error`, `normalize`, `drop_image_content`.
         :raises RequestError: what the caller can mend; its class says how.
         """
-        options = self._defaults.override(parameters)
+        await self._answer(docs, self._defaults.override(parameters))
+
+    @requests(on=RANK)
+    async def rank(self, docs: DocumentArray | None = None, parameters: dict[str, Any] | None = None, **_: Any) -> None:
+        """Set the embeddings of `docs` and of their matches, and score and sort the matches.
+
+        :param parameters: as for `encode`; the traversal paths are always those of documents and matches.
+        :raises RequestError: what the caller can mend.
+        """
+        options = replace(self._defaults.override(parameters), traversal_paths=_RANKED)
+        if (scale := self._encoder.logit_scale) is None:
+            raise BadParameter(f"the weights of {self._encoder.info['model']!r} have no logit scale to rank with")
+        await self._answer(docs, options)
+        if docs:
+            rank(docs, scale)
+
+    async def _answer(self, docs: DocumentArray | None, options: EncodeParameters) -> None:
         began = time.perf_counter()
         try:
             count = await self._encode(docs, options) if docs else 0
@@ -92,25 +137,24 @@ class EncoderExecutor(Executor):
             self.logger.info("request %s: %r", options.request_id, error)
             raise
         milliseconds = 1000 * (time.perf_counter() - began)
-        self.logger.debug("request %s: %d images in %.1f ms", options.request_id, count, milliseconds)
+        self.logger.debug("request %s: %d items in %.1f ms", options.request_id, count, milliseconds)
 
     async def _encode(self, docs: DocumentArray, options: EncodeParameters) -> int:
         """Encode and return how many items there were."""
-        selection = self._select(docs, options.traversal_paths, self._max_documents)
-        futures = self._encoder.submit(
-            [image.content for image in selection.images], batch_size=options.batch_size, deadline=options.deadline
-        )
+        selection = type(self).select(docs, options.traversal_paths, self._max_documents)
+        contents: list[Any] = [item.content for item in selection.items]
+        futures = self._encoder.submit(contents, batch_size=options.batch_size, deadline=options.deadline)
         try:
             # One after the other: of several bad documents the first one is named, whichever was found out first.
             outcomes = [
-                await _outcome(future, image, options) for future, image in zip(futures, selection.images, strict=True)
+                await _outcome(future, item, options) for future, item in zip(futures, selection.items, strict=True)
             ]
         finally:
             for future in futures:  # after an error nobody waits for the rest
                 future.cancel()
         selection.write(outcomes)
         if options.drop_image_content:
-            selection.drop_content()
+            selection.drop_images()
         return len(outcomes)
 
     @requests(on=INFO)
@@ -149,7 +193,7 @@ def _last_words() -> Iterator[None]:
 
 
 async def _outcome(
-    future: Future[np.ndarray], image: SelectedImage, options: EncodeParameters
+    future: Future[np.ndarray], item: SelectedItem, options: EncodeParameters
 ) -> np.ndarray | RequestError:
     """The embedding of one item, or with `on_error: skip` what is wrong with it."""
     try:
@@ -157,7 +201,7 @@ async def _outcome(
     except RequestError as error:
         if not error.of_one_document:
             raise
-        named = error.at(image.document_id, image.place)
+        named = error.at(item.document_id, item.place)
         if options.on_error == "skip":
             return named
         raise named from error

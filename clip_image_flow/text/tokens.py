@@ -18,6 +18,12 @@ _LONGEST_WORD = 1000  # bytes, which take 0.1 s at the worst
 _MOST_KEPT = 100_000  # words
 
 
+class Text(str):
+    """A text of which can be told later whether it was cut."""
+
+    truncated = False
+
+
 class Tokenizer:
     """CLIP's byte pair encoding. Safe to use from many threads.
 
@@ -40,7 +46,7 @@ class Tokenizer:
         self._lock = threading.Lock()
 
     def __call__(self, text: str) -> np.ndarray:
-        """The tokens of `text`, int32 (context,), zeros behind its end.
+        """The tokens of `text`, int32 (context,), zeros behind its end; a `Text` that is cut is told so.
 
         :raises TooLarge: the text has more bytes than any may have.
         :raises BadDocument: it has more tokens than fit and none may be cut, or a word that is too long.
@@ -56,6 +62,8 @@ class Tokenizer:
                         f"the text has more than the {room} tokens that the model takes; shorten it, or have it cut "
                         "with the option truncate: true"
                     )
+                if isinstance(text, Text):
+                    text.truncated = True
                 break
             tokens.append(token)
         row = np.zeros(self._context, np.int32)

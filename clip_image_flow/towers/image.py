@@ -27,6 +27,7 @@ class ImageTower(nn.Module):
         self.item_shape: tuple[int, ...] = (network.input_resolution, network.input_resolution, 3)
         self.least_shape = self.item_shape
         self.dim: int = network.output_dim
+        self.logit_scale: float | None = network.logit_scale
         for name, values in (("mean", MEAN), ("std", STD)):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
         self.mean: Tensor

@@ -23,6 +23,7 @@ class TextTower(nn.Module):
         context, _ = network.positional_embedding.shape
         self.item_shape: tuple[int, ...] = (context,)
         self.dim: int = network.text_projection.shape[1]
+        self.logit_scale: float | None = network.logit_scale
 
     def forward(self, tokens: Tensor) -> Tensor:
         embeddings: Tensor = self.text(tokens)

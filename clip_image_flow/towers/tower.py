@@ -19,7 +19,7 @@ class Tower:
     :param kind: what it reads, `image` or `text`.
     :param load: its module, each time a new one, in fp32 on the CPU. The module takes a batch as it is sent to the
         engine, of `item_dtype` and shape (b, *`item_shape`), or down to (b, *`least_shape`), and gives float32
-        (b, `dim`).
+        (b, `dim`). Its `logit_scale` is that of `clip_image_flow.models.Checkpoint.read`.
     :param weights: SHA-256 of the weights, in hex; None where that cannot be known before they are loaded.
     :param cache: folder in which a backend may keep what it makes of them.
     """

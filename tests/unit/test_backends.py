@@ -212,7 +212,7 @@ def test_the_layout_that_gpus_like_changes_no_numbers(
 class LittleMemory(nn.Module):
     """A tower that gives each picture its first value, as long as no more than `most` come at once."""
 
-    item_shape, item_dtype, dim = (2, 2, 3), "uint8", 1
+    item_shape, item_dtype, dim, logit_scale = (2, 2, 3), "uint8", 1, 100.0
 
     def __init__(self, most: int) -> None:
         super().__init__()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -255,8 +256,10 @@ def test_info_says_what_runs_here(executor: Any, tiny_model: Path, docs: Documen
     assert info.pop("backend") in ("torch", "openvino")
     assert info == {
         "model": str(tiny_model),
+        "checkpoint": hashlib.sha256(hashlib.sha256(tiny_model.read_bytes()).digest()).hexdigest(),
         "dim": DIM,
         "input_size": 64,
+        "modality": "image",
         "precision": "fp32",
         "version": __version__,
     }
@@ -268,7 +271,7 @@ def test_info_is_a_document_too(executor: Any) -> None:
     assert [docs[0].text, docs[1].tags] == ["mine", info]
 
 
-@pytest.mark.parametrize(("picture", "said"), [(blob(0), "1 images"), (b"broken", "UnsupportedMedia")])
+@pytest.mark.parametrize(("picture", "said"), [(blob(0), "1 items"), (b"broken", "UnsupportedMedia")])
 def test_the_log_names_the_request(executor: Any, caplog: pytest.LogCaptureFixture, picture: bytes, said: str) -> None:
     executor.logger.logger.propagate = True
     with caplog.at_level("DEBUG", executor.logger.logger.name), contextlib.suppress(RequestError):

@@ -200,7 +200,7 @@ def test_replicas_share_the_cpus(
             threads.append(options.pop("threads"))
             super().__init__(*args, threads=1, **options)
 
-    monkeypatch.setattr(clip_image, "ImageEncoder", Recorded)
+    monkeypatch.setattr(clip_image.CLIPImageEncoder, "encoder", Recorded)
     monkeypatch.setattr(serving.cpus, "available", lambda: 8)
     make_executor(runtime_args={"replicas": replicas}, **uses_with)
     assert threads == [expected]

@@ -11,7 +11,7 @@ from docarray.score import NamedScore
 from docarray.typing import Image, Text
 
 from clip_image_flow.errors import BadDocument, BadParameter, TooLarge
-from clip_image_flow.serving.selection import Selection, select
+from clip_image_flow.serving.selection import Selection, select_images
 
 PIXELS = np.zeros((2, 3, 3), dtype=np.uint8)
 DIM = 4
@@ -41,16 +41,16 @@ def album() -> DocumentArray:
 
 
 def reached(docs: DocumentArray, path: str = "@r") -> list[tuple[str, str, bytes]]:
-    return [(image.document_id, image.place, image.content) for image in select(docs, path, 100).images]
+    return [(image.document_id, image.place, image.content) for image in select_images(docs, path, 100).items]
 
 
 def rows(selection: Selection) -> list[np.ndarray]:
     """A result for each image that says which it is: its number, DIM times."""
-    return [np.full(DIM, number, dtype=np.float32) for number in range(len(selection.images))]
+    return [np.full(DIM, number, dtype=np.float32) for number in range(len(selection.items))]
 
 
 def encode(docs: DocumentArray, path: str = "@r") -> DocumentArray:
-    selection = select(docs, path, 100)
+    selection = select_images(docs, path, 100)
     selection.write(rows(selection))
     return docs
 
@@ -79,9 +79,9 @@ def test_matches_are_reached_by_m() -> None:
 
 
 def test_an_image_that_two_paths_reach_is_encoded_once() -> None:
-    selection = select(album(), "@r,c", 100)
+    selection = select_images(album(), "@r,c", 100)
     # a0 is a row of a and, having image chunks, a document of its own; a2 and b0 serve two documents each.
-    contents = [image.content for image in selection.images]
+    contents = [image.content for image in selection.items]
     assert contents == [b"a0", b"a2", b"b0", b"c", b"aa0", b"aa1"]
 
 
@@ -108,7 +108,9 @@ def test_a_document_that_two_paths_reach_is_encoded_once() -> None:
 def test_a_multimodal_document(path: str, expected: list[tuple[str, str]]) -> None:
     page = Document(Page(title="A title", photo=PIXELS, cover=PIXELS))
     page.id, page.chunks[1].id, page.chunks[2].id = "page", "photo", "cover"
-    assert [(image.document_id, image.place) for image in select(DocumentArray([page]), path, 100).images] == expected
+    assert [
+        (image.document_id, image.place) for image in select_images(DocumentArray([page]), path, 100).items
+    ] == expected
 
 
 def test_image_chunks_give_a_row_each_in_chunk_order() -> None:
@@ -156,7 +158,7 @@ def test_own_content_gives_one_vector(fields: dict[str, Any]) -> None:
     ids=["tensor before uri", "blob before uri", "uri", "nested lists"],
 )
 def test_what_is_read_of_a_document(fields: dict[str, Any], expected: Any) -> None:
-    [image] = select(DocumentArray([Document(**fields)]), "@r", 100).images
+    [image] = select_images(DocumentArray([Document(**fields)]), "@r", 100).items
     assert type(image.content) is type(expected)
     np.testing.assert_array_equal(image.content, expected)
 
@@ -177,7 +179,7 @@ def test_what_is_read_of_a_document(fields: dict[str, Any], expected: Any) -> No
 def test_what_is_no_image_is_left_as_it_is(fields: dict[str, Any]) -> None:
     docs = DocumentArray([Document(id="a", **fields)])
     before = docs[0].to_dict()
-    assert select(docs, "@r", 100).images == []
+    assert select_images(docs, "@r", 100).items == []
     assert encode(docs)[0].to_dict() == before
 
 
@@ -187,13 +189,13 @@ def test_what_is_no_image_is_left_as_it_is(fields: dict[str, Any]) -> None:
     ids=["modality", "modality with text", "mime type"],
 )
 def test_an_image_without_content_is_asked_for_so_that_it_fails_by_name(fields: dict[str, Any]) -> None:
-    [image] = select(DocumentArray([Document(id="a", **fields)]), "@r", 100).images
+    [image] = select_images(DocumentArray([Document(id="a", **fields)]), "@r", 100).items
     assert (image.document_id, image.place, image.content) == ("a", "", None)
 
 
 def test_an_image_chunk_without_content_keeps_its_place() -> None:
     docs = DocumentArray([Document(id="a", chunks=[image_chunk("a0"), Document(modality="image")])])
-    images = select(docs, "@r", 100).images
+    images = select_images(docs, "@r", 100).items
     assert [(image.place, image.content) for image in images] == [("chunk 0", b"a0"), ("chunk 1", None)]
 
 
@@ -210,9 +212,9 @@ def test_chunks_of_one_id_get_their_own_rows() -> None:
 
 @pytest.mark.parametrize(("path", "count"), [("@r", 3), ("@c", 4), ("@r,c", 7)])
 def test_the_limit_counts_the_documents_that_the_paths_reach(path: str, count: int) -> None:
-    select(album(), path, count)
+    select_images(album(), path, count)
     with pytest.raises(TooLarge, match=f"^{count} documents at '{path}'; at most {count - 1} "):
-        select(album(), path, count - 1)
+        select_images(album(), path, count - 1)
 
 
 @pytest.mark.parametrize(
@@ -226,14 +228,14 @@ def test_the_limit_counts_the_documents_that_the_paths_reach(path: str, count: i
 )
 def test_a_path_that_does_not_fit_the_documents_is_named(path: str, reason: str) -> None:
     with pytest.raises(BadParameter, match=reason) as raised:
-        select(album(), path, 100)
+        select_images(album(), path, 100)
     assert repr(path) in raised.value.detail
 
 
 def test_an_attribute_that_does_not_exist_is_named() -> None:
     docs = DocumentArray([Document(Page(title="t", photo=PIXELS, cover=PIXELS))])
     with pytest.raises(BadParameter, match=r"does not fit the documents.*`nope`"):
-        select(docs, "@.[nope]", 100)
+        select_images(docs, "@.[nope]", 100)
 
 
 @pytest.mark.parametrize(
@@ -249,12 +251,12 @@ def test_a_multimodal_document_that_describes_itself_wrongly_is_a_bad_request(sc
     page = Document(chunks=[image_chunk("a0")])
     page._metadata = {"multi_modal_schema": schema}
     with pytest.raises(BadParameter, match="does not fit the documents"):
-        select(DocumentArray([page]), "@.[photo]", 100)
+        select_images(DocumentArray([page]), "@.[photo]", 100)
 
 
 def test_an_error_becomes_a_tag_and_its_neighbours_are_written() -> None:
     docs = DocumentArray([picture("a"), picture("b", embedding=np.ones(DIM)), picture("c")])
-    select(docs, "@r", 100).write([np.zeros(DIM), BadDocument("broken", "b"), np.ones(DIM)])
+    select_images(docs, "@r", 100).write([np.zeros(DIM), BadDocument("broken", "b"), np.ones(DIM)])
     assert docs[1].embedding is None  # not the one that an earlier run left
     assert docs[1].tags["error"] == "BadDocument: document 'b': broken"
     assert [docs[0].embedding.tolist(), docs[2].embedding.tolist()] == [[0] * DIM, [1] * DIM]
@@ -263,7 +265,7 @@ def test_an_error_becomes_a_tag_and_its_neighbours_are_written() -> None:
 
 def test_one_bad_chunk_costs_its_document_the_matrix() -> None:
     docs = DocumentArray([Document(id="a", chunks=[image_chunk("a0"), image_chunk("a1")], tags={"price": 5})])
-    select(docs, "@r", 100).write([np.zeros(DIM), TooLarge("too big", "a", "chunk 1")])
+    select_images(docs, "@r", 100).write([np.zeros(DIM), TooLarge("too big", "a", "chunk 1")])
     assert docs[0].embedding is None
     assert docs[0].tags == {"price": 5, "error": "TooLarge: document 'a', chunk 1: too big"}
 

@@ -98,6 +98,7 @@ def test_the_embedded_model_has_both_halves(backend: str) -> None:
     with_words, with_pictures = TextEncoder("emoji-tiny", backend=backend), ImageEncoder("emoji-tiny", backend=backend)
     assert with_words.info == {
         "model": "emoji-tiny",
+        "checkpoint": with_pictures.info["checkpoint"],
         "dim": with_pictures.info["dim"],
         "context_length": 77,
         "modality": "text",

@@ -1,0 +1,48 @@
+"""How well the matches of a document fit it: cosines, and their softmax with the model's own logit scale.
+
+The softmax is that of `clip.model.CLIP.forward` (https://github.com/openai/CLIP/blob/main/clip/model.py); names and
+order are those of clip-as-service.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from docarray import Document, DocumentArray
+
+from clip_image_flow.errors import BadDocument
+from clip_wire.endpoints import COSINE, SCORE
+
+
+def rank(docs: DocumentArray, logit_scale: float) -> None:
+    """Score and sort the matches of each document, best first.
+
+    A document is left as it is until all of it has embeddings: in a Flow with several encoders the last one scores.
+    Matches that could not be encoded, with the reason in `tags["error"]`, come last and have no scores.
+
+    :param logit_scale: what cosines are multiplied with before the softmax.
+    :raises BadDocument: a document or a match has several vectors.
+    """
+    for document in docs:
+        matches = [match for match in document.matches if match.embedding is not None]
+        others = [match for match in document.matches if match.embedding is None]
+        if document.embedding is None or not matches or not all("error" in match.tags for match in others):
+            continue
+        query = _unit(document, document)
+        cosines = np.array([query @ _unit(match, document) for match in matches])
+        for match, cosine, score in zip(matches, cosines, _softmax(logit_scale * cosines), strict=True):
+            match.scores[SCORE].value, match.scores[SCORE].op_name = float(score), "softmax"
+            match.scores[COSINE].value, match.scores[COSINE].op_name = float(cosine), "cosine"
+        document.matches = [*(matches[i] for i in np.argsort(-cosines, kind="stable")), *others]
+
+
+def _unit(document: Document, root: Document) -> np.ndarray:
+    """The embedding of `document` scaled to length 1, float64 (dim,)."""
+    embedding = np.asarray(document.embedding, dtype=np.float64)
+    if embedding.ndim != 1:
+        raise BadDocument(f"{len(embedding)} vectors, where /rank compares one with one", document.id or root.id)
+    return embedding / (np.linalg.norm(embedding) or 1.0)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    weights = np.exp(logits - logits.max())
+    return np.asarray(weights / weights.sum())
