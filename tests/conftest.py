@@ -18,7 +18,7 @@ from clip_image_flow import ImageEncoder
 from clip_image_flow.models.openai_clip import clip
 
 
-def save_random_clip(path: Path, seed: int = 0, **changes: int) -> Path:
+def save_random_clip(path: Path, seed: int = 0, **changes: Any) -> Path:
     """A checkpoint in OpenAI's format: random weights, a ViT of 64 pixels and 32 dimensions unless told otherwise."""
     torch.manual_seed(seed)
     shape = {
@@ -86,13 +86,13 @@ def encoded(image: Image.Image, format: str = "PNG", **options: object) -> bytes
 
 @pytest.fixture
 def make_executor(tiny_model: Path) -> Iterator[Callable[..., Any]]:
-    """Makes Executors of this process, of the tiny model unless told otherwise: (uses_with) -> CLIPImageEncoder."""
+    """Makes Executors of this process, of the tiny model unless told otherwise: (class, **uses_with) -> Executor."""
     from clip_image import CLIPImageEncoder
 
     made = []
 
-    def make(**uses_with: Any) -> CLIPImageEncoder:
-        made.append(CLIPImageEncoder(**{"pretrained_model_name_or_path": str(tiny_model), **uses_with}))
+    def make(kind: Callable[..., Any] = CLIPImageEncoder, **uses_with: Any) -> Any:
+        made.append(kind(**{"pretrained_model_name_or_path": str(tiny_model), **uses_with}))
         return made[-1]
 
     yield make

@@ -7,8 +7,12 @@ what is kept is forgotten now and then.
 
 from __future__ import annotations
 
+import importlib.util
 import threading
 from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +20,16 @@ from clip_image_flow.errors import BadDocument, TooLarge
 
 _LONGEST_WORD = 1000  # bytes, which take 0.1 s at the worst
 _MOST_KEPT = 100_000  # words
+
+
+def _clips_own() -> ModuleType:
+    """`clip.simple_tokenizer` alone: with `import clip` would come torch, which a converted model needs none of."""
+    package: Any = importlib.util.find_spec("clip")
+    file = Path(package.origin).with_name("simple_tokenizer.py")
+    spec: Any = importlib.util.spec_from_file_location(f"{__name__}.clips_own", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 class Text(str):
@@ -33,14 +47,12 @@ class Tokenizer:
     """
 
     def __init__(self, context: int, *, truncate: bool, max_bytes: int) -> None:
-        # Imports torch, as all of `clip` does.
-        from clip_image_flow.models.openai_clip import simple_tokenizer
-
         self._context = context
         self._truncate = truncate
         self._max_bytes = max_bytes
-        self._clean, self._joined = simple_tokenizer.basic_clean, simple_tokenizer.whitespace_clean
-        self._bpe = simple_tokenizer.SimpleTokenizer()
+        clips_own = _clips_own()
+        self._clean, self._joined = clips_own.basic_clean, clips_own.whitespace_clean
+        self._bpe = clips_own.SimpleTokenizer()
         self._special = dict(self._bpe.cache)
         self._start, self._end = (self._bpe.encoder[f"<|{which}oftext|>"] for which in ("start", "end"))
         self._lock = threading.Lock()

@@ -7,6 +7,7 @@ import sys
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from tests.conftest import save_random_clip
 
 BACKENDS = ["torch", "openvino"]
 # Text halves by the options of `clip.model.CLIP`; their image halves are small.
-SHAPES: dict[str, dict[str, int]] = {
+SHAPES: dict[str, dict[str, Any]] = {
     "tiny": {},
     "of ViT-B/32": {
         "embed_dim": 512,
@@ -36,6 +37,16 @@ SHAPES: dict[str, dict[str, int]] = {
         "transformer_heads": 12,
         "transformer_layers": 12,
     },
+    "of RN50": {
+        "embed_dim": 1024,
+        "image_resolution": 224,
+        "vision_layers": (3, 4, 6, 3),
+        "vision_patch_size": None,
+        "transformer_width": 512,
+        "transformer_heads": 8,
+        "transformer_layers": 12,
+    },
+    "emoji-tiny": {},
 }
 WORDS = ["a", "photo", "of", "the", "red", "dog", "cat", "house", "in", "park", "with", "big", "small", "blue", "tree"]
 HOSTILE = {
@@ -72,6 +83,8 @@ def clips_own(path: Path, texts: list[str]) -> np.ndarray:
 
 @pytest.fixture(params=SHAPES)
 def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    if request.param == models.EMBEDDED:
+        return models.EMBEDDED_FILE
     return save_random_clip(tmp_path / "model.pt", **SHAPES[request.param])
 
 
@@ -115,6 +128,16 @@ def test_what_is_kept_of_both_halves_goes_by_names_of_its_own(tiny_model: Path, 
             encoder = kind(str(tiny_model), backend="openvino", cache_dir=str(tmp_path))
             encoder.close()
     assert sorted(file.name.partition("-")[0] for file in (tmp_path / "openvino").iterdir()) == ["image", "text"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_length_up_to_the_context_gives_the_numbers_of_clip(tiny_model: Path, backend: str) -> None:
+    texts = [of_length(count, seed=count) for count in range(2, 78)]
+    expected = clips_own(tiny_model, texts)
+    encoder = TextEncoder(str(tiny_model), backend=backend)
+    for batch_size in (1, 7, 32, 76):
+        assert np.abs(encoder.encode(texts, batch_size=batch_size) - expected).max() <= 1e-5
+    encoder.close()
 
 
 def test_no_text_changes_another_ones_embedding(encoder: TextEncoder) -> None:
