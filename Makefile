@@ -148,9 +148,9 @@ fuzz: $(READY) ## mutants of pictures, data URIs, messages and bodies (MINUTES=1
 	@$(BIN)/python -W ignore -m fuzz --minutes $(or $(MINUTES),10) --seed $(or $(SEED),1)
 
 .PHONY: quantize
-quantize: $(READY) ## make the int8 form of MODEL, calibrated with PICTURES (files or folders); of emoji-tiny, its recall too (needs npm)
-	@$(if $(and $(MODEL),$(PICTURES)),,echo "usage: make quantize MODEL=ViT-B/32 PICTURES=~/pictures" >&2; exit 1)
-	@$(BIN)/python -W ignore -m clip_image_flow.quantize $(MODEL) $(PICTURES)
+quantize: $(READY) ## make the int8 form of MODEL, calibrated with PICTURES (files or folders) and TEXTS (a file); of emoji-tiny, its recall too (needs npm)
+	@$(if $(and $(MODEL),$(PICTURES)$(TEXTS)),,echo "usage: make quantize MODEL=ViT-B/32 PICTURES=~/pictures TEXTS=queries.txt" >&2; exit 1)
+	@$(BIN)/python -W ignore -m clip_image_flow.quantize $(MODEL) $(PICTURES) $(if $(TEXTS),--texts $(TEXTS))
 	@$(if $(filter emoji-tiny,$(MODEL)),if ! command -v npm >/dev/null; then echo "SKIPPED: its recall (npm is not on the PATH)"; \
 	  else $(BIN)/python training/emoji_tiny/evaluate.py --precision int8; fi)
 

@@ -1,10 +1,12 @@
-"""Make a model's int8 form, calibrated with pictures of your own.
+"""Make a model's int8 form, calibrated with pictures and texts of your own.
 
-    python -m clip_image_flow.quantize ViT-B/32 ~/pictures
+    python -m clip_image_flow.quantize ViT-B/32 ~/pictures --texts queries.txt
 
-Post-training quantization by NNCF (https://github.com/openvinotoolkit/nncf), which is an extra: `pip install nncf`. The
-result is kept in the cache folder beside the conversion of the same weights, where `precision: int8` finds it. Every
-fourth picture is not calibrated with but compared: what is printed is the cosine between int8's and fp32's embeddings.
+Each half of the model is made where there is something to calibrate it with: the image half with pictures, the text
+half with the lines of a file. Post-training quantization is NNCF's (https://github.com/openvinotoolkit/nncf), an extra:
+`pip install nncf`. The result is kept in the cache folder beside the conversion of the same weights, where
+`precision: int8` finds it. Every fourth picture or text is not calibrated with but compared: what is printed is the
+cosine between int8's and fp32's embeddings.
 """
 
 from __future__ import annotations
@@ -13,21 +15,29 @@ import argparse
 import logging
 import math
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from clip_image_flow import backends, models
-from clip_image_flow.encoder import image_tower
+from clip_image_flow.encoder import image_tower, text_tower
 from clip_image_flow.errors import ConfigError, RequestError
 from clip_image_flow.image.preparation import ImagePreparer
 from clip_image_flow.image.reader import ImageReader
 from clip_image_flow.image.uris import UriReader
 from clip_image_flow.platform import cpus
+from clip_image_flow.text.tokens import Tokenizer, shortened
+from clip_image_flow.towers import Tower
 
-LEAST_PICTURES = 32
-MOST_PICTURES = 400
+LEAST = 32
+"""Pictures or texts that a calibration needs."""
+MOST = 400
+"""Those that are taken, evenly, where there are more."""
+T = TypeVar("T")
+
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 logger = logging.getLogger(__name__)
 
@@ -35,12 +45,37 @@ logger = logging.getLogger(__name__)
 def quantize(
     model: str, paths: Iterable[Path], *, cache_dir: str | None = None, threads: int | None = None
 ) -> np.ndarray:
-    """Calibrate `model` and keep its int8 form in the cache.
+    """Calibrate the image half of `model` and keep its int8 form in the cache.
 
     :param model: see `clip_image_flow.models`.
-    :param paths: pictures, or folders of them; of many, `MOST_PICTURES` are taken evenly.
+    :param paths: pictures, or folders of them; of many, `MOST` are taken evenly.
     :return: cosines between int8 and fp32, float32 (m,), of the pictures that were not calibrated with.
     :raises ConfigError: NNCF or OpenVINO is not installed, there are too few pictures, or the cache cannot be written.
+    """
+    files = _files(paths)
+    return _calibrate(image_tower(model, cache_dir), lambda shape: _read(files, shape[0]), "pictures", threads)
+
+
+def quantize_text(
+    model: str, texts: Sequence[str], *, cache_dir: str | None = None, threads: int | None = None
+) -> np.ndarray:
+    """Calibrate the text half of `model` and keep its int8 form in the cache.
+
+    :param texts: like those that will be encoded; of many, `MOST` are taken evenly.
+    :return: as `quantize`, of the texts that were not calibrated with.
+    :raises ConfigError: as `quantize`.
+    """
+    taken = _evenly(texts)
+    return _calibrate(text_tower(model, cache_dir), lambda shape: _tokens(taken, shape[0]), "texts", threads)
+
+
+def _calibrate(
+    tower: Tower, read: Callable[[tuple[int, ...]], Iterator[np.ndarray]], what: str, threads: int | None
+) -> np.ndarray:
+    """Calibrate one half.
+
+    :param read: the shape of an item -> items.
+    :param what: they are, for an error.
     """
     try:
         # First of the two: it keeps openvino_telemetry, through which NNCF would report as well, from being imported.
@@ -51,29 +86,38 @@ def quantize(
         import nncf
     except ImportError as error:
         raise ConfigError(f"a calibration needs NNCF: pip install nncf ({error})") from error
-    threads = threads or cpus.available()
-    source = image_tower(model, cache_dir)
-    exact = backends.load("openvino", source, device="cpu", precision="fp32", threads=threads)
-    pictures = list(_read(_files(paths), exact.item_shape[0]))
-    if len(pictures) < LEAST_PICTURES:
-        raise ConfigError(f"{len(pictures)} pictures can be read there; a calibration needs at least {LEAST_PICTURES}")
-    compared = pictures[::4]
-    calibration = [picture[np.newaxis] for i, picture in enumerate(pictures) if i % 4]
+    load = partial(backends.load, "openvino", tower, device="cpu", threads=threads or cpus.available())
+    exact = load(precision="fp32")
+    batches = [item[np.newaxis] for item in read(exact.item_shape)]
+    if len(batches) < LEAST:
+        raise ConfigError(f"{len(batches)} {what} can be read there; a calibration needs at least {LEAST}")
+    compared = batches[::4]
+    calibration = [batch for i, batch in enumerate(batches) if i % 4]
     openvino_backend.keep_int8(
-        source,
+        tower,
         nncf.quantize(
-            openvino_backend.fp32_model(source),
+            openvino_backend.fp32_model(tower),
             nncf.Dataset(calibration),
             subset_size=len(calibration),
             model_type=nncf.ModelType.TRANSFORMER,  # keeps what attention is sensitive to; does convolutions no harm
         ),
     )
-    rough = backends.load("openvino", source, device="cpu", precision="int8", threads=threads)
-    return _cosines(*(np.concatenate([one.encode(p[np.newaxis]) for p in compared]) for one in (exact, rough)))
+    rough = load(precision="int8")
+    return _cosines(*(np.concatenate([one.encode(batch) for batch in compared]) for one in (exact, rough)))
+
+
+def _tokens(texts: Iterable[str], context: int) -> Iterator[np.ndarray]:
+    """Each text as the model reads it, int32 (n,) with n up to `context`; those that cannot be read are named."""
+    tokenizer = Tokenizer(context, truncate=True, max_bytes=1 << 16)
+    for text in texts:
+        try:
+            yield shortened(tokenizer(text)[np.newaxis])[0]
+        except RequestError as error:
+            logger.warning("%r is skipped: %s", text[:40], error)
 
 
 def _files(paths: Iterable[Path]) -> list[Path]:
-    """The pictures at `paths` and in the folders below, no more than `MOST_PICTURES`."""
+    """The pictures at `paths` and in the folders below, no more than `MOST`."""
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
@@ -82,7 +126,11 @@ def _files(paths: Iterable[Path]) -> list[Path]:
             found.append(path)
         else:
             raise ConfigError(f"{path} is no file and no folder")
-    return found[:: max(1, math.ceil(len(found) / MOST_PICTURES))]
+    return _evenly(found)
+
+
+def _evenly(found: Sequence[T]) -> list[T]:
+    return list(found[:: max(1, math.ceil(len(found) / MOST))])
 
 
 def _read(files: Iterable[Path], size: int) -> Iterator[np.ndarray]:
@@ -105,19 +153,29 @@ def main() -> None:
         prog="python -m clip_image_flow.quantize", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("model", help="a name or path as in pretrained_model_name_or_path")
-    parser.add_argument("pictures", type=Path, nargs="+", help=f"files or folders, {LEAST_PICTURES} pictures or more")
+    parser.add_argument("pictures", type=Path, nargs="*", help=f"files or folders, {LEAST} pictures or more")
+    parser.add_argument("--texts", type=Path, help=f"a file of UTF-8 with a text in each line, {LEAST} or more")
     parser.add_argument("--cache-dir", help="as the Executor's option cache_dir; by default CLIP_CACHE")
     arguments = parser.parse_args()
+    if not arguments.pictures and not arguments.texts:
+        parser.error("name pictures, --texts, or both")
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    cosines = {}
     try:
-        cosines = quantize(arguments.model, arguments.pictures, cache_dir=arguments.cache_dir)
-    except ConfigError as error:
+        if arguments.pictures:
+            cosines["pictures"] = quantize(arguments.model, arguments.pictures, cache_dir=arguments.cache_dir)
+        if arguments.texts:
+            texts = arguments.texts.read_text(encoding="utf-8").splitlines()
+            cosines["texts"] = quantize_text(arguments.model, texts, cache_dir=arguments.cache_dir)
+    except (ConfigError, OSError, UnicodeDecodeError) as error:
         sys.exit(f"error: {error}")
-    sys.stdout.write(
-        f"{arguments.model} in int8 is kept in {models.cache_directory(arguments.cache_dir) / 'openvino'}\n"
-        f"cosine to fp32 of {len(cosines)} pictures that it was not calibrated with: "
-        f"mean {cosines.mean():.4f}, least {cosines.min():.4f}\n"
-    )
+    folder = models.cache_directory(arguments.cache_dir) / "openvino"
+    sys.stdout.write(f"{arguments.model} in int8 is kept in {folder}\n")
+    for what, found in cosines.items():
+        sys.stdout.write(
+            f"cosine to fp32 of {len(found)} {what} that it was not calibrated with: "
+            f"mean {found.mean():.4f}, least {found.min():.4f}\n"
+        )
 
 
 if __name__ == "__main__":

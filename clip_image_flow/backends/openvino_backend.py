@@ -19,6 +19,7 @@ import numpy as np
 from clip_image_flow.backends.openvino_cache import ConvertedModels
 from clip_image_flow.backends.openvino_library import openvino
 from clip_image_flow.errors import ConfigError
+from clip_wire.info import IMAGE, TEXT
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _PRECISIONS = ("fp32", "bf16", "int8")
 # Measured with ViT-B/32 on a Xeon with AMX, whose bf16 kernels lose a sixth from 12 pictures to 16.
 _BEST_BATCH_SIZES = {"fp32": 16, "bf16": 12, "int8": 32}
+_CALIBRATED_WITH = {IMAGE: "PICTURES", TEXT: "--texts FILE"}
 _FOLDER = "openvino"  # of the cache
 _FILE = "model.xml"
 _LOGIT_SCALE = ["clip", "logit_scale"]  # where a model's rt_info has it
@@ -91,8 +93,8 @@ def model_in(precision: str, tower: Tower) -> openvino.Model:
     folder = ConvertedModels(tower.cache / _FOLDER).find(_int8_name(tower, fingerprint)) if fingerprint else None
     if not folder:
         raise ConfigError(
-            "precision 'int8' needs a calibration with pictures of yours, once: "
-            f"python -m clip_image_flow.quantize MODEL PICTURES (there is none for these weights in {tower.cache})"
+            f"precision 'int8' needs a calibration of the {tower.kind} half, once: python -m clip_image_flow.quantize "
+            f"MODEL {_CALIBRATED_WITH[tower.kind]} (there is none for these weights in {tower.cache})"
         )
     model = openvino.Core().read_model(folder / _FILE)
     if not model.has_rt_info(_LOGIT_SCALE):  # a calibration of before there was one

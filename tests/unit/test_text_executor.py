@@ -1,4 +1,4 @@
-"""CLIPTextEncoder's contract, alone and in one Flow with CLIPImageEncoder: a document gets the embedding of what it is."""
+"""CLIPTextEncoder alone, and in one Flow with CLIPImageEncoder: a document gets the embedding of what it is."""
 
 from __future__ import annotations
 
