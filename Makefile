@@ -123,13 +123,14 @@ undeploy: ## uninstall it
 
 .PHONY: bench
 bench: $(READY) ## how fast it is, as ratios: in process, by layer, served, cost, replicas (minutes); figures in benchmarks/results
-	@for name in in_process layers "served --load" cost replicas; do $(BIN)/python -W ignore -m benchmarks.$$name; done
+	@for name in in_process texts layers "served --load" cost replicas; do $(BIN)/python -W ignore -m benchmarks.$$name; done
 	@$(BIN)/python -W ignore -m benchmarks.plot
 
 .PHONY: bench-peers
 bench-peers: $(READY) ## the same beside clip-as-service and infinity, in environments of their own (gigabytes, long)
 	@benchmarks/peers/setup.sh
 	@$(BIN)/python -W ignore -m benchmarks.served --peers
+	@$(BIN)/python -W ignore -m benchmarks.served --peers --text
 
 .PHONY: bench-memory
 bench-memory: $(READY) ## whether memory stays flat over 10,000 requests

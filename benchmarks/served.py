@@ -1,10 +1,11 @@
 """Images/s and latency of the served Flow, over gRPC and HTTP, beside its peers and the library in process.
 
-    python -m benchmarks.served [--peers]
+    python -m benchmarks.served [--peers] [--text]
 
 All servers run all the time and are asked in turn; the client shares their cores. Patterns: bulk is 32 images a request
 and two in flight (over /embed, which takes one image: 32 in flight), online one image and eight in flight, single one
-at a time. With `--load`: 1, 8 and 64 callers, and arrivals at 50, 80 and 120 % of what it can do.
+at a time. With `--text` queries of 5 to 15 tokens stand for the images. With `--load`: 1, 8 and 64 callers, and
+arrivals at 50, 80 and 120 % of what it can do.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from benchmarks import measure, servers
 from benchmarks.load import BULK, ONLINE, SINGLE, Pattern, Run, closed_loop, open_loop
 from benchmarks.pictures import FOLDER, jpegs, random_vit_b_32
 from benchmarks.servers import Server
-from clip_image_flow import ImageEncoder
+from benchmarks.texts import queries
+from clip_image_flow import ImageEncoder, TextEncoder
 from clip_image_flow.errors import ConfigError
+from clip_wire.info import IMAGE, TEXT
 from scripts.demo import free_ports
 
 BULK_HTTP = Pattern("bulk", 32, 1)
@@ -37,30 +40,31 @@ def pattern_for(server: Server, pattern: Pattern) -> Pattern:
 
 
 @contextlib.contextmanager
-def running(weights: Path, with_peers: bool, logs: Path) -> Iterator[list[Server]]:
-    """All servers there are, running."""
+def running(weights: Path, kind: str, with_peers: bool, logs: Path) -> Iterator[list[Server]]:
+    """All servers there are, running, for items of one kind."""
+    encoder_of = ImageEncoder if kind == IMAGE else TextEncoder
     ports = iter([int(port) for port in free_ports(20)])
     with contextlib.ExitStack() as stack:
-        encoder = ImageEncoder(str(weights), cache_dir=str(FOLDER))
+        encoder = encoder_of(str(weights), cache_dir=str(FOLDER))
         stack.callback(encoder.close)
         found = [servers.library(encoder, LIBRARY)]
         for precision in ("fp32", "bf16", "int8"):
             try:
-                ImageEncoder(str(weights), precision=precision, cache_dir=str(FOLDER)).close()
+                encoder_of(str(weights), precision=precision, cache_dir=str(FOLDER)).close()
             except ConfigError as error:
                 print(f"{precision} is not measured: {error}", file=sys.stderr)
                 continue
-            found += stack.enter_context(servers.ours(weights, ports, logs, precision=precision))
+            found += stack.enter_context(servers.ours(weights, ports, logs, kind=kind, precision=precision))
         if not with_peers:
-            found += stack.enter_context(servers.ours(weights, ports, logs, replicas=2))[:1]
+            found += stack.enter_context(servers.ours(weights, ports, logs, kind=kind, replicas=2))[:1]
         else:
             peers = (
-                servers.clip_as_service(next(ports), logs),
-                servers.clip_as_service(next(ports), logs, replicas=2),
-                servers.clip_as_service(next(ports), logs, dynamic_batching=True),
-                servers.infinity(next(ports), logs),
-                servers.infinity(next(ports), logs, "--compile"),
-                servers.infinity(next(ports), logs, "--dtype", "int8"),
+                servers.clip_as_service(next(ports), logs, kind),
+                servers.clip_as_service(next(ports), logs, kind, replicas=2),
+                servers.clip_as_service(next(ports), logs, kind, dynamic_batching=True),
+                servers.infinity(next(ports), logs, kind=kind),
+                servers.infinity(next(ports), logs, "--compile", kind=kind),
+                servers.infinity(next(ports), logs, "--dtype", "int8", kind=kind),
             )
             found += [stack.enter_context(peer) for peer in peers]
         yield found
@@ -164,24 +168,27 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=256, help="of one bulk run; online half, single an eighth")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each, after one that does not count")
+    parser.add_argument("--text", action="store_true", help="encode short queries and not pictures")
     parser.add_argument("--peers", action="store_true", help="beside clip-as-service and infinity")
     parser.add_argument("--load", action="store_true", help="also against concurrency and the rate of arrivals")
     options = parser.parse_args()
     if options.peers and not servers.peers_are_there():
         parser.error(f"the peers are not in {servers.PEERS}: run benchmarks/peers/setup.sh first")
-    files, weights = jpegs(256), random_vit_b_32()
+    kind, weights = TEXT if options.text else IMAGE, random_vit_b_32()
+    items = [query.encode() for query in queries(256)] if options.text else jpegs(256)
     with (
         tempfile.TemporaryDirectory(prefix="clip-bench-") as logs,
-        running(weights, options.peers, Path(logs)) as found,
+        running(weights, kind, options.peers, Path(logs)) as found,
     ):
-        figures = measure_patterns(found, files, options.images, options.rounds)
-        load = measure_load(found[1:3], files, options.images) if options.load else {}
-    print(f"640 x 427 JPEGs, ViT-B/32 (random weights), images/s; {measure.describe(measure.machine())}")
+        figures = measure_patterns(found, items, options.images, options.rounds)
+        load = measure_load(found[1:3], items, options.images) if options.load else {}
+    what = "queries of 5 to 15 tokens" if options.text else "640 x 427 JPEGs"
+    print(f"{what}, ViT-B/32 (random weights), items/s; {measure.describe(measure.machine())}")
     show(figures)
     for name, ratio in ratios(figures).items():
         print(f"  {name:<34} {ratio:5.2f}")
     measure.save(
-        "served_peers" if options.peers else "served",
+        "served" + "_text" * options.text + "_peers" * options.peers,
         {"servers": figures, "ratios": ratios(figures), "load": load},
     )
     return 0

@@ -20,6 +20,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import grpc
@@ -30,12 +31,14 @@ from jina.types.request.data import DataRequest
 
 from benchmarks import measure
 from benchmarks.pictures import FOLDER
-from clip_image_flow import ImageEncoder
+from clip_image_flow import ImageEncoder, TextEncoder
+from clip_wire.info import IMAGE
 from scripts.flow import ROOT
 
 PEERS = Path(os.environ.get("PEERS_DIR", ROOT / ".cache" / "peers"))
 START_SECONDS = 240
 Ask = Callable[[list[bytes]], Awaitable[None]]
+"""Has items encoded: files of pictures, or texts in UTF-8."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,8 @@ def wait_for_http(url: str) -> None:
         time.sleep(0.5)
 
 
-def asking_jina(port: int) -> Callable[[], contextlib.AbstractAsyncContextManager[Ask]]:
-    """Blobs in unary calls on one open gRPC channel."""
+def asking_jina(port: int, kind: str = IMAGE) -> Callable[[], contextlib.AbstractAsyncContextManager[Ask]]:
+    """Blobs or texts in unary calls on one open gRPC channel."""
 
     @contextlib.asynccontextmanager
     async def connect() -> AsyncIterator[Ask]:
@@ -114,7 +117,7 @@ def asking_jina(port: int) -> Callable[[], contextlib.AbstractAsyncContextManage
             async def ask(files: list[bytes]) -> None:
                 request = DataRequest()
                 request.header.exec_endpoint = "/"
-                request.data.docs = DocumentArray([Document(blob=file) for file in files])
+                request.data.docs = DocumentArray([_document(file, kind) for file in files])
                 answer = await call(request)
                 assert all(document.embedding is not None for document in answer.docs)
 
@@ -123,25 +126,31 @@ def asking_jina(port: int) -> Callable[[], contextlib.AbstractAsyncContextManage
     return connect
 
 
-def library(encoder: ImageEncoder, name: str) -> Server:
+def _document(item: bytes, kind: str) -> Document:
+    return Document(blob=item) if kind == IMAGE else Document(text=item.decode())
+
+
+def library(encoder: ImageEncoder | TextEncoder, name: str) -> Server:
     """The library in the client's own process, to be asked as a server is."""
 
     @contextlib.asynccontextmanager
     async def connect() -> AsyncIterator[Ask]:
         async def ask(files: list[bytes]) -> None:
-            await asyncio.gather(*(asyncio.wrap_future(future) for future in encoder.submit(files)))
+            items: list[Any] = [file.decode() for file in files] if isinstance(encoder, TextEncoder) else list(files)
+            await asyncio.gather(*(asyncio.wrap_future(future) for future in encoder.submit(items)))
 
         yield ask
 
     return Server(name, connect, ())
 
 
-def asking_embed(port: int) -> Callable[[], contextlib.AbstractAsyncContextManager[Ask]]:
-    """One image per POST /embed on open connections; what is more is asked one after the other."""
+def asking_embed(port: int, kind: str = IMAGE) -> Callable[[], contextlib.AbstractAsyncContextManager[Ask]]:
+    """One item per POST /embed on open connections; what is more is asked one after the other."""
 
     @contextlib.asynccontextmanager
     async def connect() -> AsyncIterator[Ask]:
-        headers = {"Content-Type": "image/jpeg", "Accept": "application/x-npy"}
+        media_type = "image/jpeg" if kind == IMAGE else "text/plain"
+        headers = {"Content-Type": media_type, "Accept": "application/x-npy"}
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 
             async def ask(files: list[bytes]) -> None:
@@ -155,16 +164,19 @@ def asking_embed(port: int) -> Callable[[], contextlib.AbstractAsyncContextManag
     return connect
 
 
-def asking_infinity(port: int) -> Callable[[], contextlib.AbstractAsyncContextManager[Ask]]:
-    """Data URIs, base64 answers, as its documentation says is fastest."""
+def asking_infinity(port: int, kind: str = IMAGE) -> Callable[[], contextlib.AbstractAsyncContextManager[Ask]]:
+    """Data URIs or texts, base64 answers, as its documentation says is fastest."""
 
     @contextlib.asynccontextmanager
     async def connect() -> AsyncIterator[Ask]:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 
             async def ask(files: list[bytes]) -> None:
-                uris = [f"data:image/jpeg;base64,{base64.b64encode(file).decode()}" for file in files]
-                body = {"model": "clip", "input": uris, "modality": "image", "encoding_format": "base64"}
+                if kind == IMAGE:
+                    items = [f"data:image/jpeg;base64,{base64.b64encode(file).decode()}" for file in files]
+                else:
+                    items = [file.decode() for file in files]
+                body = {"model": "clip", "input": items, "modality": kind, "encoding_format": "base64"}
                 async with session.post(f"http://127.0.0.1:{port}/embeddings", json=body) as answer:
                     assert answer.status == 200, await answer.text()
                     assert len((await answer.json(content_type=None))["data"]) == len(files)
@@ -190,7 +202,7 @@ def gateway(executors: list[int], ports: list[int], logs: Path) -> Iterator[tupl
 
 @contextlib.contextmanager
 def ours(
-    weights: Path, ports: Iterator[int], logs: Path, *, replicas: int = 1, **uses_with: object
+    weights: Path, ports: Iterator[int], logs: Path, *, kind: str = IMAGE, replicas: int = 1, **uses_with: object
 ) -> Iterator[tuple[Server, Server]]:
     """The gateway before `replicas` of the Executor, to be asked by gRPC and by HTTP.
 
@@ -205,7 +217,7 @@ def ours(
     with contextlib.ExitStack() as stack:
         groups = []
         for port in executors:
-            command = [*jina, "executor", "--name", "encoder", "--uses", "executors/clip_image/config.yml"]
+            command = [*jina, "executor", "--name", "encoder", "--uses", f"executors/clip_{kind}/config.yml"]
             command += ["--uses-with", json.dumps(options), "--port", str(port)]
             groups.append(stack.enter_context(process_group(command, environment, logs / f"executor-{port}.log")))
         for port in executors:
@@ -213,13 +225,15 @@ def ours(
         *_, group = stack.enter_context(gateway(executors, [grpc_port, http_port], logs))
         groups.append(group)
         yield (
-            Server(f"{label}, gRPC", asking_jina(grpc_port), tuple(groups)),
-            Server(f"{label}, /embed", asking_embed(http_port), tuple(groups)),
+            Server(f"{label}, gRPC", asking_jina(grpc_port, kind), tuple(groups)),
+            Server(f"{label}, /embed", asking_embed(http_port, kind), tuple(groups)),
         )
 
 
 @contextlib.contextmanager
-def clip_as_service(port: int, logs: Path, *, replicas: int = 1, dynamic_batching: bool = False) -> Iterator[Server]:
+def clip_as_service(
+    port: int, logs: Path, kind: str = IMAGE, *, replicas: int = 1, dynamic_batching: bool = False
+) -> Iterator[Server]:
     """clip-server; on two cores `replicas: 2` is its best for bulk, and Jina's dynamic batching for many callers."""
     label = f"clip-as-service, {'dynamic batching' if dynamic_batching else f'replicas {replicas}'}"
     flow = logs / f"clip-server-{port}.yml"
@@ -239,11 +253,11 @@ def clip_as_service(port: int, logs: Path, *, replicas: int = 1, dynamic_batchin
     environment = {"HOME": str(PEERS / "cas-home"), "NO_VERSION_CHECK": "1"}
     with process_group(command, environment, logs / f"clip-server-{port}.log") as group:
         wait_for_grpc(port)
-        yield Server(label, asking_jina(port), (group,))
+        yield Server(label, asking_jina(port, kind), (group,))
 
 
 @contextlib.contextmanager
-def infinity(port: int, logs: Path, *options: str) -> Iterator[Server]:
+def infinity(port: int, logs: Path, *options: str, kind: str = IMAGE) -> Iterator[Server]:
     """infinity with `options`, such as `--compile` or `--dtype int8`."""
     command = [str(PEERS / "vinf" / "bin" / "infinity_emb"), "v2", "--model-id", str(PEERS / "inf-model")]
     command += ["--served-model-name", "clip", "--engine", "torch", "--device", "cpu", "--port", str(port)]
@@ -252,7 +266,7 @@ def infinity(port: int, logs: Path, *options: str) -> Iterator[Server]:
     label = "infinity" + "".join(f" {option}" for option in options).replace("--", "")
     with process_group(command, environment, logs / f"infinity-{port}.log") as group:
         wait_for_http(f"http://127.0.0.1:{port}/health")
-        yield Server(label, asking_infinity(port), (group,))
+        yield Server(label, asking_infinity(port, kind), (group,))
 
 
 def peers_are_there() -> bool:
