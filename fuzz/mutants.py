@@ -51,6 +51,7 @@ def _pictures() -> list[bytes]:
     files += [encoded(image.convert(mode), "PNG") for mode in ("1", "L", "LA", "P", "RGB", "RGBA")]
     files += [encoded(grey16, "PNG"), encoded(grey16, "TIFF"), encoded(image, "PNG", exif=exif)]
     files += [encoded(image.convert("RGBA"), "WEBP", lossless=True), encoded(image, "WEBP")]
+    files += [encoded(image, "AVIF", exif=exif), encoded(image.convert("RGBA"), "AVIF")]
     files += [encoded(image.convert("P"), "GIF", save_all=True, append_images=[image.convert("P")])]
     files += [encoded(image.convert(mode), "BMP") for mode in ("1", "P", "RGB", "RGBA")]
     for compression in (None, "tiff_lzw", "tiff_adobe_deflate", "jpeg", "packbits"):

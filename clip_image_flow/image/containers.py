@@ -25,6 +25,9 @@ _SHORT = 3
 _WHOLE_NUMBERS = {1: 1, _SHORT: 2, 4: 4}  # types of TIFF and EXIF values -> bytes of one
 _ORDERS: dict[bytes, Literal["little", "big"]] = {b"II": "little", b"MM": "big"}
 _JPEG_NEEDED = (0xE0, 0xEE)  # JFIF and Adobe, of the application segments: they say how colours are stored
+_AVIF_BRANDS = {b"avif", b"avis"}
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+_LONGEST_FTYP = 256  # bytes
 _LARGEST_ORIENTED = 1 << 16  # bytes of EXIF data, which JPEG cannot hold more of in a piece
 
 
@@ -35,7 +38,7 @@ class Container:
     :param format: Pillow's name of it.
     :param data: the file.
     :param size: width and height in pixels that it declares; None where the decoder says so without further work.
-    :param orientation: as its EXIF data have it, 1 to 8. Of WebP the decoder tells.
+    :param orientation: as its EXIF data have it, 1 to 8. Of WebP and AVIF the decoder tells.
     :param depth: bits of a value in a PNG or TIFF, of a pixel in a BMP; 8 where it does not matter.
     :param frame: left, top, right and bottom of the only part of the picture that a GIF has pixels for.
     :param white_is_zero: grey values count down from white, in a TIFF of more than 8 bits, whose photometric
@@ -65,7 +68,14 @@ def open_container(data: bytes) -> Container | None:
         return Container("BMP", data, depth=int.from_bytes(data[28:30], "little"))
     if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return _tiff(data)
+    if _brands(data) & _AVIF_BRANDS:
+        return _avif(data)
     return None
+
+
+def is_heic(data: bytes) -> bool:
+    """Whether a file says that it is HEIF with pictures in HEVC, as telephones write it."""
+    return bool(_brands(data) & _HEIC_BRANDS)
 
 
 def exif_orientation(exif: bytes) -> int:
@@ -187,6 +197,48 @@ def _blocks_end(data: bytes, at: int) -> int:
     while at < len(data) and data[at]:
         at += 1 + data[at]
     return at + 1
+
+
+def _brands(data: bytes) -> set[bytes]:
+    """What a file of boxes says that it is (ISO/IEC 14496-12, `ftyp`); nothing where it has no such box in front."""
+    if data[4:8] != b"ftyp":
+        return set()
+    end = min(int.from_bytes(data[:4], "big"), _LONGEST_FTYP, len(data))
+    return {data[8:12], *(data[at : at + 4] for at in range(16, end, 4))}
+
+
+def _avif(data: bytes) -> Container:
+    """The file with its EXIF data and XMP called something else.
+
+    How it is turned stands in the properties of the picture, which count alone: ISO/IEC 23008-12, 6.5.10 and 6.5.12.
+    """
+    for kind, start, end in _boxes(data, 0, len(data)):
+        if kind == b"meta":
+            infos = [box for box in _boxes(data, start + 4, end) if box[0] == b"iinf"]
+            entries = [box for _, at, last in infos for box in _boxes(data, at + (6 if not data[at] else 8), last)]
+            changed = bytearray(data)
+            for _, at, _ in entries:
+                wide = data[at : at + 1] == b"\3"  # the version, which says how long the item's id is
+                name = slice(at + (10 if wide else 8), at + (14 if wide else 12))
+                if data[name] in (b"Exif", b"mime"):
+                    changed[name] = b"free"
+            return Container("AVIF", bytes(changed))
+    return Container("AVIF", data)
+
+
+def _boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """The boxes from `start` to `end`: type, where the content begins, where it ends."""
+    at = start
+    while at + 8 <= end:
+        size, kind, head = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8], 8
+        if size == 1:
+            size, head = int.from_bytes(data[at + 8 : at + 16], "big"), 16
+        elif size == 0:  # up to the end
+            size = end - at
+        if size < head:
+            return
+        yield kind, at + head, min(at + size, end)
+        at += size
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from PIL import Image, ImageFile
+from PIL import AvifImagePlugin, Image, ImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
@@ -21,7 +21,7 @@ from PIL.TiffImagePlugin import BITSPERSAMPLE, ROWSPERSTRIP, TILELENGTH, TILEWID
 from PIL.WebPImagePlugin import WebPImageFile
 
 from clip_image_flow.errors import BadDocument, RequestError, TakesLonger, TooLarge, UnsupportedMedia
-from clip_image_flow.image.containers import Container, exif_orientation, open_container
+from clip_image_flow.image.containers import Container, exif_orientation, is_heic, open_container
 from clip_image_flow.image.pixels import STRIP_PIXELS, check_kind, plain, to_rgb
 
 _DECODERS: dict[str, type[ImageFile.ImageFile]] = {
@@ -31,10 +31,13 @@ _DECODERS: dict[str, type[ImageFile.ImageFile]] = {
     "GIF": GifImageFile,
     "BMP": BmpImageFile,
     "TIFF": TiffImageFile,
+    "AVIF": AvifImagePlugin.AvifImageFile,
 }
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # one decoder, one core; there is no other way to say so
 FORMATS = tuple(_DECODERS)
 LONGEST_SIDE = 65_535  # pixels; JPEG's own limit. Longer ones are no photographs, and rows of one pixel cost 60 times.
 
+_AVIF_BYTES = 20  # a pixel, of 12 bits with alpha; photographs of 8 bits take half
 _WEBP_BYTES = 18  # a pixel: two canvases of the animation decoder, what they are copied to, and Pillow's own pixels
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -116,6 +119,8 @@ def open_picture(
     """
     container = open_container(data)
     if container is None:
+        if is_heic(data):
+            raise UnsupportedMedia("HEIC is not read here; send the picture as JPEG, or as AVIF")
         raise UnsupportedMedia(f"these {len(data)} bytes are no image in a format read here ({', '.join(FORMATS)})")
     try:
         if size := container.size:
@@ -146,7 +151,7 @@ def open_picture(
 def _as_shown(image: ImageFile.ImageFile, container: Container) -> Picture:
     """The decoded `image`, with what Pillow does not know of its file."""
     orientation = container.orientation
-    if container.format == "WEBP":
+    if container.format in ("WEBP", "AVIF"):
         orientation = exif_orientation(image.info.get("exif", b""))
     shown = to_rgb(image, container)
     if container.frame:  # of the rest viewers show what is behind
@@ -182,6 +187,8 @@ def _decoding_memory(image: Image.Image, full_size: tuple[int, int], data: bytes
         size += _strip_memory(image)
     elif image.format == "BMP":
         size += 2 * pixels  # run lengths are unpacked into bytes first
+    elif image.format == "AVIF":
+        size = _AVIF_BYTES * pixels
     elif image.format == "GIF":
         size += 8 * pixels  # likewise, and where the first frame is only a part, that and the whole in RGB
     return size + 3 * len(data)

@@ -19,7 +19,7 @@ from tests.conftest import encoded, photo
 from tests.unit.files import chunk
 
 READER = ImageReader(max_bytes=1 << 20, max_pixels=1_000_000, uris=UriReader())
-FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]
+FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"]
 
 
 def png(width: int, height: int) -> bytes:
@@ -62,7 +62,7 @@ def test_the_first_bytes_of_a_file_are_no_image(format: str, length: int) -> Non
 )
 def test_other_kinds_of_bytes_are_unsupported_media(data: bytes) -> None:
     with pytest.raises(
-        UnsupportedMedia, match=rf"these {len(data)} bytes are no image.*JPEG, PNG, WEBP, GIF, BMP, TIFF"
+        UnsupportedMedia, match=rf"these {len(data)} bytes are no image.*JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF"
     ):
         READER.read(data)
 
@@ -78,12 +78,20 @@ def test_other_kinds_of_bytes_are_unsupported_media(data: bytes) -> None:
         b"II*\0garbage",
         b"RIFF\x08\0\0\0WEBP",
         b"BM" + bytes(12) + b"\x28\0\0\0" + bytes(50),
+        b"\0\0\0\x18ftypavif\0\0\0\0avifmif1" + b"garbage" * 9,
     ],
-    ids=["png", "png and garbage", "jpeg", "jpeg and garbage", "gif", "tiff", "webp", "bmp"],
+    ids=["png", "png and garbage", "jpeg", "jpeg and garbage", "gif", "tiff", "webp", "bmp", "avif"],
 )
 def test_what_begins_as_a_picture_is_a_broken_one(data: bytes) -> None:
-    with pytest.raises(BadDocument, match=r"the image cannot be decoded: broken (PNG|JPEG|GIF|TIFF|WEBP|BMP), "):
+    with pytest.raises(BadDocument, match=r"the image cannot be decoded: broken (PNG|JPEG|GIF|TIFF|WEBP|BMP|AVIF), "):
         READER.read(data)
+
+
+@pytest.mark.parametrize("brands", [b"heic", b"mif1heic", b"msf1hevc"])
+def test_heic_is_refused_by_its_name(brands: bytes) -> None:
+    box = b"ftyp" + brands[:4] + bytes(4) + brands[4:]
+    with pytest.raises(UnsupportedMedia, match="HEIC is not read here; send the picture as JPEG"):
+        READER.read((4 + len(box)).to_bytes(4, "big") + box + bytes(100))
 
 
 @pytest.mark.parametrize("content", [None, b""], ids=["none", "zero bytes"])

@@ -135,6 +135,8 @@ def test_what_a_decoder_prints_is_not_in_the_services_log(
         ("WEBP", {"method": 0}, "RGBA"),
         ("WEBP", {"method": 0, "lossless": True}, "RGB"),
         ("GIF", {}, "P"),
+        ("AVIF", {"speed": 10, "subsampling": "4:2:0"}, "RGB"),
+        ("AVIF", {"speed": 10, "subsampling": "4:4:4"}, "RGBA"),
         ("BMP", {}, "RGB"),
         ("TIFF", {}, "CMYK"),
         ("TIFF", {"compression": "tiff_lzw", "strip_size": 1 << 30}, "RGB"),

@@ -38,7 +38,7 @@ def test_a_jpeg_is_decoded_no_smaller_than_asked(
     assert READER.read(encoded(photo(*size), "JPEG"), at_least).size == expected
 
 
-@pytest.mark.parametrize("format", ["PNG", "WEBP", "GIF", "BMP", "TIFF"])
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
 def test_other_formats_are_decoded_whole(format: str) -> None:
     data = encoded(photo(800, 600), format)
     assert READER.read(data, 50).tobytes() == READER.read(data).tobytes()

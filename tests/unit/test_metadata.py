@@ -168,7 +168,7 @@ def test_what_unfolds_to_a_hundred_megabytes_is_not_unfolded(name: str, behind: 
     assert peak < 4 << 20
 
 
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
 def test_metadata_of_the_usual_kind_change_no_pixel(format: str) -> None:
     picture = photo(40, 30).convert("P") if format == "GIF" else photo(40, 30)
     told = {"exif": b"Exif\0\0" + exif(), "icc_profile": bytes(5000), "dpi": (72, 72), "comment": b"a comment"}
@@ -178,6 +178,18 @@ def test_metadata_of_the_usual_kind_change_no_pixel(format: str) -> None:
         assert with_all != plain
         expected = expected.transpose(Image.Transpose.ROTATE_270)
     assert np.array_equal(np.asarray(READER.read(with_all)), np.asarray(expected))
+
+
+def test_broken_exif_of_an_avif_is_not_looked_at() -> None:
+    """How it is turned is a property of the picture, not of its EXIF data."""
+    turned = Image.Exif()
+    turned[0x0112], turned[0x010F] = 6, "a maker"
+    data = encoded(photo(40, 30), "AVIF", exif=turned.tobytes())
+    at = data.index(b"a maker")
+    start = data.rindex(b"MM\0*", 0, at)
+    broken = data[:start] + b"\xff" * (at - start) + data[at:]
+    assert np.array_equal(np.asarray(READER.read(broken)), np.asarray(READER.read(data)))
+    assert READER.read(broken).size == (30, 40)
 
 
 def test_a_bmp_may_have_a_colour_profile_behind_its_pixels() -> None:

@@ -230,6 +230,19 @@ def second_reader() -> str | None:
     return None
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_an_avif_is_shown_as_the_picture_that_it_was_made_of(mode: str) -> None:
+    """It is lossy, and so nearly."""
+    colour = np.round(255 * np.kron(TRUTH, np.ones((8, 8, 1)))).astype(np.uint8)
+    picture = Image.fromarray(colour, "RGBA").convert(mode)
+    data = io.BytesIO()
+    picture.save(data, "AVIF", quality=100, subsampling="4:4:4")
+    white = Image.new("RGBA", picture.size, "white")
+    expected = Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB")
+    shown = np.asarray(READER.read(data.getvalue())).astype(int)
+    assert np.abs(shown - np.asarray(expected)).max() <= 4
+
+
 def test_a_second_reader_shows_the_same() -> None:
     program = second_reader()
     if program is None:
