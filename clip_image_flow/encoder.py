@@ -198,6 +198,7 @@ def _queue(backend: backends.Backend, options: EncoderOptions) -> dict[str, Any]
         "threads": options.threads,
         "patience": options.batch_wait_ms / 1000,
         "capacity_bytes": options.queue_bytes,
+        "advice": f" in {backend.precision}" + ("" if backend.precision == "fp32" else "; use precision: fp32"),
     }
 
 

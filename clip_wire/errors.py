@@ -92,6 +92,14 @@ class Expired(RequestError):
     title = "Time limit passed"
 
 
+class NotFinite(RequestError):
+    """The model gave numbers for an item that are infinite or none at all: a fault of weights or precision."""
+
+    status = 500
+    title = "Numbers that are not finite"
+    of_one_document = True
+
+
 class BadEncoding(RequestError):
     """The body is not what its Content-Encoding says."""
 
@@ -164,7 +172,7 @@ class Unavailable(RequestError):
     retry_after = 2
 
 
-OF_EXECUTORS = (BadParameter, BadDocument, TooLarge, UnsupportedMedia, QueueFull, Expired)
+OF_EXECUTORS = (BadParameter, BadDocument, TooLarge, UnsupportedMedia, QueueFull, Expired, NotFinite)
 """What an Executor raises; the gateway raises these too, where it sees the same fault first."""
 
 OF_THE_GATEWAY = (

@@ -24,7 +24,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from clip_image_flow.batching.lanes import Item, Lane
-from clip_image_flow.errors import QueueFull, TakesLonger, TooLarge
+from clip_image_flow.errors import NotFinite, QueueFull, TakesLonger, TooLarge
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -38,7 +38,8 @@ class Batcher(Generic[T]):
 
     :param prepare: one item -> array, called in `threads` worker threads; what it raises is the item's result, but
         `TakesLonger` hands the item on to `prepare_large`.
-    :param forward: (b, ...) -> (b, dim), called in the one model thread; what it raises is the result of all b.
+    :param forward: (b, ...) -> (b, dim), called in the one model thread; what it raises is the result of all b. A row
+        with numbers that are not finite is no result: its item gets `NotFinite`.
     :param capacity: most items waiting or running at any time.
     :param max_batch_size: most items in one forward pass, whatever a caller asks for.
     :param patience: seconds that a batch which is not full waits for more items. Worth it only where a forward pass of
@@ -47,6 +48,7 @@ class Batcher(Generic[T]):
     :param is_large: whether an item takes longer, as far as that is known beforehand.
     :param weigh: bytes that an item holds.
     :param capacity_bytes: most of them at any time; an item that has more is let in alone.
+    :param advice: what `NotFinite` says besides.
     :param on_death: called when the model thread has died of a fault in it. What waits ends in a RuntimeError then, and
         so does every `submit`.
     """
@@ -64,6 +66,7 @@ class Batcher(Generic[T]):
         is_large: Callable[[T], bool] = lambda _: False,
         weigh: Callable[[T], int] = lambda _: 0,
         capacity_bytes: int = 0,
+        advice: str = "",
         on_death: Callable[[], object] = lambda: None,
     ) -> None:
         self._forward = forward
@@ -73,6 +76,7 @@ class Batcher(Generic[T]):
         self._is_large = is_large
         self._weigh = weigh
         self._capacity_bytes = capacity_bytes
+        self._advice = advice
         self._on_death = on_death
         self._most_ahead = max(max_batch_size, threads)
         self._small = Lane(prepare, threads + 1, "prepare")
@@ -260,7 +264,12 @@ class Batcher(Generic[T]):
             failure = error
         self._release(batch)
         for item, row in outcomes:
-            item.result.set_result(row)
+            if np.isfinite(row).all():
+                item.result.set_result(row)
+            else:
+                fault = NotFinite(f"the model gave numbers that are not finite{self._advice}")
+                logger.error("%s", fault)
+                item.result.set_exception(fault)
         if failure:
             for item in batch:
                 item.result.set_exception(failure)

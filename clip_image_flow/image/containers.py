@@ -212,18 +212,19 @@ def _avif(data: bytes) -> Container:
 
     How it is turned stands in the properties of the picture, which count alone: ISO/IEC 23008-12, 6.5.10 and 6.5.12.
     """
-    for kind, start, end in _boxes(data, 0, len(data)):
-        if kind == b"meta":
-            infos = [box for box in _boxes(data, start + 4, end) if box[0] == b"iinf"]
-            entries = [box for _, at, last in infos for box in _boxes(data, at + (6 if not data[at] else 8), last)]
-            changed = bytearray(data)
-            for _, at, _ in entries:
-                wide = data[at : at + 1] == b"\3"  # the version, which says how long the item's id is
-                name = slice(at + (10 if wide else 8), at + (14 if wide else 12))
+    changed = bytearray(data)
+    metas = [box for box in _boxes(data, 0, len(data)) if box[0] == b"meta"]
+    for _, start, end in metas[:1]:
+        for kind, at, last in _boxes(data, start + 4, end):
+            if kind != b"iinf":
+                continue
+            first = at + (6 if data[at : at + 1] == b"\0" else 8)  # behind the version and the number of entries
+            for _, entry, _ in _boxes(data, first, last):
+                wide = data[entry : entry + 1] == b"\3"  # a version of which ids have four bytes
+                name = slice(entry + (10 if wide else 8), entry + (14 if wide else 12))
                 if data[name] in (b"Exif", b"mime"):
                     changed[name] = b"free"
-            return Container("AVIF", bytes(changed))
-    return Container("AVIF", data)
+    return Container("AVIF", bytes(changed))
 
 
 def _boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:

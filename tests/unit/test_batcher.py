@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from clip_image_flow.batching.batcher import Batcher
-from tests.unit.batcher_bench import SECONDS, Bench, values, wait_until
+from clip_image_flow.errors import NotFinite
+from tests.unit.batcher_bench import NAN, SECONDS, Bench, values, wait_until
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 50, 100])
@@ -24,6 +25,14 @@ def test_results_come_in_order_whatever_the_batch_size(bench: Bench, batch_size:
 def test_a_result_is_one_row(bench: Bench) -> None:
     [future] = bench.submit(4)
     assert future.result(SECONDS).shape == (1,)
+
+
+def test_an_item_without_finite_numbers_is_an_error_of_its_own(bench: Bench) -> None:
+    first, bad, last = bench.submit(1, NAN, 2)
+    assert values([first, last]) == [2, 4]
+    with pytest.raises(NotFinite, match="the model gave numbers that are not finite"):
+        bad.result(SECONDS)
+    assert values(bench.submit(3)) == [6]
 
 
 def test_nothing_to_compute_is_fine(bench: Bench) -> None:

@@ -13,14 +13,15 @@ from clip_image_flow.errors import (
     ConfigError,
     Expired,
     ModelError,
+    NotFinite,
     QueueFull,
     RequestError,
     TooLarge,
     UnsupportedMedia,
 )
 
-WIRE_NAMES = {"BadParameter", "BadDocument", "TooLarge", "UnsupportedMedia", "QueueFull", "Expired"}
-ON_THE_WIRE = [BadParameter, BadDocument, TooLarge, UnsupportedMedia, QueueFull, Expired]
+WIRE_NAMES = {"BadParameter", "BadDocument", "TooLarge", "UnsupportedMedia", "QueueFull", "Expired", "NotFinite"}
+ON_THE_WIRE = [BadParameter, BadDocument, TooLarge, UnsupportedMedia, QueueFull, Expired, NotFinite]
 
 
 def test_the_names_that_a_gateway_may_see_are_these() -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from clip_image_flow import ImageEncoder, TextEncoder, models
-from clip_image_flow.errors import BadDocument, ConfigError, ModelError, RequestError, TooLarge
+from clip_image_flow.errors import BadDocument, ConfigError, ModelError, NotFinite, RequestError, TooLarge
 from clip_image_flow.models.openai_clip import clip, convert_weights
 from clip_image_flow.text import tokens
 from clip_image_flow.text.tokens import Tokenizer, shortened
@@ -267,3 +267,14 @@ def test_weights_in_fp16_as_a_gpu_has_them_give_nearly_the_same(tiny_model: Path
         half = text(rows)
     assert half.dtype == torch.float16
     assert torch.cosine_similarity(whole, half.float()).min() > 0.999
+
+
+@pytest.mark.parametrize(("precision", "advice"), [("fp32", "in fp32$"), ("bf16", "in bf16; use precision: fp32$")])
+def test_weights_that_give_no_numbers_are_told(tiny_model: Path, tmp_path: Path, precision: str, advice: str) -> None:
+    state = torch.load(tiny_model, weights_only=True)
+    state["text_projection"][0, 0] = float("inf")
+    torch.save(state, tmp_path / "broken.pt")
+    encoder = TextEncoder(str(tmp_path / "broken.pt"), backend="torch", precision=precision)
+    with pytest.raises(NotFinite, match=f"numbers that are not finite {advice}"):
+        encoder.encode(["a cat"])
+    encoder.close()
