@@ -1,0 +1,94 @@
+"""The body of `POST /v2/embed`, as Cohere's clients write it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, validator
+
+from clip_gateway.http.encoding import Item
+from clip_gateway.http.schemas.body import StrictBody, as_uri
+from clip_gateway.http.vectors import TYPES
+from clip_gateway.problems import Problem
+from clip_wire.errors import BadDocument, BadParameter, Malformed
+from clip_wire.info import IMAGE, TEXT
+
+_CHANGES_NOTHING = "changes nothing"
+
+
+class EmbedBody(StrictBody):
+    """Texts, images, or inputs of either, and how their embeddings are written."""
+
+    texts: Any = Field(None, type="array", items={"type": "string"})
+    images: Any = Field(None, type="array", items={"type": "string"}, description="data URIs, or bare base64")
+    inputs: Any = Field(None, type="array", items={"type": "object"}, description="each with `content` of one part")
+    embedding_types: Any = Field(
+        None, type="array", items={"enum": list(TYPES)}, description="of the answer; float where there is none"
+    )
+    output_dimension: Any = Field(None, type="integer", description="the model's own, or nothing")
+    truncate: Any = Field(None, enum=["END"], description="a text that is too long loses its end")
+    model: Any = Field(None, type="string", description="the one of /v1/models, or nothing")
+    input_type: Any = Field(None, type="string", description=_CHANGES_NOTHING)
+    max_tokens: Any = Field(None, type="integer", description=_CHANGES_NOTHING)
+    priority: Any = Field(None, type="integer", description=_CHANGES_NOTHING)
+
+    @validator("embedding_types", pre=True)
+    def _types(cls, value: Any) -> Any:  # noqa: N805
+        asked = value or ["float"]
+        if not isinstance(asked, list) or (unknown := [str(one) for one in asked if one not in TYPES]):
+            wrong = f"not {unknown[0][:100]!r}" if isinstance(asked, list) else "a list"
+            raise Problem(BadParameter, f"embedding_types must be of {', '.join(TYPES)}, {wrong}")
+        return list(dict.fromkeys(asked))
+
+    @validator("truncate", pre=True)
+    def _truncate(cls, value: Any) -> Any:  # noqa: N805
+        if value not in (None, "END"):
+            raise Problem(
+                BadParameter,
+                f"truncate: {str(value)[:20]}: texts lose their end here, or are refused with the executor's option "
+                "truncate: false; send END or nothing",
+            )
+        return value
+
+    @property
+    def items(self) -> list[Item]:
+        """What is to be encoded, in order.
+
+        :raises Problem: not exactly one of texts, images and inputs is there, or one of them cannot be read.
+        """
+        given = {name: value for name in ("texts", "images", "inputs") if (value := getattr(self, name)) is not None}
+        if len(given) != 1:
+            raise Problem(Malformed, f"send one of texts, images and inputs, not {', '.join(given) or 'none of them'}")
+        [(name, values)] = given.items()
+        if not isinstance(values, list) or not values:
+            raise Problem(Malformed, f"{name} must be a list, of at least one")
+        read = {"texts": _text, "images": _image, "inputs": _input}[name]
+        return [read(f"{name}[{i}]", value) for i, value in enumerate(values)]
+
+
+def _text(place: str, value: Any) -> Item:
+    if not isinstance(value, str) or not value:
+        raise Problem(BadDocument, "send a string that is not empty", place)
+    return Item(place, TEXT, value)
+
+
+def _image(place: str, value: Any) -> Item:
+    if not isinstance(value, str) or not value:
+        raise Problem(BadDocument, "send an image as a data URI (data:image/jpeg;base64,...)", place)
+    return Item(place, IMAGE, as_uri(value))
+
+
+def _input(place: str, value: Any) -> Item:
+    """One of `inputs`: CLIP has one embedding for a text or an image, and none for both together."""
+    parts = value.get("content") if isinstance(value, dict) else None
+    if not isinstance(parts, list) or len(parts) != 1 or not isinstance(parts[0], dict):
+        raise Problem(
+            BadDocument, "content must have one part, a text or an image: CLIP has no embedding of several", place
+        )
+    [part] = parts
+    if part.get("type") == "text":
+        return _text(place, part.get("text"))
+    if part.get("type") == "image_url":
+        url = part.get("image_url")
+        return _image(place, url.get("url") if isinstance(url, dict) else url)
+    raise Problem(BadDocument, f"a part is of type text or image_url, not {str(part.get('type'))[:40]!r}", place)

@@ -1,0 +1,35 @@
+"""The body of `POST /vectorize`, as Weaviate's module multi2vec-clip sends it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, validator
+
+from clip_gateway.http.schemas.body import StrictBody, as_uri
+from clip_gateway.http.encoding import Item
+from clip_gateway.problems import Problem
+from clip_wire.errors import BadDocument, Malformed
+from clip_wire.info import IMAGE, TEXT
+
+
+class VectorizeBody(StrictBody):
+    """Texts and images, of either any number."""
+
+    texts: list[str] = Field(None, description="texts")
+    images: list[str] = Field(None, description="images in base64")
+
+    @validator("texts", "images", pre=True, always=True)
+    def _strings(cls, value: Any, field: Any) -> Any:  # noqa: N805
+        if not isinstance(value or [], list):
+            raise Problem(Malformed, f"{field.name} must be a list of strings")
+        for i, content in enumerate(value or []):
+            if not isinstance(content, str) or not content:
+                raise Problem(BadDocument, "send a string that is not empty", f"{field.name}[{i}]")
+        return value or []
+
+    @property
+    def items(self) -> list[Item]:
+        """The texts, and then the images."""
+        texts = [Item(f"texts[{i}]", TEXT, text) for i, text in enumerate(self.texts)]
+        return texts + [Item(f"images[{i}]", IMAGE, as_uri(image)) for i, image in enumerate(self.images)]
