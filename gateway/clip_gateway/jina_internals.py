@@ -15,6 +15,8 @@ from jina.serve.runtimes.servers import BaseServer
 from jina.serve.runtimes.servers.composite import CompositeBaseServer
 from jina.types.request.data import DataRequest
 
+from clip_wire.parameters import RESULTS
+
 Send = Callable[..., Any]
 """Sends a request through the topology: a future of its answer, and one of what nobody waits for, or None."""
 Finish = Callable[[Any], DataRequest]
@@ -38,6 +40,26 @@ async def endpoints_of(streamer: GatewayStreamer, executor: str, seconds: float)
     """
     answer, _ = await streamer._connection_pool.send_discover_endpoint(executor, timeout=seconds)
     return frozenset(answer.endpoints)
+
+
+async def results_of(streamer: GatewayStreamer, executor: str, endpoint: str, seconds: float) -> dict[str, Any]:
+    """What an endpoint of one Executor returns, by replica; empty where it is an error.
+
+    Jina's public `streamer.Call` and `process_single_data` go through the topology, and `executor[...].post` raises a
+    TypeError where a connection fails.
+
+    :raises Exception: there was no answer.
+    """
+    request = DataRequest()
+    request.header.request_id = ""  # no caller's
+    request.header.exec_endpoint = endpoint
+    pool = streamer._connection_pool
+    sent = pool.send_requests_once([request], executor, head=True, endpoint=endpoint, timeout=seconds, retries=0)
+    outcome = await sent
+    if isinstance(outcome, Exception):
+        raise outcome
+    answer, _ = outcome
+    return dict(answer.parameters.get(RESULTS, {}))
 
 
 def decide_retries(streamer: GatewayStreamer, decide: Callable[..., Awaitable[Any]]) -> None:

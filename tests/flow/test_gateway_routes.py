@@ -198,6 +198,7 @@ def test_the_openapi_page_describes_every_route(flow: RunningFlow, page: dict[st
     assert page["paths"].keys() == {
         "/",
         "/embed",
+        "/rank",
         "/v1/embeddings",
         "/v1/models",
         "/v1/models/{name}",

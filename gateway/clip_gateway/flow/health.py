@@ -15,10 +15,12 @@ class Health:
 
     :param status: `ok`, `unavailable` or `shutting down`.
     :param missing: executors that do not answer.
+    :param reason: why executors that do answer cannot serve together.
     """
 
     status: str = "ok"
     missing: tuple[str, ...] = ()
+    reason: str = ""
 
     @property
     def is_ok(self) -> bool:
@@ -33,11 +35,16 @@ async def present(executors: Executors) -> Health:
 
 
 def started(executors: Executors) -> Health:
-    """Whether every executor has answered once; one that goes away later changes nothing."""
+    """Whether every executor has answered once, and all run one checkpoint.
+
+    One that goes away later changes nothing.
+    """
     return _health(executors, [] if executors.started else executors.missing or executors.names)
 
 
 def _health(executors: Executors, missing: list[str]) -> Health:
     if executors.shutting_down:
         return Health(SHUTTING_DOWN)
-    return Health("unavailable", tuple(missing)) if missing else Health()
+    if missing or executors.agreement.reason:
+        return Health("unavailable", tuple(missing), executors.agreement.reason)
+    return Health()

@@ -14,12 +14,18 @@ from jina.types.request.data import DataRequest
 
 from clip_gateway.flow.counting import DEFAULT_LIMITS, Limits, check_message
 from clip_gateway.jina_internals import set_message
-from clip_gateway.problems import Problem
-from clip_wire.errors import Malformed
+from clip_gateway.problems import Problem, problem_of
+from clip_wire.endpoints import SCORE
+from clip_wire.errors import BadDocument, Malformed
 from clip_wire.parameters import DEADLINE, REQUEST_ID, SET_BY_THE_GATEWAY, is_reserved
 
 # NumPy's names of numbers, short or long: `|u1`, `<f4`, `float32`.
 _DTYPE = re.compile(r"[<>=|]?[biuf][1248]|u?int(8|16|32|64)|float(16|32|64)|bool")
+
+_NOT_RANKED = (
+    "nothing in this Flow encodes this document: send images and texts, and texts to a Flow that encodes them, such as "
+    "flows/clip_flow.yml"
+)
 
 
 def parse(request: DataRequest, limits: Limits = DEFAULT_LIMITS) -> bool:
@@ -78,6 +84,22 @@ def documents_of(message: DataRequest) -> Any:
 def document_count(request: DataRequest) -> int:
     """The documents of a parsed request."""
     return len(documents_of(request))
+
+
+def check_ranked(answer: DataRequest) -> None:
+    """Pass when each document with matches, and each of the matches, was encoded and scored, or says why not.
+
+    :raises Problem: nothing in the Flow encodes one of them.
+    """
+    if problem_of(answer):
+        return
+    for document in documents_of(answer):
+        if not document.matches or "error" in document.tags:
+            continue
+        for part in (document, *document.matches):
+            ranked = part is document or SCORE in part.scores
+            if not (part.HasField("embedding") and ranked) and "error" not in part.tags:
+                raise Problem(BadDocument, _NOT_RANKED, part.id or document.id)
 
 
 def forget_documents(request: DataRequest) -> None:

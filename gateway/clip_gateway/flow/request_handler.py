@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import grpc
@@ -22,7 +22,14 @@ from jina.types.request.data import DataRequest
 from clip_gateway.caller import Caller
 from clip_gateway.flow.counting import Limits
 from clip_gateway.flow.executors import Executors
-from clip_gateway.flow.messages import document_count, drop_reserved, forget_documents, parse, set_reserved
+from clip_gateway.flow.messages import (
+    check_ranked,
+    document_count,
+    drop_reserved,
+    forget_documents,
+    parse,
+    set_reserved,
+)
 from clip_gateway.flow.slots import Slots
 from clip_gateway.jina_internals import decide_retries, way_through
 from clip_gateway.memory import Budget
@@ -30,7 +37,7 @@ from clip_gateway.observing.logs import LOG, request_line
 from clip_gateway.observing.metrics import Metrics
 from clip_gateway.problems import INTERNAL, OF_EXECUTORS, Problem, problem_of
 from clip_gateway.settings import Settings
-from clip_wire.endpoints import ALWAYS, DEFAULT
+from clip_wire.endpoints import ALWAYS, DEFAULT, RANK
 from clip_wire.errors import Expired, InternalError, Malformed, NotFound, TooLarge, Unavailable
 
 _LONGEST_TARGET = 1024  # characters
@@ -58,38 +65,53 @@ class RequestHandler(GatewayRequestHandler):
     async def serve(self, request: DataRequest, caller: Caller) -> DataRequest:
         """The answer to `request`; what went wrong stands in its status header."""
         try:
-            await self._check(request)
+            asked = await self._check(request)
+            endpoint = request.header.exec_endpoint
             deadline = min(caller.deadline, time.time() + self.settings.time_limit_seconds)
             set_reserved(request, caller.id, deadline)
-            answer = await self._ask(request, deadline)
+            answer = await self._ask(request, deadline, asked)
             if answer is not request:  # as it is where no executor has been asked
                 forget_documents(request)
-            return _clean(answer)
+            answer = _clean(answer)
+            if endpoint == RANK:
+                check_ranked(answer)
+            return answer
         except Problem as problem:
             return problem.answer(request)
         except Exception:  # a fault of ours must not end the requests beside it
             LOG.exception("a request failed")
             return Problem(InternalError, INTERNAL).answer(request)
 
-    async def _check(self, request: DataRequest) -> None:
-        """Pass when the request may go on.
+    async def _check(self, request: DataRequest) -> list[str]:
+        """The executors that the request is for, when it may go on.
 
         :raises Problem: it may not.
         """
         if not parse(request, self.limits):
             raise Problem(Malformed, "this is no Jina DataRequest")
+        asked = self.executors.names
         if wanted := request.header.target_executor:
-            request.header.target_executor = _executors(wanted, self.executors.names)
+            asked = _executors(wanted, asked)
+            request.header.target_executor = f"(?:{'|'.join(map(re.escape, asked))})$"
         if self.executors.shutting_down:
             raise Problem(Unavailable, "this gateway is shutting down; try again, another one may answer")
-        if self.executors.gone and not request.header.target_executor and (gone := await self.executors.still_gone()):
-            raise self._unavailable(gone)
+        if reason := self.executors.agreement.reason:
+            raise Problem(Unavailable, reason)
+        if _among(asked, self.executors.gone) and (gone := _among(asked, await self.executors.still_gone())):
+            raise self.executors.unavailable(gone)
         self._check_endpoint(request.header.exec_endpoint or DEFAULT)
         # docs_bytes is a pickle, which would run as code where it is read.
         if request.proto_with_data.data.WhichOneof("documents") == "docs_bytes":
             raise Problem(Malformed, "send documents as `docs`; `docs_bytes` is not read")
-        if (count := document_count(request)) > self.settings.max_documents:
-            most = self.settings.max_documents
+        self.check_count(document_count(request))
+        return asked
+
+    def check_count(self, count: int) -> None:
+        """Pass when one request may have this many documents.
+
+        :raises Problem: they are too many.
+        """
+        if count > (most := self.settings.max_documents):
             raise Problem(TooLarge, f"{count} documents in one request; at most {most} are allowed: send several")
 
     def _check_endpoint(self, endpoint: str) -> None:
@@ -98,9 +120,10 @@ class RequestHandler(GatewayRequestHandler):
         public = ", ".join(sorted(ALWAYS | {name for name in known if name.startswith("/")}))
         raise Problem(NotFound, f"no executor has the endpoint {endpoint[:100]!r}; there are {public}")
 
-    async def _ask(self, request: DataRequest, deadline: float) -> DataRequest:
+    async def _ask(self, request: DataRequest, deadline: float, asked: Sequence[str]) -> DataRequest:
         """Send the request through the Flow.
 
+        :param asked: the executors that it is for.
         :raises Problem: no answer in time, or none at all.
         """
         try:
@@ -116,14 +139,14 @@ class RequestHandler(GatewayRequestHandler):
         try:
             return self._finish(await future)
         except asyncio.CancelledError:
-            if loop.time() < timer.when():  # it was not the timer: the whole gateway is ending
-                raise
             seconds = self.settings.time_limit_seconds
             problem = Problem(Expired, f"no answer within the time limit ({seconds:g} s, or what the caller set)")
             self._finish(problem.answer(request))  # Jina's metrics count neither a cancelled request nor its end
+            if loop.time() < timer.when():  # it was not the timer: nobody waits for the answer any more
+                raise
             raise problem from None
         except Exception as failure:
-            raise await self._what_failed(failure) from failure
+            raise await self._what_failed(failure, asked) from failure
         finally:
             timer.cancel()
             self._carried.discard(request.header.request_id)
@@ -140,16 +163,16 @@ class RequestHandler(GatewayRequestHandler):
             self._carried.add(request_id)
         return await jinas(error=error, **known)
 
-    async def _what_failed(self, failure: Exception) -> Exception:
+    async def _what_failed(self, failure: Exception, asked: Sequence[str]) -> Exception:
         """What Jina's streamer raised, as a problem where it is one."""
         code = failure.code() if isinstance(failure, grpc.aio.AioRpcError) else None
         if code == grpc.StatusCode.DEADLINE_EXCEEDED:
             return Problem(Expired, "an executor did not answer within timeout_send")
         # An executor that ends while it works cancels its calls, and Jina has no word for that: so look who is there.
-        missing = await self.executors.missing_now()
+        missing = _among(asked, await self.executors.missing_now())
         if missing or code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND):
             LOG.warning("no answer from %s: %s", ", ".join(missing) or "an executor", code)
-            return self._unavailable(missing)
+            return self.executors.unavailable(missing)
         return failure
 
     def ended(self, protocol: str, method: str, endpoint: str, status: int, error: str, started: float) -> None:
@@ -162,10 +185,6 @@ class RequestHandler(GatewayRequestHandler):
         loop = asyncio.get_running_loop()
         loop.call_soon(request_line, protocol, method, endpoint, status, error, seconds)
         self._metrics.ended(protocol, status, error, seconds)
-
-    @staticmethod
-    def _unavailable(missing: list[str]) -> Problem:
-        return Problem(Unavailable, f"no answer from {', '.join(missing) or 'an executor'}; try again in a moment")
 
 
 def has_reached_an_executor(details: str) -> bool:
@@ -181,8 +200,8 @@ def has_reached_an_executor(details: str) -> bool:
 _NAME = re.compile(r"\^?([\w-]*)(\.\*|\$)?", re.ASCII)
 
 
-def _executors(pattern: str, names: Sequence[str]) -> str:
-    """`pattern` as an expression of nothing but the names that it means.
+def _executors(pattern: str, names: Sequence[str]) -> list[str]:
+    """The names that `pattern` means.
 
     :raises Problem: it is another kind of regular expression, or means nobody.
     """
@@ -190,7 +209,7 @@ def _executors(pattern: str, names: Sequence[str]) -> str:
     if all(parts):
         found = [name for name in names for part in parts if part and _means(part, name)]
         if found:
-            return f"(?:{'|'.join(map(re.escape, dict.fromkeys(found)))})$"
+            return list(dict.fromkeys(found))
     raise Problem(
         Malformed,
         f"targetExecutor names executors, with | between them and .* for the rest of a name, and is no other regular "
@@ -200,6 +219,10 @@ def _executors(pattern: str, names: Sequence[str]) -> str:
 
 def _means(part: re.Match[str], name: str) -> bool:
     return name == part[1] if part[2] == "$" else name.startswith(part[1])
+
+
+def _among(asked: Sequence[str], names: Iterable[str]) -> list[str]:
+    return [name for name in names if name in asked]
 
 
 def _clean(answer: DataRequest) -> DataRequest:

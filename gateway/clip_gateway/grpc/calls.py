@@ -22,7 +22,6 @@ from clip_gateway.grpc.stream import Stream
 from clip_gateway.memory import Holding
 from clip_gateway.observing.logs import request_id
 from clip_gateway.problems import Problem, problem_of
-from clip_wire.errors import Unavailable
 
 _Answered = tuple[DataRequest, DataRequest]  # a request and its answer
 
@@ -151,12 +150,11 @@ class GrpcCalls(RequestHandler):
         yield
 
     async def dry_run(self, *_: Any) -> jina_pb2.StatusProto:
-        """Whether all executors answer now; `Client.is_flow_ready` asks this."""
+        """Whether all executors answer now and run one checkpoint; `Client.is_flow_ready` asks this."""
         await self.executors.refresh()
         status = jina_pb2.StatusProto()
-        if missing := self.executors.missing:
-            problem = Problem(Unavailable, f"no answer from {', '.join(missing)}")
-            status.CopyFrom(problem.answer(DataRequest()).status)
+        if refusal := self.executors.refusal:
+            status.CopyFrom(refusal.answer(DataRequest()).status)
         return status
 
     async def endpoint_discovery(self, *_: Any) -> jina_pb2.EndpointsProto:

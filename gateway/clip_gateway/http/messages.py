@@ -79,7 +79,7 @@ def embeddings(answer: DataRequest) -> list[np.ndarray]:
         dense = document.embedding.dense
         array = np.frombuffer(dense.buffer, dtype=dense.dtype or np.float32).reshape(dense.shape)
         if array.size == 0 or array.ndim != 1:
-            raise Problem(BadDocument, "the Flow has no embedding for this; is it an image?", document.id)
+            raise Problem(BadDocument, "the Flow has no embedding for this; is it an image or a text?", document.id)
         found.append(array.astype(np.float32, copy=False))
     return found
 

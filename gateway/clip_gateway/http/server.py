@@ -21,15 +21,16 @@ from clip_gateway.http import openapi
 from clip_gateway.http.messages import problem_response
 from clip_gateway.http.middleware import Middleware
 from clip_gateway.http.protocol import HttpProtocol
-from clip_gateway.http.routes import embed, health, jina, openai
+from clip_gateway.http.routes import embed, health, jina, openai, rank
 from clip_gateway.jina_internals import request_handler_of
 from clip_gateway.problems import Problem
 from clip_gateway.settings import Settings
 from clip_gateway.tokens import Tokens
 from clip_wire.errors import Malformed, MethodNotAllowed, NotFound, RequestError
 
+_DESCRIPTION = "CLIP embeddings of images and texts. Limits, errors and clients: docs/http-api.md."
 _TAGS = [
-    {"name": "Images", "description": "one image, as it is"},
+    {"name": "Images and texts", "description": "one image or text as it is, and how well they fit each other"},
     {"name": "OpenAI", "description": "for the clients of OpenAI and infinity"},
     {"name": "Jina", "description": "what Jina's Client speaks"},
     {"name": "Health", "description": "never asks for a token"},
@@ -83,15 +84,17 @@ class HttpServer(FastAPIBaseServer):
         handler: RequestHandler = request_handler_of(self)
         app = _App(
             title=self.title or "clip-image-flow",
-            description=self.description or "CLIP embeddings of images. Limits, errors and clients: docs/http-api.md.",
+            description=self.description
+            or "CLIP embeddings of images and texts. Limits, errors and clients: docs/http-api.md.",
             openapi_tags=_TAGS,
             redirect_slashes=False,  # to where, only a proxy in front would know
         )
         app.add_exception_handler(Problem, _answer)
         app.add_exception_handler(HTTPException, _answer_starlette)
-        models = Models(handler)
+        models = Models(handler.executors)
         for routes in (
             embed.router(handler, models),
+            rank.router(handler, models),
             openai.router(handler, models),
             jina.router(handler),
             health.router(handler.executors),

@@ -1,8 +1,9 @@
-"""`POST /embed`: one image as it is, its embedding back."""
+"""`POST /embed`: one image or one text as it is, its embedding back."""
 
 from __future__ import annotations
 
 import io
+from email.message import Message
 from typing import Any
 
 import numpy as np
@@ -14,17 +15,22 @@ from starlette.responses import Response
 from clip_gateway.flow.messages import documents_of
 from clip_gateway.flow.model import Models
 from clip_gateway.flow.request_handler import RequestHandler
+from clip_gateway.http.encoding import Item, add
 from clip_gateway.http.messages import ask, embeddings, json_response, media_type, read_body
 from clip_gateway.http.negotiation import choose
 from clip_gateway.http.openapi import NUMBERS, WORK_ERRORS, json_content, obj, route
 from clip_gateway.problems import Problem
 from clip_wire.endpoints import DEFAULT
-from clip_wire.errors import BadDocument, BadParameter, NotAcceptable, UnsupportedMedia
+from clip_wire.errors import BadDocument, BadParameter, Malformed, NotAcceptable, UnsupportedMedia
+from clip_wire.info import IMAGE, TEXT
 
 _DOCUMENT = "body"  # the document's id in errors
 _NPY = "application/x-npy"
 _IMAGE = {"schema": {"type": "string", "format": "binary"}}
-_BODY = dict.fromkeys(("image/jpeg", "image/png", "image/webp", "image/*", "application/octet-stream"), _IMAGE)
+_BODY = {
+    **dict.fromkeys(("image/jpeg", "image/png", "image/webp", "image/*", "application/octet-stream"), _IMAGE),
+    "text/plain": {"schema": {"type": "string"}, "example": "a photo of a cat"},
+}
 _ANSWER = {
     **json_content(
         obj(["embedding", "dim", "model"], embedding=NUMBERS, dim={"type": "integer"}, model={"type": "string"}),
@@ -40,13 +46,17 @@ def router(handler: RequestHandler, models: Models) -> APIRouter:
 
     :param handler: the way through the Flow.
     """
-    routes = APIRouter(tags=["Images"])
+    routes = APIRouter(tags=["Images and texts"])
 
     @routes.post("/embed", response_class=Response, **route(_ANSWER, *WORK_ERRORS, 406, body=_BODY))
     async def embed(request: Request) -> Response:
         """Encode one image, sent as it is.
 
             curl --data-binary @cat.jpg -H 'Content-Type: image/jpeg' http://127.0.0.1:8000/embed
+
+        Or one text in UTF-8, where the Flow encodes texts:
+
+            curl --data-binary 'a photo of a cat' -H 'Content-Type: text/plain' http://127.0.0.1:8000/embed
 
         The query holds parameters of the Flow, and with `Accept: application/x-npy` the answer is a NumPy file of
         float32 (dim,):
@@ -57,28 +67,64 @@ def router(handler: RequestHandler, models: Models) -> APIRouter:
         answer = choose(request.headers.getlist("accept"), _OFFERS)
         if answer is None:
             raise Problem(NotAcceptable, f"Accept: the answer can be {' or '.join(_OFFERS)}; name one, or send */*")
-        sent = media_type(request)
-        if sent and not sent.startswith("image/") and sent != "application/octet-stream":
-            raise Problem(
-                UnsupportedMedia,
-                f"the body must be an image, sent with a header such as 'Content-Type: image/jpeg', not {sent[:100]!r}",
-            )
+        modality = _modality(request)
+        model = await models.current(modality)
         data_request = DataRequest()
         data_request.header.exec_endpoint = DEFAULT
+        data_request.header.target_executor = model.target
         data_request.parameters = parameters(request)
-        # Kept nowhere else: the message is one copy of the image, and what is sent on another.
-        document = documents_of(data_request).add(id=_DOCUMENT, blob=await read_body(request))
-        if not document.blob:
-            raise Problem(BadDocument, "the body is empty: send an image (curl --data-binary @cat.jpg)")
+        if modality == TEXT:
+            text = await _read_text(request)
+            add(documents_of(data_request), Item(_DOCUMENT, TEXT, text))
+        else:
+            # Kept nowhere else: the message is one copy of the image, and what is sent on another.
+            document = documents_of(data_request).add(id=_DOCUMENT, blob=await read_body(request))
+            if not document.blob:
+                raise Problem(BadDocument, "the body is empty: send an image (curl --data-binary @cat.jpg)")
         (embedding,) = embeddings(await ask(handler, request, data_request))
         if answer == _NPY:
             file = io.BytesIO()
             np.save(file, embedding)
             return Response(file.getvalue(), media_type=_NPY)
-        model = await models.current(request.scope["caller"])
         return json_response({"embedding": embedding.tolist(), "dim": len(embedding), "model": model.id})
 
     return routes
+
+
+def _modality(request: Request) -> str:
+    """Of the body, by its Content-Type; an image where there is none.
+
+    :raises Problem: it is neither an image nor a text.
+    """
+    sent = media_type(request)
+    if sent == "text/plain":
+        return TEXT
+    if sent and not sent.startswith("image/") and sent != "application/octet-stream":
+        raise Problem(
+            UnsupportedMedia,
+            "the body must be an image or a text, sent with a header such as 'Content-Type: image/jpeg' or "
+            f"'Content-Type: text/plain', not {sent[:100]!r}",
+        )
+    return IMAGE
+
+
+async def _read_text(request: Request) -> str:
+    """The body as a text.
+
+    :raises Problem: it is none, or empty.
+    """
+    named = Message()
+    named["Content-Type"] = request.headers["content-type"]
+    charset = named.get_content_charset("utf-8")
+    if charset not in ("utf-8", "utf8"):
+        raise Problem(UnsupportedMedia, f"charset={charset[:100]}: a text is read in UTF-8; send it so")
+    try:
+        text = (await read_body(request)).decode()
+    except UnicodeDecodeError as error:
+        raise Problem(Malformed, f"the body is no text in UTF-8: {error.reason} at byte {error.start}") from error
+    if not text:
+        raise Problem(BadDocument, "the body is empty: send a text (curl --data-binary 'a photo of a cat')")
+    return text
 
 
 def parameters(request: Request) -> dict[str, Any]:

@@ -34,12 +34,17 @@ def router(executors: Executors) -> APIRouter:
 
     @routes.get("/readyz", response_class=Response, responses=_READINESS)
     async def readyz() -> Response:
-        """The present truth, for people and alerts: 503 names the executors that do not answer."""
+        """The present truth, for people and alerts: 503 names the executors that do not answer.
+
+        Executors that run different checkpoints are a 503 too, whose `reason` names them.
+        """
         return _answer(await present(executors))
 
     @routes.get("/startupz", response_class=Response, responses=_READINESS)
     async def startupz() -> Response:
         """For a kubelet's readiness: 503 until every executor has answered once, then 200 until shutdown.
+
+        It is 503, with the reason, while executors run different checkpoints.
 
         An executor that goes away later does not take the gateway out of service: callers then get a 503 with
         Retry-After rather than a refused connection.
@@ -53,4 +58,5 @@ def _answer(health: Health) -> Response:
     if health.is_ok:
         return json_response({"status": health.status})
     missing = {"missing": list(health.missing)} if health.missing else {}
-    return json_response({"status": health.status, **missing}, 503, retry_after="2")
+    reason = {"reason": health.reason} if health.reason else {}
+    return json_response({"status": health.status, **missing, **reason}, 503, retry_after="2")

@@ -21,7 +21,7 @@ from clip_gateway.http.messages import ask, json_response, read_json
 from clip_gateway.http.openapi import PICTURE, WORK_ERRORS, json_content, route
 from clip_gateway.http.schemas.jina import PostBody
 from clip_gateway.problems import Problem
-from clip_wire.errors import Malformed, Unavailable
+from clip_wire.errors import Malformed
 
 _BODY = json_content(
     PostBody.schema(),
@@ -52,10 +52,10 @@ def router(handler: RequestHandler) -> APIRouter:
 
     @routes.get("/dry_run", response_class=Response, **route(_DRY_RUN, 401, 503))
     async def dry_run() -> Response:
-        """Whether every executor answers now, for `Client.is_flow_ready`."""
+        """Whether every executor answers now and all run one checkpoint, for `Client.is_flow_ready`."""
         await handler.executors.refresh()
-        if missing := handler.executors.missing:
-            raise Problem(Unavailable, f"no answer from {', '.join(missing)}")
+        if refusal := handler.executors.refusal:
+            raise refusal
         return json_response({"code": jina_pb2.StatusProto.SUCCESS, "description": ""})
 
     return routes

@@ -8,14 +8,23 @@ would change with its version.
 
 from __future__ import annotations
 
+import re
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, validate_model
+from pydantic import BaseModel, ConstrainedList, Extra, root_validator, validate_model
 
 from clip_gateway.problems import Problem
-from clip_wire.errors import Malformed
+from clip_wire.errors import BadParameter, Malformed
 
 B = TypeVar("B", bound="Body")
+
+
+class Several(ConstrainedList):
+    """A list of at least one string, which is what its schema says."""
+
+    item_type = str
+    __args__ = (str,)
+    min_items = 1
 
 
 class Body(BaseModel):
@@ -41,3 +50,27 @@ class Body(BaseModel):
             first = error.errors()[0]
             raise Problem(Malformed, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
         return cls.construct(names, **values)
+
+
+class StrictBody(Body):
+    """A body without members that are unknown here; validators see members that are missing as None."""
+
+    class Config:
+        """Of pydantic."""
+
+        extra = Extra.forbid
+
+    @root_validator(pre=True)
+    def _known(cls, values: dict[str, Any]) -> dict[str, Any]:  # noqa: N805
+        if unknown := values.keys() - cls.__fields__.keys():
+            known = ", ".join(sorted(cls.__fields__))
+            raise Problem(BadParameter, f"unknown member {min(unknown)[:100]!r}; there are {known}")
+        return {**{name: None for name, field in cls.__fields__.items() if field.required}, **values}
+
+
+_URI = re.compile(r"data:|[a-zA-Z][a-zA-Z0-9+.-]*://")
+
+
+def is_uri(text: str) -> bool:
+    """Whether this is an image as a data URI, or says where one is."""
+    return bool(_URI.match(text))

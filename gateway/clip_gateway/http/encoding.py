@@ -1,0 +1,93 @@
+"""Images and texts of one HTTP request -> their embeddings, from the executors that encode them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jina.types.request.data import DataRequest
+from starlette.requests import Request
+
+from clip_gateway.flow.messages import documents_of
+from clip_gateway.flow.model import Model
+from clip_gateway.flow.request_handler import RequestHandler
+from clip_gateway.http.messages import ask, embeddings
+from clip_gateway.problems import Problem
+from clip_wire.endpoints import DEFAULT
+from clip_wire.errors import BadDocument
+from clip_wire.info import TEXT
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image or text.
+
+    :param id: its name in errors.
+    :param modality: `image`, whose content is a URI, or `text`.
+    """
+
+    id: str
+    modality: str
+    content: str
+
+
+async def encode(
+    handler: RequestHandler,
+    request: Request,
+    items: Sequence[Item],
+    models: Mapping[str, Model],
+    parameters: Mapping[str, Any],
+) -> list[np.ndarray]:
+    """The embedding of each item, in their order. Images and texts are encoded side by side.
+
+    :param models: what encodes each modality.
+    :param parameters: of the Flow.
+    :raises Problem: what went wrong first; nobody waits for the rest then.
+    """
+    handler.check_count(len(items))
+    places: dict[str, list[int]] = {}
+    for i, item in enumerate(items):
+        places.setdefault(item.modality, []).append(i)
+    requests = [to_request([items[i] for i in own], models[modality], parameters) for modality, own in places.items()]
+    if len(requests) == 1:
+        return embeddings(await ask(handler, request, requests[0]))
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(ask(handler, request, one)) for one in requests]
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    found: dict[int, np.ndarray] = {}
+    for own, task in zip(places.values(), tasks, strict=True):
+        found.update(zip(own, embeddings(task.result()), strict=True))
+    return [found[i] for i in range(len(items))]
+
+
+def to_request(items: Sequence[Item], model: Model, parameters: Mapping[str, Any]) -> DataRequest:
+    """The message that has `model` encode these items.
+
+    :raises Problem: the content of one cannot be sent.
+    """
+    request = DataRequest()
+    request.header.exec_endpoint = DEFAULT
+    request.header.target_executor = model.target
+    if parameters:
+        request.parameters = parameters
+    documents = documents_of(request)
+    for item in items:
+        add(documents, item)
+    return request
+
+
+def add(documents: Any, item: Item) -> Any:
+    """Add an item to the documents of a message.
+
+    :raises Problem: its content cannot be sent.
+    """
+    try:
+        return documents.add(id=item.id, **{"text" if item.modality == TEXT else "uri": item.content})
+    except ValueError as error:
+        wrong = "this is no Unicode text: half of a surrogate pair stands alone in it"
+        raise Problem(BadDocument, wrong, item.id) from error

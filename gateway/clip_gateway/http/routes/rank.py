@@ -1,0 +1,64 @@
+"""`POST /rank`: how well each of several texts describes an image, for labels without training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from jina.types.request.data import DataRequest
+from starlette.requests import Request
+from starlette.responses import Response
+
+from clip_gateway.flow.messages import documents_of
+from clip_gateway.flow.model import Models
+from clip_gateway.flow.request_handler import RequestHandler
+from clip_gateway.http.encoding import Item, add
+from clip_gateway.http.messages import ask, json_response, read_json
+from clip_gateway.http.openapi import PICTURE, WORK_ERRORS, json_content, obj, route
+from clip_gateway.http.schemas.rank import RankBody
+from clip_wire.endpoints import COSINE, RANK, SCORE
+from clip_wire.info import IMAGE, TEXT
+
+_BODY = json_content(
+    RankBody.schema(),
+    {"image": f"data:image/png;base64,{PICTURE}", "texts": ["a red square", "a photo of a cat"]},
+)
+_NUMBER = {"type": "number"}
+_LABEL = obj(["label", "score", "cosine"], label={"type": "string"}, score=_NUMBER, cosine=_NUMBER)
+_ANSWER = json_content(
+    obj(["labels", "model"], labels={"type": "array", "items": _LABEL}, model={"type": "string"}),
+    {"labels": [{"label": "a red square", "score": 0.93, "cosine": 0.27}], "model": "emoji-tiny"},
+)
+
+
+def router(handler: RequestHandler, models: Models) -> APIRouter:
+    """The route.
+
+    :param handler: the way through the Flow.
+    """
+    routes = APIRouter(tags=["Images and texts"])
+
+    @routes.post("/rank", response_class=Response, **route(_ANSWER, *WORK_ERRORS, 404, body=_BODY))
+    async def rank(request: Request) -> Response:
+        """Compare an image with texts, best first.
+
+        `cosine` is that of the two embeddings; `score` is the softmax over the texts with the model's own scale, so the
+        scores of one answer add up to 1. A Flow that encodes no texts answers 404.
+        """
+        body = RankBody.read(await read_json(request, handler.limits))
+        handler.check_count(1 + len(body.texts))
+        model = await models.current(IMAGE)
+        await models.current(TEXT)
+        data_request = DataRequest()
+        data_request.header.exec_endpoint = RANK
+        image = add(documents_of(data_request), Item("image", IMAGE, body.image))
+        for i, text in enumerate(body.texts):
+            add(image.matches, Item(f"texts[{i}]", TEXT, text))
+        (answer,) = documents_of(await ask(handler, request, data_request))
+        return json_response({"labels": [_label(match) for match in answer.matches], "model": model.id})
+
+    return routes
+
+
+def _label(match: Any) -> dict[str, Any]:
+    return {"label": match.text, "score": match.scores[SCORE].value, "cosine": match.scores[COSINE].value}
