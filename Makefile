@@ -54,7 +54,7 @@ serve: $(READY) ## run the Flow (FLOW=flows/NAME.yml, CLIP_MODEL, CLIP_GRPC_PORT
 	@exec $(BIN)/python -m scripts.serve
 
 .PHONY: test
-test: lint test-unit test-flow test-chart test-cluster ## every check there is
+test: lint test-unit test-flow test-clients test-chart test-cluster ## every check there is
 
 .PHONY: lint
 lint: $(READY) ## style, types, layers, YAML, shell
@@ -75,6 +75,20 @@ test-unit: $(READY) ## the library and the Executor, in process
 .PHONY: test-flow
 test-flow: $(READY) ## a real Flow on real sockets, by gRPC and HTTP
 	@$(BIN)/pytest tests/flow
+
+CLIENTS := .cache/clients
+$(CLIENTS)/%/.ready: locks/%.txt
+	@echo "setting up $(@D) (the clients that are tested)"
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/pip install --quiet "setuptools<81" wheel
+	@$(@D)/bin/pip install --quiet --no-deps --no-build-isolation --require-hashes -r $<
+	@touch $@
+
+.PHONY: test-clients
+test-clients: $(READY) ## the client libraries that people have, in environments of their own, against the Flow
+	@for name in vendors clip-client; do $(MAKE) --silent $(CLIENTS)/$$name/.ready || \
+	  { echo "SKIPPED: the clients of locks/$$name.txt (they cannot be installed here)"; [ -z "$${CI:-}" ]; }; done
+	@$(BIN)/pytest tests/clients
 
 .PHONY: test-chart
 test-chart: $(READY) ## the export and the chart, without a cluster
@@ -173,12 +187,13 @@ lock: $(READY) ## resolve locks/*.in (UPGRADE=1: to the newest versions, not tho
 	@$(BIN)/pip install --quiet uv
 	@compile() { \
 	  $(BIN)/uv pip compile --quiet $(if $(UPGRADE),--upgrade) locks/$$1.in --output-file locks/$$2.txt "$${@:3}" \
-	    --constraint <(if [ $$2 != runtime ]; then grep -E '^[a-zA-Z0-9_.-]+==' locks/runtime.txt | sed 's/ .*//'; fi) \
+	    --constraint <(if [ $$2 != runtime ] && [ $$2 != vendors ]; then grep -E '^[a-zA-Z0-9_.-]+==' locks/runtime.txt | sed 's/ .*//'; fi) \
 	    --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command 'make lock' \
 	    --no-emit-index-url --no-emit-find-links; \
 	}; \
 	cpu=(--no-emit-package torch --find-links $(if $(LOCAL_TORCH),$(dir $(LOCAL_TORCH)),$(TORCH_INDEX)/torch/)); \
 	for name in runtime gateway dev; do compile $$name $$name "$${cpu[@]}"; done; \
+	for name in clip-client vendors; do compile $$name $$name; done; \
 	compile runtime runtime-cuda  # torch and all of CUDA: the GPU image is built from this alone
 
 .PHONY: clean

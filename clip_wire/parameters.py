@@ -6,13 +6,20 @@ Names that begin and end with two underscores are reserved: the gateway sets the
 from __future__ import annotations
 
 TRAVERSAL_PATHS = "traversal_paths"
+ACCESS_PATHS = "access_paths"
+"""What older clients call the traversal paths."""
 BATCH_SIZE = "batch_size"
 ON_ERROR = "on_error"
 NORMALIZE = "normalize"
 DROP_IMAGE_CONTENT = "drop_image_content"
 
+MODEL_NAME = "model_name"
+"""The model that a caller asks for, as clip-as-service's clients say it. The gateway checks it; it changes nothing."""
+
 KNOWN = (TRAVERSAL_PATHS, BATCH_SIZE, ON_ERROR, NORMALIZE, DROP_IMAGE_CONTENT)
 """What a caller may set."""
+OF_OTHER_CLIENTS = (ACCESS_PATHS, MODEL_NAME)
+"""What clients of other servers set, and this one understands."""
 
 DEADLINE = "__deadline__"
 """Unix time in seconds after which the answer is of no use."""

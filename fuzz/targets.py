@@ -73,7 +73,7 @@ def body(data: bytes) -> str:
         return "no object"
     try:
         if "input" in value:
-            return "accepted" if EmbeddingsBody.read(value).inputs else "empty"
+            return "accepted" if EmbeddingsBody.read(value).items else "empty"
         return _through_an_executor(to_request(value))
     except (Problem, RequestError) as error:
         return error.name if isinstance(error, Problem) else type(error).__name__

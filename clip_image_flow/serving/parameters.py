@@ -59,7 +59,7 @@ class EncodeParameters:
             if key in _PARSERS:
                 name, parse = _PARSERS[key]
                 changes[name] = parse(key, value)
-            elif not wire.is_reserved(key):
+            elif not wire.is_reserved(key) and key != wire.MODEL_NAME:
                 raise BadParameter(f"unknown parameter {key!r}; allowed are {', '.join(wire.KNOWN)}")
         return replace(self, **changes)
 
@@ -112,6 +112,7 @@ def _show(value: Any) -> str:
 
 _PARSERS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     wire.TRAVERSAL_PATHS: ("traversal_paths", _traversal_paths),
+    wire.ACCESS_PATHS: ("traversal_paths", _traversal_paths),
     wire.BATCH_SIZE: ("batch_size", positive_integer),
     wire.ON_ERROR: ("on_error", _choice),
     wire.NORMALIZE: ("normalize", _boolean),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ class Settings:
     :param max_concurrent_requests: under way at the same time, over both protocols.
     :param time_limit_seconds: for one request, from its first byte to the answer.
     :param log_format: `text` or `json`; by default what the environment's LOG_FORMAT says, else `text`.
+    :param model_aliases: names that the served model answers to besides its own and its well-known spellings.
     :param keep_alive_seconds: that an HTTP connection may be idle; longer than what stands in front keeps its own.
     """
 
@@ -58,6 +59,7 @@ class Settings:
     max_concurrent_requests: int = 128
     time_limit_seconds: float = 60.0
     log_format: str | None = None
+    model_aliases: Sequence[str] = ()
     keep_alive_seconds: float = 75.0
 
     def __post_init__(self) -> None:
@@ -76,6 +78,8 @@ class Settings:
             seconds = getattr(self, name)
             if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
                 raise SettingsError(f"{name} must be a number of seconds above 0, not {seconds!r}")
+        if isinstance(self.model_aliases, str) or not all(isinstance(name, str) for name in self.model_aliases):
+            raise SettingsError(f"model_aliases must be a list of names, not {self.model_aliases!r}")
         if (self.tls_certificate_file is None) != (self.tls_key_file is None):
             raise SettingsError("tls_certificate_file and tls_key_file belong together: set both or neither")
         for name in ("tokens_file", "tls_certificate_file", "tls_key_file"):

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from clip_gateway.flow.checkpoints import public_name
 from clip_gateway.flow.executors import Executors
 from clip_gateway.problems import Problem
-from clip_wire.errors import NotFound
+from clip_wire.errors import BadParameter, NotFound
 from clip_wire.info import IMAGE, TEXT, Info
 
 _NOT_HERE = {
     TEXT: "this Flow encodes no texts; the one of flows/clip_flow.yml does",
     IMAGE: "this Flow encodes no images; those of flows/encode_flow.yml and flows/clip_flow.yml do",
 }
+
+
+_ANY_MODEL = (None, "", "default/not-specified")  # the latter is what infinity's clients send
+_OF_HUGGING_FACE = {
+    "openai/clip-vit-base-patch32": "ViT-B-32",
+    "openai/clip-vit-base-patch16": "ViT-B-16",
+    "openai/clip-vit-large-patch14": "ViT-L-14",
+    "openai/clip-vit-large-patch14-336": "ViT-L-14-336",
+}
+
+
+def canonical(name: str) -> str:
+    """One of the spellings that a model of OpenAI has: theirs, Hugging Face's, OpenCLIP's; other names stay."""
+    plain = name.removesuffix("::openai").replace("/", "-").replace("@", "-").removesuffix("px")
+    return _OF_HUGGING_FACE.get(name, plain)
 
 
 @dataclass(frozen=True)
@@ -37,10 +53,29 @@ class Models:
     """The models of the Flow, one of each modality.
 
     :param executors: that say which.
+    :param aliases: names that callers may ask for besides.
     """
 
-    def __init__(self, executors: Executors) -> None:
+    def __init__(self, executors: Executors, aliases: Sequence[str] = ()) -> None:
         self._executors = executors
+        self._aliases = frozenset(map(canonical, aliases))
+
+    async def check(self, asked: Any, dimensions: Any = None) -> str:
+        """The name of the model, if it is the one that a caller asks for.
+
+        :param asked: a name; the empty one, and None, ask for any.
+        :param dimensions: length of an embedding; None is any.
+        :raises Problem: another model is asked for, or another length.
+        """
+        known = await self.known()
+        names = list(dict.fromkeys(model.id for model in known.values()))
+        if asked not in _ANY_MODEL and canonical(str(asked)) not in self._aliases.union(map(canonical, names)):
+            served = ", ".join(map(repr, names))
+            raise Problem(NotFound, f"no model {str(asked)[:100]!r} here; this Flow serves {served}")
+        own = next(iter(known.values())).dim
+        if dimensions is not None and dimensions != own:
+            raise Problem(BadParameter, f"dimensions: embeddings have {own} here, the model's own; leave it out")
+        return names[0]
 
     async def known(self) -> dict[str, Model]:
         """Modality -> the model that encodes it now; one without `/info` goes by the name of its executor.

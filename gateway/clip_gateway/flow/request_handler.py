@@ -30,6 +30,7 @@ from clip_gateway.flow.messages import (
     parse,
     set_reserved,
 )
+from clip_gateway.flow.model import Models
 from clip_gateway.flow.slots import Slots
 from clip_gateway.jina_internals import decide_retries, way_through
 from clip_gateway.memory import Budget
@@ -37,8 +38,9 @@ from clip_gateway.observing.logs import LOG, request_line
 from clip_gateway.observing.metrics import Metrics
 from clip_gateway.problems import INTERNAL, OF_EXECUTORS, Problem, problem_of
 from clip_gateway.settings import Settings
-from clip_wire.endpoints import ALWAYS, DEFAULT, RANK
+from clip_wire.endpoints import ALWAYS, DEFAULT, ENCODE, RANK
 from clip_wire.errors import Expired, InternalError, Malformed, NotFound, TooLarge, Unavailable
+from clip_wire.parameters import MODEL_NAME
 
 _LONGEST_TARGET = 1024  # characters
 
@@ -56,6 +58,7 @@ class RequestHandler(GatewayRequestHandler):
         self.slots = Slots(settings.max_concurrent_requests)
         self.budget = Budget(settings.max_bytes_under_way)
         self.executors = Executors(self.streamer, self.executor)
+        self.models = Models(self.executors, settings.model_aliases)
         self._metrics = Metrics(kwargs.get("metrics_registry"))
         self._floating: set[asyncio.Future[Any]] = set()
         self._carried: set[str] = set()  # ids of requests that have had their second try
@@ -99,6 +102,7 @@ class RequestHandler(GatewayRequestHandler):
             raise Problem(Unavailable, reason)
         if _among(asked, self.executors.gone) and (gone := _among(asked, await self.executors.still_gone())):
             raise self.executors.unavailable(gone)
+        await self._check_model(request)
         self._check_endpoint(request.header.exec_endpoint or DEFAULT)
         # docs_bytes is a pickle, which would run as code where it is read.
         if request.proto_with_data.data.WhichOneof("documents") == "docs_bytes":
@@ -113,6 +117,19 @@ class RequestHandler(GatewayRequestHandler):
         """
         if count > (most := self.settings.max_documents):
             raise Problem(TooLarge, f"{count} documents in one request; at most {most} are allowed: send several")
+
+    async def _check_model(self, request: DataRequest) -> None:
+        """Pass when the model that is asked for is the one here; its name leaves the endpoint, as in `/encode/MODEL`.
+
+        :raises Problem: another model is asked for.
+        """
+        fields = request.proto.parameters.fields
+        if MODEL_NAME in fields:
+            await self.models.check(fields[MODEL_NAME].string_value)
+        for endpoint in (ENCODE, RANK):
+            if request.header.exec_endpoint.startswith(f"{endpoint}/"):
+                await self.models.check(request.header.exec_endpoint.removeprefix(f"{endpoint}/"))
+                request.header.exec_endpoint = endpoint
 
     def _check_endpoint(self, endpoint: str) -> None:
         if endpoint in ALWAYS or (known := self.executors.endpoints) is None or endpoint in known:

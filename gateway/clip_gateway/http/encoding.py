@@ -17,7 +17,7 @@ from clip_gateway.flow.request_handler import RequestHandler
 from clip_gateway.http.messages import ask, embeddings
 from clip_gateway.problems import Problem
 from clip_wire.endpoints import DEFAULT
-from clip_wire.errors import BadDocument
+from clip_wire.errors import BadDocument, NotFound
 from clip_wire.info import TEXT
 
 
@@ -38,20 +38,24 @@ async def encode(
     handler: RequestHandler,
     request: Request,
     items: Sequence[Item],
-    models: Mapping[str, Model],
     parameters: Mapping[str, Any],
 ) -> list[np.ndarray]:
     """The embedding of each item, in their order. Images and texts are encoded side by side.
 
-    :param models: what encodes each modality.
     :param parameters: of the Flow.
     :raises Problem: what went wrong first; nobody waits for the rest then.
     """
     handler.check_count(len(items))
+    if not items:
+        return []
+    known = await handler.models.known()
+    for item in items:
+        if item.modality not in known:
+            await _refuse(item, handler)
     places: dict[str, list[int]] = {}
     for i, item in enumerate(items):
         places.setdefault(item.modality, []).append(i)
-    requests = [to_request([items[i] for i in own], models[modality], parameters) for modality, own in places.items()]
+    requests = [to_request([items[i] for i in own], known[modality], parameters) for modality, own in places.items()]
     if len(requests) == 1:
         return embeddings(await ask(handler, request, requests[0]))
     try:
@@ -63,6 +67,20 @@ async def encode(
     for own, task in zip(places.values(), tasks, strict=True):
         found.update(zip(own, embeddings(task.result()), strict=True))
     return [found[i] for i in range(len(items))]
+
+
+async def _refuse(item: Item, handler: RequestHandler) -> None:
+    """Say why nothing encodes this item.
+
+    :raises Problem: always.
+    """
+    try:
+        await handler.models.current(item.modality)
+    except Problem as problem:
+        if problem.kind is not NotFound:
+            raise
+        wanted = "; send a data URI of an image (data:image/jpeg;base64,...)" if item.modality == TEXT else ""
+        raise Problem(BadDocument, problem.detail + wanted, item.id) from None
 
 
 def to_request(items: Sequence[Item], model: Model, parameters: Mapping[str, Any]) -> DataRequest:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+from fastapi import APIRouter
 from jina.types.request.data import DataRequest
 from starlette.requests import Request
 from starlette.responses import Response
@@ -91,13 +92,28 @@ def json_response(content: Any, status: int = 200, media: str = "application/jso
     return Response(text, status, named, media_type=media)
 
 
+class Vendor(Protocol):
+    """A module of routes in the shape of somebody else's service.
+
+    :ivar PATHS: of its routes, or what they begin with.
+    """
+
+    PATHS: tuple[str, ...]
+
+    def router(self, handler: RequestHandler) -> APIRouter:
+        """Its routes."""
+
+    def error(self, problem: Problem) -> dict[str, Any]:
+        """The members of a problem's body that its clients read, beside those of RFC 9457."""
+
+
 def problem_response(scope: Scope, problem: Problem) -> Response:
-    """A problem as its answer; on OpenAI's paths with the member that OpenAI's clients read."""
+    """A problem as its answer; on a vendor's paths with the members that its clients read."""
     scope["problem"] = problem.name  # for the log
     body = problem.body(scope["caller"].id)
-    if scope["path"].startswith("/v1/"):
-        kind = "invalid_request_error" if problem.kind.status < 500 else "server_error"
-        body["error"] = {"message": problem.description, "type": kind, "param": None, "code": problem.name}
+    for vendor in scope["app"].state.vendors:
+        if scope["path"].startswith(vendor.PATHS):
+            body.update(vendor.error(problem))
     headers = dict(problem.headers)
     if problem.kind.retry_after:
         headers["retry_after"] = str(problem.kind.retry_after)

@@ -15,13 +15,12 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
-from clip_gateway.flow.model import Models
 from clip_gateway.flow.request_handler import RequestHandler
 from clip_gateway.http import openapi
-from clip_gateway.http.messages import problem_response
+from clip_gateway.http.messages import Vendor, problem_response
 from clip_gateway.http.middleware import Middleware
 from clip_gateway.http.protocol import HttpProtocol
-from clip_gateway.http.routes import embed, health, jina, openai, rank
+from clip_gateway.http.routes import cohere, embed, health, jina, openai, rank, weaviate
 from clip_gateway.jina_internals import request_handler_of
 from clip_gateway.problems import Problem
 from clip_gateway.settings import Settings
@@ -31,11 +30,15 @@ from clip_wire.errors import Malformed, MethodNotAllowed, NotFound, RequestError
 _DESCRIPTION = "CLIP embeddings of images and texts. Limits, errors and clients: docs/http-api.md."
 _TAGS = [
     {"name": "Images and texts", "description": "one image or text as it is, and how well they fit each other"},
-    {"name": "OpenAI", "description": "for the clients of OpenAI and infinity"},
+    {"name": "OpenAI", "description": "for the clients of OpenAI, Jina, vLLM and infinity"},
+    {"name": "Cohere", "description": "for the clients of Cohere"},
+    {"name": "Weaviate", "description": "for Weaviate's module multi2vec-clip"},
     {"name": "Jina", "description": "what Jina's Client speaks"},
     {"name": "Health", "description": "never asks for a token"},
 ]
 
+VENDORS: tuple[Vendor, ...] = (openai, cohere, weaviate)
+"""Modules of routes in the shape of somebody else's service, each with the shape of its errors."""
 _OF_STARLETTE: dict[int, type[RequestError]] = {404: NotFound, 405: MethodNotAllowed}
 _SLASHES = re.compile("/{2,}")
 
@@ -91,11 +94,11 @@ class HttpServer(FastAPIBaseServer):
         )
         app.add_exception_handler(Problem, _answer)
         app.add_exception_handler(HTTPException, _answer_starlette)
-        models = Models(handler.executors)
+        app.state.vendors = VENDORS
         for routes in (
-            embed.router(handler, models),
-            rank.router(handler, models),
-            openai.router(handler, models),
+            embed.router(handler),
+            rank.router(handler),
+            *(vendor.router(handler) for vendor in VENDORS),
             jina.router(handler),
             health.router(handler.executors),
         ):

@@ -18,12 +18,12 @@ def _base64(vector: np.ndarray) -> str:
 
 def _int8(vector: np.ndarray) -> np.ndarray:
     """Rounded to 1/127, so that products of such vectors are those of the originals times 127 squared, nearly."""
-    return np.clip(np.rint(_STEPS * vector), -_STEPS, _STEPS).astype(np.int16)
+    return np.asarray(np.clip(np.rint(_STEPS * vector), -_STEPS, _STEPS), dtype=np.int16)
 
 
 def _bits(vector: np.ndarray) -> np.ndarray:
     """Whether each number is 0 or more, eight to a byte, the first in the highest bit."""
-    return np.packbits(vector >= 0).astype(np.int16)
+    return np.asarray(np.packbits(vector >= 0), dtype=np.int16)
 
 
 _WAYS: dict[str, Callable[[np.ndarray], Any]] = {

@@ -17,7 +17,7 @@ from clip_gateway.http.middleware.work_slots import WorkSlots
 from clip_gateway.tokens import Tokens
 
 # Asked by kubelets, load balancers and Jina itself: no token, no slot, no log line.
-OPEN = {"/", "/healthz", "/readyz", "/startupz"}
+OPEN = {"/", "/healthz", "/readyz", "/startupz", "/.well-known/live", "/.well-known/ready"}
 
 
 class Middleware:

@@ -8,7 +8,6 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from clip_gateway.flow.model import Models
 from clip_gateway.flow.request_handler import RequestHandler
 from clip_gateway.http.encoding import encode
 from clip_gateway.http.messages import json_response, read_json
@@ -19,7 +18,7 @@ from clip_gateway.problems import Problem
 from clip_wire.info import TEXT
 from clip_wire.parameters import NORMALIZE
 
-PATHS = ("/v2/",)
+PATHS: tuple[str, ...] = ("/v2/",)
 _BODY = json_content(
     EmbedBody.schema(), {"images": [f"data:image/png;base64,{PICTURE}"], "embedding_types": ["float", "ubinary"]}
 )
@@ -40,7 +39,7 @@ def error(problem: Problem) -> dict[str, Any]:
     return {"message": problem.description}
 
 
-def router(handler: RequestHandler, models: Models) -> APIRouter:
+def router(handler: RequestHandler) -> APIRouter:
     """The route.
 
     :param handler: the way through the Flow.
@@ -54,9 +53,9 @@ def router(handler: RequestHandler, models: Models) -> APIRouter:
         int8 and uint8 are the numbers times 127, rounded (uint8: plus 128); binary and ubinary are a bit each.
         """
         body = EmbedBody.read(await read_json(request, handler.limits))
-        await models.check_asked(body.model, dimensions=body.output_dimension)
+        await handler.models.check(body.model, body.output_dimension)
         items = body.items
-        vectors = await encode(handler, request, items, models, {NORMALIZE: True})
+        vectors = await encode(handler, request, items, {NORMALIZE: True})
         return json_response(
             {
                 "id": f"embd-{request.scope['caller'].id}",

@@ -13,7 +13,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from clip_gateway.flow.messages import documents_of
-from clip_gateway.flow.model import Models
 from clip_gateway.flow.request_handler import RequestHandler
 from clip_gateway.http.encoding import Item, add
 from clip_gateway.http.messages import ask, embeddings, json_response, media_type, read_body
@@ -41,7 +40,7 @@ _ANSWER = {
 _OFFERS = tuple(_ANSWER)  # the first where a caller has no preference
 
 
-def router(handler: RequestHandler, models: Models) -> APIRouter:
+def router(handler: RequestHandler) -> APIRouter:
     """The route.
 
     :param handler: the way through the Flow.
@@ -68,7 +67,7 @@ def router(handler: RequestHandler, models: Models) -> APIRouter:
         if answer is None:
             raise Problem(NotAcceptable, f"Accept: the answer can be {' or '.join(_OFFERS)}; name one, or send */*")
         modality = _modality(request)
-        model = await models.current(modality)
+        model = await handler.models.current(modality)
         data_request = DataRequest()
         data_request.header.exec_endpoint = DEFAULT
         data_request.header.target_executor = model.target

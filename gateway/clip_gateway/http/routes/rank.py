@@ -10,7 +10,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from clip_gateway.flow.messages import documents_of
-from clip_gateway.flow.model import Models
 from clip_gateway.flow.request_handler import RequestHandler
 from clip_gateway.http.encoding import Item, add
 from clip_gateway.http.messages import ask, json_response, read_json
@@ -31,7 +30,7 @@ _ANSWER = json_content(
 )
 
 
-def router(handler: RequestHandler, models: Models) -> APIRouter:
+def router(handler: RequestHandler) -> APIRouter:
     """The route.
 
     :param handler: the way through the Flow.
@@ -47,8 +46,8 @@ def router(handler: RequestHandler, models: Models) -> APIRouter:
         """
         body = RankBody.read(await read_json(request, handler.limits))
         handler.check_count(1 + len(body.texts))
-        model = await models.current(IMAGE)
-        await models.current(TEXT)
+        model = await handler.models.current(IMAGE)
+        await handler.models.current(TEXT)
         data_request = DataRequest()
         data_request.header.exec_endpoint = RANK
         image = add(documents_of(data_request), Item("image", IMAGE, body.image))

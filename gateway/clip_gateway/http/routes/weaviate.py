@@ -12,7 +12,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from clip_gateway.flow.health import present
-from clip_gateway.flow.model import Models
 from clip_gateway.flow.request_handler import RequestHandler
 from clip_gateway.http.encoding import encode
 from clip_gateway.http.messages import json_response, read_json
@@ -21,9 +20,7 @@ from clip_gateway.http.schemas.weaviate import VectorizeBody
 from clip_gateway.problems import Problem
 from clip_wire.parameters import NORMALIZE
 
-PATHS = ("/vectorize", "/meta", "/.well-known/")
-OPEN = ("/.well-known/ready", "/.well-known/live")
-"""Paths that never ask for a token."""
+PATHS: tuple[str, ...] = ("/vectorize", "/meta", "/.well-known/")
 _BODY = json_content(VectorizeBody.schema(), {"texts": ["a red square"], "images": [PICTURE]})
 _VECTORS = {"type": "array", "items": NUMBERS}
 _ANSWER = json_content(
@@ -39,7 +36,7 @@ def error(problem: Problem) -> dict[str, Any]:
     return {"error": problem.description}
 
 
-def router(handler: RequestHandler, models: Models) -> APIRouter:
+def router(handler: RequestHandler) -> APIRouter:
     """The routes.
 
     :param handler: the way through the Flow.
@@ -50,7 +47,7 @@ def router(handler: RequestHandler, models: Models) -> APIRouter:
     async def vectorize(request: Request) -> Response:
         """Encode texts and images in base64; vectors of length 1, in order."""
         body = VectorizeBody.read(await read_json(request, handler.limits))
-        vectors = await encode(handler, request, body.items, models, {NORMALIZE: True})
+        vectors = await encode(handler, request, body.items, {NORMALIZE: True})
         found = [vector.tolist() for vector in vectors]
         count = len(body.texts)
         return json_response({"textVectors": found[:count], "imageVectors": found[count:]})
@@ -58,7 +55,7 @@ def router(handler: RequestHandler, models: Models) -> APIRouter:
     @routes.get("/meta", response_class=Response, **route(_META, 401, 500, 503))
     async def meta() -> Response:
         """What runs here, by modality."""
-        known = await models.known()
+        known = await handler.models.known()
         first = next(iter(known.values()))
         return json_response({"model": first.id, "dim": first.dim, "modalities": sorted(known)})
 

@@ -71,6 +71,11 @@ class StrictBody(Body):
 _URI = re.compile(r"data:|[a-zA-Z][a-zA-Z0-9+.-]*://")
 
 
+def as_uri(image: str) -> str:
+    """A URI as it is, and bare base64 as a data URI."""
+    return image if is_uri(image) else f"data:;base64,{image}"
+
+
 def is_uri(text: str) -> bool:
     """Whether this is an image as a data URI, or says where one is."""
     return bool(_URI.match(text))

@@ -1,44 +1,58 @@
-"""The body of `POST /v1/embeddings`: OpenAI's, with data URIs of images beside the texts."""
+"""The body of `POST /v1/embeddings`: OpenAI's, and what Jina, vLLM and infinity have made of it.
+
+| whose | shape |
+|---|---|
+| OpenAI | `input` is a string or a list of them; data URIs of images stand where OpenAI has texts |
+| infinity | the same, with `modality` for all of it |
+| Jina, SGLang | `input` is a list of `{"text"}`, `{"image"}`, `{"bytes"}` or `{"url"}` |
+| vLLM | `messages` is a conversation, or a list of them, each with one part: a text or an `image_url` |
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from pydantic import Field, validator
 
-from clip_gateway.http.schemas.body import Several, StrictBody, is_uri
+from clip_gateway.http.encoding import Item
+from clip_gateway.http.schemas.body import StrictBody, as_uri, is_uri
+from clip_gateway.http.vectors import TYPES
 from clip_gateway.problems import Problem
 from clip_wire.errors import BadDocument, BadParameter, Malformed
 from clip_wire.info import IMAGE, TEXT
+
+_CHANGES_NOTHING = "changes nothing"
+_NO_TOKENS = "tokens are not read here: set check_embedding_ctx_length=False in the client, which then sends strings"
+_SEVERAL = "one text or one image makes an embedding: CLIP has none of several parts together"
+_KINDS = {"text": TEXT, "image": IMAGE, "bytes": IMAGE, "url": IMAGE}
+# What NVIDIA's load generator sends.
+_IMG = re.compile(r"""<img src=["']([^"']+)["']\s*/?>""")
 
 
 class EmbeddingsBody(StrictBody):
     """What is to be encoded, and how."""
 
     # In the order in which they are checked. `Any` is what somebody else checks: `normalize` the executor, by its own
-    # words, `model` whoever knows what is served.
+    # words, `model` and `dimensions` whoever knows what is served.
 
-    dimensions: Any = Field(None, description="refused: embeddings come in the model's own length")
+    dimensions: Any = Field(None, type="integer", description="the model's own, or nothing")
     modality: Literal["image", "text"] | None = Field(
         None, description="of every input; else a URI (data:... or scheme://...) is an image, and the rest are texts"
     )
-    input: Several | str = Field(..., description="texts, and data URIs of images")
-    encoding_format: Literal["float", "base64"] = "float"
+    input: Any = Field(None, description="a text, a data URI, {text}, {image}, or a list of them")
+    messages: Any = Field(None, type="array", description="a conversation of one message with one part, or several")
+    encoding_format: Any = Field(None, enum=list(TYPES), description="of the numbers; float where there is none")
+    embedding_type: Any = Field(None, enum=list(TYPES), description="the same")
+    encoding_type: Any = Field(None, enum=list(TYPES), description="the same")
     model: Any = Field(None, type="string", description="the one of /v1/models, or nothing")
-    normalize: Any = Field(None, type="boolean", description="scale each embedding to length 1")
-    user: Any = Field(None, type="string", description="changes nothing")
-
-    @property
-    def inputs(self) -> list[tuple[str, str]]:
-        """The modality and the content of each."""
-        given = [self.input] if isinstance(self.input, str) else self.input
-        return [(self.modality or (IMAGE if is_uri(content) else TEXT), content) for content in given]
-
-    @validator("dimensions", pre=True)
-    def _no_dimensions(cls, value: Any) -> Any:  # noqa: N805
-        if value is not None:
-            raise Problem(BadParameter, "dimensions: embeddings come in the model's own length; leave it out")
-        return value
+    normalize: Any = Field(None, type="boolean", description="false: the model's own numbers, not of length 1")
+    normalized: Any = Field(None, type="boolean", description="the same")
+    user: Any = Field(None, type="string", description=_CHANGES_NOTHING)
+    task: Any = Field(None, type="string", description=_CHANGES_NOTHING)
+    late_chunking: Any = Field(None, type="boolean", description=_CHANGES_NOTHING)
+    truncate: Any = Field(None, type="boolean", description=_CHANGES_NOTHING)
+    input_type: Any = Field(None, type="string", description=_CHANGES_NOTHING)
 
     @validator("modality", pre=True)
     def _modality(cls, value: Any) -> Any:  # noqa: N805
@@ -46,32 +60,94 @@ class EmbeddingsBody(StrictBody):
             raise Problem(BadParameter, f"modality must be 'image' or 'text', not {str(value)[:100]!r}")
         return value
 
-    @validator("input", pre=True)
-    def _strings(cls, value: Any, values: dict[str, Any]) -> Any:  # noqa: N805
-        given = [value] if isinstance(value, str) else value
-        if not isinstance(given, list) or not given:
-            raise Problem(Malformed, "input must be a text, a data URI or a list of them, at least one")
-        for i, content in enumerate(given):
-            if wrong := _what_is_wrong(content, values.get("modality")):
-                raise Problem(BadDocument, wrong, f"input[{i}]")
-        return given
-
-    @validator("encoding_format", pre=True)
-    def _format(cls, value: Any) -> Any:  # noqa: N805
-        asked = value or "float"
-        if asked not in ("float", "base64"):
-            raise Problem(BadParameter, f"encoding_format must be float or base64, not {str(asked)[:100]!r}")
+    @validator("encoding_format", "embedding_type", "encoding_type", pre=True)
+    def _type(cls, value: Any, field: Any) -> Any:  # noqa: N805
+        asked = value[0] if isinstance(value, list) and len(value) == 1 else value
+        if asked and asked not in TYPES:
+            raise Problem(BadParameter, f"{field.name} must be one of {', '.join(TYPES)}, not {str(asked)[:100]!r}")
         return asked
 
+    @property
+    def type(self) -> str:
+        """How the numbers are written, one of `vectors.TYPES`."""
+        return str(self.encoding_format or self.embedding_type or self.encoding_type or "float")
 
-def _what_is_wrong(content: Any, modality: str | None) -> str:
-    """With one input; "" for nothing."""
-    if isinstance(content, int) or (isinstance(content, list) and all(isinstance(part, int) for part in content)):
-        return "tokens are not read here: set check_embedding_ctx_length=False in the client, which then sends strings"
-    if not isinstance(content, str):
-        return "send a string: a text, or a data URI of an image (data:image/jpeg;base64,...)"
-    if not content:
-        return "this is empty: send a text, or a data URI of an image"
-    if modality == IMAGE and not is_uri(content):
-        return "images are encoded here: send a data URI (data:image/jpeg;base64,...)"
-    return ""
+    @property
+    def is_unit(self) -> Any:
+        """Whether embeddings are to have length 1."""
+        asked = self.normalize if self.normalize is not None else self.normalized
+        return True if asked is None else asked
+
+    @property
+    def items(self) -> list[Item]:
+        """What is to be encoded, in order.
+
+        :raises Problem: there is nothing, or nothing that can be read.
+        """
+        if self.messages is not None:
+            if self.input is not None:
+                raise Problem(Malformed, "send input or messages, not both")
+            return [_conversation(place, one) for place, one in _conversations(self.messages)]
+        given = self.input if isinstance(self.input, list) else [self.input]
+        if not given or self.input is None:
+            raise Problem(Malformed, "input must be a text, a data URI or a list of them, at least one")
+        if _is_conversation(given) or all(_is_conversation(one) for one in given):
+            return [_conversation(place, one) for place, one in _conversations(given, "input")]
+        if len(given) > 1 and all(isinstance(one, int) for one in given):
+            raise Problem(BadDocument, _NO_TOKENS, "input")
+        return [_item(f"input[{i}]", one, self.modality) for i, one in enumerate(given)]
+
+
+def _item(place: str, given: Any, modality: str | None) -> Item:
+    """One input: a string, or an object with one member that says what it is."""
+    if isinstance(given, int) or (isinstance(given, list) and all(isinstance(part, int) for part in given)):
+        raise Problem(BadDocument, _NO_TOKENS, place)
+    if isinstance(given, dict):
+        named = [(key, value) for key, value in given.items() if key in _KINDS and value is not None]
+        if len(named) != 1:
+            raise Problem(BadDocument, f"send one of {', '.join(_KINDS)}; {_SEVERAL}", place)
+        [(key, content)] = named
+        if not isinstance(content, str) or not content:
+            raise Problem(BadDocument, f"{key} must be a string that is not empty", place)
+        return Item(place, _KINDS[key], as_uri(content) if _KINDS[key] == IMAGE else content)
+    if not isinstance(given, str):
+        raise Problem(
+            BadDocument, "send a string: a text, or a data URI of an image (data:image/jpeg;base64,...)", place
+        )
+    if not given:
+        raise Problem(BadDocument, "this is empty: send a text, or a data URI of an image", place)
+    if modality != TEXT and (wrapped := _IMG.fullmatch(given)):
+        given = wrapped[1]
+    if modality == IMAGE and not is_uri(given):
+        raise Problem(BadDocument, "images are encoded here: send a data URI (data:image/jpeg;base64,...)", place)
+    return Item(place, modality or (IMAGE if is_uri(given) else TEXT), given)
+
+
+def _is_conversation(given: Any) -> bool:
+    return isinstance(given, list) and bool(given) and all(isinstance(one, dict) and "role" in one for one in given)
+
+
+def _conversations(given: Any, name: str = "messages") -> list[tuple[str, Any]]:
+    """Where each stands, and its messages."""
+    if _is_conversation(given):
+        return [(name, given)]
+    if not isinstance(given, list) or not given or not all(_is_conversation(one) for one in given):
+        raise Problem(Malformed, f"{name} must be a list of messages, each with role and content, or a list of such")
+    return [(f"{name}[{i}]", one) for i, one in enumerate(given)]
+
+
+def _conversation(place: str, messages: list[dict[str, Any]]) -> Item:
+    """The one part of it."""
+    parts: list[Any] = []
+    for message in messages:
+        content = message.get("content")
+        parts += content if isinstance(content, list) else [content]
+    if len(parts) != 1:
+        raise Problem(BadDocument, _SEVERAL, place)
+    [part] = parts
+    if isinstance(part, dict) and part.get("type") == "image_url":
+        url = part.get("image_url")
+        return _item(place, {"image": url.get("url") if isinstance(url, dict) else url}, None)
+    if isinstance(part, dict) and part.get("type") == "text":
+        part = part.get("text")
+    return _item(place, {"text": part}, None)

@@ -1,0 +1,17 @@
+"""litellm.embedding with the provider jina_ai."""
+
+import litellm
+from program import data_uri, run
+
+litellm.suppress_debug_info = True
+
+
+def encode(job):
+    inputs = [item.get("text") or data_uri(item["picture"]) for item in job["items"]]
+    answer = litellm.embedding(
+        model=f"jina_ai/{job['model']}", input=inputs, api_base=f"{job['http']}/v1/embeddings", api_key=job["token"]
+    )
+    return [one["embedding"] for one in answer.data]
+
+
+run(encode)
