@@ -94,7 +94,7 @@ class HttpServer(FastAPIBaseServer):
         models = Models(handler.executors)
         for routes in (
             embed.router(handler, models),
-            rank.router(handler, models),
+            rank.router(handler, models, jina.answer_documents),
             openai.router(handler, models),
             jina.router(handler),
             health.router(handler.executors),
