@@ -32,6 +32,15 @@ def flow(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield running
 
 
+@pytest.fixture(scope="session")
+def clip_flow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFlow]:
+    """The Flow of flows/clip_flow.yml, running with its own model."""
+    log = tmp_path_factory.mktemp("clip-flow") / "flow.log"
+    settings = flow_environment("emoji-tiny", FLOW="flows/clip_flow.yml", REPLICAS="1")
+    with log.open("wb") as output, running_flow(settings, output) as running:
+        yield running
+
+
 def refusal(client: Client, *args: Any, **kwargs: Any) -> str:
     """How `client.post(...)` is refused: over gRPC in the answer that BadServer holds, over HTTP in its body."""
     with pytest.raises((BadServer, ValueError)) as raised:

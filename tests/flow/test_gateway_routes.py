@@ -6,7 +6,6 @@ import base64
 import io
 import json
 import re
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -129,9 +128,9 @@ def run_curl(line: str, flow: RunningFlow, folder: Path) -> str:
     with Image.open(FOX) as picture:
         picture.convert("RGB").save(folder / "cat.jpg")
     assert HOST in line
-    command = shlex.split(line.replace("\\\n", " ").replace(HOST, flow.http))
+    options = "--silent --show-error --fail-with-body --max-time 30"
     result = subprocess.run(
-        [*command, "--silent", "--show-error", "--fail-with-body", "--max-time", "30"],
+        ["sh", "-c", line.replace(HOST, flow.http).replace("curl ", f"curl {options} ", 1)],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -143,12 +142,13 @@ def run_curl(line: str, flow: RunningFlow, folder: Path) -> str:
 
 
 def curl_lines(text: str) -> list[str]:
-    return [line.strip() for line in re.findall(r"^ *(curl (?:.*\\\n)*.*)$", text, flags=re.MULTILINE)]
+    found = re.findall(r"^ *(curl (?:.*<<END\n(?:.*\n)*? *END|(?:.*\\\n)*.*))$", text, flags=re.MULTILINE)
+    return [re.sub(r"^ *END", "END", line.strip(), flags=re.MULTILINE) for line in found]
 
 
-def test_curl(flow: RunningFlow, tmp_path: Path) -> None:
-    answer = run_curl(f"curl --data-binary @cat.jpg -H 'Content-Type: image/jpeg' {HOST}/embed", flow, tmp_path)
-    assert len(json.loads(answer)["embedding"]) == 32
+def test_curl(clip_flow: RunningFlow, tmp_path: Path) -> None:
+    answer = run_curl(f"curl --data-binary @cat.jpg -H 'Content-Type: image/jpeg' {HOST}/embed", clip_flow, tmp_path)
+    assert len(json.loads(answer)["embedding"]) == 128
 
 
 def test_curl_is_told_what_is_wrong_with_its_body(flow: RunningFlow) -> None:
@@ -169,32 +169,32 @@ PAGES = ["README.md", "docs/http-api.md", "gateway/README.md"]
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_curl_lines_of_the_docs_work(flow: RunningFlow, tmp_path: Path, page: str) -> None:
+def test_the_curl_lines_of_the_docs_work(clip_flow: RunningFlow, tmp_path: Path, page: str) -> None:
     lines = [line for line in curl_lines((ROOT / page).read_text(encoding="utf-8")) if "https://" not in line]
     for line in lines:
-        run_curl(line, flow, tmp_path)
+        run_curl(line, clip_flow, tmp_path)
     assert lines
 
 
-def test_the_program_in_the_docs_works(flow: RunningFlow) -> None:
+def test_the_program_in_the_docs_works(clip_flow: RunningFlow) -> None:
     text = (ROOT / "docs" / "http-api.md").read_text(encoding="utf-8")
     (program,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    here = program.replace(HOST, flow.http)
+    here = program.replace(HOST, clip_flow.http)
     assert here != program
     run = subprocess.run(
         [sys.executable, "-c", here], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
-    assert run.stdout == "tiny.pt 32\n", run.stderr
+    assert run.stdout == "emoji-tiny 128 a fox\n", run.stderr
 
 
 @pytest.fixture(scope="module")
-def page(flow: RunningFlow) -> dict[str, Any]:
-    answer = requests.get(f"{flow.http}/openapi.json", timeout=30)
+def page(clip_flow: RunningFlow) -> dict[str, Any]:
+    answer = requests.get(f"{clip_flow.http}/openapi.json", timeout=30)
     assert answer.status_code == 200
     return dict(answer.json())
 
 
-def test_the_openapi_page_describes_every_route(flow: RunningFlow, page: dict[str, Any]) -> None:
+def test_the_openapi_page_describes_every_route(clip_flow: RunningFlow, page: dict[str, Any]) -> None:
     assert page["paths"].keys() == {
         "/",
         "/embed",
@@ -214,17 +214,17 @@ def test_the_openapi_page_describes_every_route(flow: RunningFlow, page: dict[st
     embed = page["paths"]["/embed"]["post"]["responses"]
     assert {"400", "413", "415", "429", "503", "504"} <= embed.keys()
     assert embed["429"]["headers"]["Retry-After"]
-    assert requests.get(f"{flow.http}/docs", timeout=30).status_code == 200
+    assert requests.get(f"{clip_flow.http}/docs", timeout=30).status_code == 200
 
 
-def test_the_curl_lines_of_the_openapi_page_work(flow: RunningFlow, page: dict[str, Any], tmp_path: Path) -> None:
+def test_the_curl_lines_of_the_openapi_page_work(clip_flow: RunningFlow, page: dict[str, Any], tmp_path: Path) -> None:
     lines = [
         line for methods in page["paths"].values() for o in methods.values() for line in curl_lines(o["description"])
     ]
-    assert len(lines) >= 2
+    assert len(lines) >= 3
     for line in lines:
-        run_curl(line, flow, tmp_path)
-    assert np.load(tmp_path / "cat.npy").shape == (32,)
+        run_curl(line, clip_flow, tmp_path)
+    assert np.load(tmp_path / "cat.npy").shape == (128,)
 
 
 def shape(value: Any) -> Any:
@@ -243,7 +243,7 @@ def promises(example: Any, found: Any) -> bool:
     return not example or shape(example) == shape(found) or promises(example[0], found[0])
 
 
-def test_the_examples_of_the_openapi_page_work(flow: RunningFlow, page: dict[str, Any]) -> None:
+def test_the_examples_of_the_openapi_page_work(clip_flow: RunningFlow, page: dict[str, Any]) -> None:
     run = 0
     for path, methods in page["paths"].items():
         for method, operation in methods.items():
@@ -251,8 +251,8 @@ def test_the_examples_of_the_openapi_page_work(flow: RunningFlow, page: dict[str
             if "example" not in expected or "{" in path or path == "/embed":
                 continue
             body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
-            answer = send(flow.http, path, method.upper(), **({"json": body} if body else {}))
+            answer = send(clip_flow.http, path, method.upper(), **({"json": body} if body else {}))
             assert answer.status_code == 200, answer.text
             assert promises(expected["example"], answer.json()), f"{path}: {answer.text[:500]}"
             run += 1
-    assert run == 7
+    assert run == 8

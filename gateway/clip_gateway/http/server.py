@@ -97,7 +97,7 @@ class HttpServer(FastAPIBaseServer):
         app.state.vendors = VENDORS
         for routes in (
             embed.router(handler),
-            rank.router(handler),
+            rank.router(handler, jina.answer_documents),
             *(vendor.router(handler) for vendor in VENDORS),
             jina.router(handler),
             health.router(handler.executors),

@@ -44,11 +44,7 @@ def router(handler: RequestHandler) -> APIRouter:
     @routes.post("/post", response_class=Response, **route(_ANSWER, *WORK_ERRORS, 404, body=_BODY))
     async def post(request: Request) -> Response:
         """Send documents to an endpoint of the Flow, as Jina's Client does over HTTP."""
-        body = await read_json(request, handler.limits)
-        data_request = await asyncio.to_thread(to_request, body, handler.limits)
-        answer = await ask(handler, request, data_request)
-        text = await asyncio.to_thread(from_answer, answer)
-        return Response(text, media_type="application/json")
+        return await answer_documents(handler, request, await read_json(request, handler.limits))
 
     @routes.get("/dry_run", response_class=Response, **route(_DRY_RUN, 401, 503))
     async def dry_run() -> Response:
@@ -59,6 +55,18 @@ def router(handler: RequestHandler) -> APIRouter:
         return json_response({"code": jina_pb2.StatusProto.SUCCESS, "description": ""})
 
     return routes
+
+
+async def answer_documents(handler: RequestHandler, request: Request, body: dict[str, Any]) -> Response:
+    """What the Flow makes of documents that came as Jina's Client writes them.
+
+    :param body: with the endpoint in it.
+    :raises Problem: what went wrong.
+    """
+    data_request = await asyncio.to_thread(to_request, body, handler.limits)
+    answer = await ask(handler, request, data_request)
+    text = await asyncio.to_thread(from_answer, answer)
+    return Response(text, media_type="application/json")
 
 
 def to_request(body: dict[str, Any], limits: Limits = DEFAULT_LIMITS) -> DataRequest:

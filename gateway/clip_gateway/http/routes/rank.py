@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import APIRouter
@@ -30,10 +31,14 @@ _ANSWER = json_content(
 )
 
 
-def router(handler: RequestHandler) -> APIRouter:
+AnswerDocuments = Callable[[RequestHandler, Request, dict[str, Any]], Awaitable[Response]]
+
+
+def router(handler: RequestHandler, answer_documents: AnswerDocuments) -> APIRouter:
     """The route.
 
     :param handler: the way through the Flow.
+    :param answer_documents: answers a body with documents, as `/post` does.
     """
     routes = APIRouter(tags=["Images and texts"])
 
@@ -43,8 +48,13 @@ def router(handler: RequestHandler) -> APIRouter:
 
         `cosine` is that of the two embeddings; `score` is the softmax over the texts with the model's own scale, so the
         scores of one answer add up to 1. A Flow that encodes no texts answers 404.
+
+        A body with `data` is one of `/post`: where this page has a path of an endpoint's name, Jina's Client takes it.
         """
-        body = RankBody.read(await read_json(request, handler.limits))
+        value = await read_json(request, handler.limits)
+        if "data" in value:
+            return await answer_documents(handler, request, {**value, "exec_endpoint": RANK})
+        body = RankBody.read(value)
         handler.check_count(1 + len(body.texts))
         model = await handler.models.current(IMAGE)
         await handler.models.current(TEXT)
