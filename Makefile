@@ -46,11 +46,11 @@ $(READY): locks/dev.txt pyproject.toml gateway/pyproject.toml
 	@rm -f $(VENV)/.ready-*; touch $@
 
 .PHONY: demo
-demo: $(READY) ## start the Flow, encode real pictures, rank them by words, draw demo.png
+demo: $(READY) ## start the Flow, encode real pictures and words, rank the pictures by the words, draw demo.png
 	@$(BIN)/python -m scripts.demo
 
 .PHONY: serve
-serve: $(READY) ## run the Flow (FLOW=flows/NAME.yml, CLIP_MODEL, CLIP_GRPC_PORT, CLIP_HTTP_PORT, REPLICAS) until Ctrl-C
+serve: $(READY) ## run the Flow until Ctrl-C: words and pictures (FLOW=flows/encode_flow.yml: pictures alone, the Flow that is exported; CLIP_MODEL, CLIP_GRPC_PORT, CLIP_HTTP_PORT, REPLICAS)
 	@exec $(BIN)/python -m scripts.serve
 
 .PHONY: test

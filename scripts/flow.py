@@ -6,10 +6,12 @@ leaves its processes behind on SIGTERM.
 
 | variable | what it sets |
 |---|---|
-| FLOW | the Flow file; `flows/encode_flow.yml` by default |
+| FLOW | the Flow file; by default `flows/clip_flow.yml`, for words and pictures |
 | CLIP_GRPC_PORT, CLIP_HTTP_PORT | the gateway's ports |
 | CLIP_MODEL | the model of the executors that take one (`scripts.flows.model_option`) |
 | REPLICAS | replicas of the executors that have a number of them |
+
+Export, deploy and chart have another default, `flows/encode_flow.yml`, for pictures alone; see `scripts.flows`.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from typing import IO, Any
 
 import yaml
 
-from scripts.flows import MODEL_OPTION, flow_file, model_option
+from scripts.flows import MODEL_OPTION, SERVED_FLOW, flow_file, model_option
 
 ROOT = Path(__file__).parents[1]
 _GRACE_SECONDS = 20.0
@@ -43,7 +45,7 @@ def load_flow(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
 
     :raises FlowError: for a setting that makes no sense.
     """
-    path = flow_file(environment)
+    path = flow_file(environment, SERVED_FLOW)
     if not path.is_file():
         there = ", ".join(str(file.relative_to(ROOT)) for file in sorted((ROOT / "flows").glob("*.yml")))
         raise FlowError(f"FLOW must be the path of a Flow file, not {str(path)!r}; there are: {there}")
@@ -91,6 +93,7 @@ class RunningFlow:
     grpc_port: int
     http_port: int
     model: str
+    executors: tuple[str, ...]
     process: subprocess.Popen[bytes]
 
     @property
@@ -134,7 +137,8 @@ def running_flow(environment: Mapping[str, str] = os.environ, output: IO[bytes] 
                 if (code := process.poll()) is not None:
                     raise FlowError(f"the Flow ended with code {code} before it was ready; its log says why")
                 time.sleep(0.05)
-            yield RunningFlow(grpc_port, http_port, model_of(flow), process)
+            names = tuple(executor["name"] for executor in flow["executors"])
+            yield RunningFlow(grpc_port, http_port, model_of(flow), names, process)
         finally:
             _end(process)
 

@@ -25,8 +25,8 @@ EXPECTED = {
     "02_http.py": [r"^Jina's Client: \(32,\) \[", r"^plain JSON, normalised: \(32,\) .* length 1\.0$"],
     "03_chunks.py": [
         r"^traversal_paths '@r'\n +page +\(2, 32\)\n +chunk image +None\n +chunk text +None\n +chunk image +None$",
-        r"^traversal_paths '@c'\n +page +None\n +chunk image +\(32,\)\n +chunk text +None\n +chunk image +\(32,\)$",
-        r"^traversal_paths '@r,c'\n +page +\(2, 32\)\n +chunk image +\(32,\)\n +chunk text +None\n",
+        r"^traversal_paths '@c'\n +page +None\n +chunk image +\(32,\)\n +chunk text +\(32,\)\n +chunk image +\(32,\)$",
+        r"^traversal_paths '@r,c'\n +page +\(2, 32\)\n +chunk image +\(32,\)\n +chunk text +\(32,\)\n",
     ],
     "04_skip_bad_pictures.py": [
         r"^refused: BadDocument: document 'truncated': ",
@@ -43,7 +43,14 @@ EXPECTED = {
     "08_curl.sh": [
         r'^JSON:\n\{"embedding":\[-?\d\.\d+',
         r"^a NumPy file:\napplication/x-npy, 256 bytes$",
-        r'^what is wrong with a text:\n\{"type":"urn:clip-image-flow:problem:UnsupportedMedia"',
+        r'^what is wrong with bytes that are no picture:\n\{"type":"urn:clip-image-flow:problem:UnsupportedMedia"',
+    ],
+    "09_search_by_words.py": [
+        r"^a red apple, among 48 pictures:\n(?: +-?\d\.\d{3}  heldout/[a-z-]+\.png\n){5}a smiling face, among 48 pictures:\n",
+        r"^a sailboat, among 48 pictures:\n(?: +-?\d\.\d{3}  heldout/[a-z-]+\.png\n){5}$",
+    ],
+    "10_zero_shot_labels.py": [
+        r"^fox\.png:\n(?: +\d+\.\d%  cosine -?\d\.\d{3}  an emoji of an? (?:fox|owl|frog|rocket)\n){4}$",
     ],
 }
 
@@ -64,16 +71,50 @@ def test_every_example_has_an_expectation() -> None:
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
-def test_example(flow: RunningFlow, example: Path) -> None:
-    host = flow.http if example.name in BY_HTTP else flow.grpc
-    result = run(example, *([] if example.suffix == ".sh" else ["--host"]), host, CLIP_MODEL=flow.model)
+def test_example(clip_flow: RunningFlow, example: Path) -> None:
+    host = clip_flow.http if example.name in BY_HTTP else clip_flow.grpc
+    result = run(example, *([] if example.suffix == ".sh" else ["--host"]), host, CLIP_MODEL=clip_flow.model)
     assert result.returncode == 0, result.stderr
     for pattern in EXPECTED[example.name]:
         assert re.search(pattern, result.stdout, re.MULTILINE), f"{pattern}\n\nnot in\n\n{result.stdout}"
 
 
-def test_own_pictures(flow: RunningFlow) -> None:
+def test_own_pictures(clip_flow: RunningFlow) -> None:
     example = ROOT / "examples" / "01_encode_pictures.py"
-    result = run(example, "--host", flow.grpc, str(PICTURES / "fox.png"), str(PICTURES / "owl.png"))
+    result = run(example, "--host", clip_flow.grpc, str(PICTURES / "fox.png"), str(PICTURES / "owl.png"))
     assert result.returncode == 0, result.stderr
     assert {line.split()[0] for line in result.stdout.splitlines()} == {"fox.png", "owl.png"}
+
+
+def test_own_folder_is_searched_by_own_words(clip_flow: RunningFlow, tmp_path: Path) -> None:
+    (tmp_path / "album").mkdir()
+    (tmp_path / "album" / "fox.png").write_bytes((PICTURES / "fox.png").read_bytes())
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    (tmp_path / "notes.txt").write_text("no picture either")
+    example = ROOT / "examples" / "09_search_by_words.py"
+    result = run(example, "--host", clip_flow.grpc, str(tmp_path), "a fox", "ein Fuchs")
+    assert result.returncode == 0, result.stderr
+    assert re.sub(r"-?\d\.\d{3}", "cosine", result.stdout).splitlines() == [
+        "a fox, among 1 pictures:",
+        "    cosine  album/fox.png",
+        "ein Fuchs, among 1 pictures:",
+        "    cosine  album/fox.png",
+    ]
+
+
+def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
+    result = run(ROOT / "examples" / "09_search_by_words.py", str(tmp_path), "a fox")
+    assert result.returncode == 2
+    assert f"no pictures in {tmp_path}" in result.stderr
+
+
+def test_own_labels_get_probabilities(clip_flow: RunningFlow) -> None:
+    example = ROOT / "examples" / "10_zero_shot_labels.py"
+    result = run(example, "--host", clip_flow.http, str(PICTURES / "owl.png"), "an owl", "a frog")
+    assert result.returncode == 0, result.stderr
+    title, *lines = result.stdout.splitlines()
+    assert title == "owl.png:"
+    assert {line.split("  ")[-1] for line in lines} == {"an owl", "a frog"}
+    probabilities = [float(line.split("%")[0]) for line in lines]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert sum(probabilities) == pytest.approx(100, abs=0.2)
