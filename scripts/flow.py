@@ -17,6 +17,7 @@ Export, deploy and chart have another default, `flows/encode_flow.yml`, for pict
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import signal
 import subprocess
@@ -25,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Any
 
@@ -133,7 +135,8 @@ def running_flow(environment: Mapping[str, str] = os.environ, output: IO[bytes] 
             start_new_session=True,  # a process group of its own: Ctrl-C reaches it through us alone
         )
         try:
-            while not ready.exists():  # as long as the Flow lives: a first start may download a model
+            # As long as the Flow lives: a first start may download a model.
+            while not (ready.exists() and _gateway_knows_all(http_port)):
                 if (code := process.poll()) is not None:
                     raise FlowError(f"the Flow ended with code {code} before it was ready; its log says why")
                 time.sleep(0.05)
@@ -141,6 +144,18 @@ def running_flow(environment: Mapping[str, str] = os.environ, output: IO[bytes] 
             yield RunningFlow(grpc_port, http_port, model_of(flow), names, process)
         finally:
             _end(process)
+
+
+def _gateway_knows_all(http_port: int) -> bool:
+    """Whether the gateway has had an answer from every executor; Jina calls a Flow ready some moments earlier."""
+    connection = http.client.HTTPConnection("127.0.0.1", http_port, timeout=5)
+    try:
+        connection.request("GET", "/startupz")
+        return connection.getresponse().status != HTTPStatus.SERVICE_UNAVAILABLE
+    except (OSError, http.client.HTTPException):  # a gateway with TLS, or another than ours
+        return True
+    finally:
+        connection.close()
 
 
 def _process_environment(environment: Mapping[str, str], home: str) -> dict[str, str]:
