@@ -155,7 +155,7 @@ quantize: $(READY) ## make the int8 form of MODEL, calibrated with PICTURES (fil
 	  else $(BIN)/python training/emoji_tiny/evaluate.py --precision int8; fi)
 
 .PHONY: eval-model
-eval-model: $(READY) ## recall of emoji-tiny on the style it never saw (needs npm)
+eval-model: $(READY) ## recall of emoji-tiny, served by the Flow, on the style it never saw (needs npm)
 	@$(BIN)/python training/emoji_tiny/evaluate.py --at-least 0.14 0.36 0.50
 
 .PHONY: train-model
