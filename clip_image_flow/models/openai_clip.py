@@ -44,7 +44,6 @@ clip = _import_clip()
 VisionTransformer = clip.model.VisionTransformer
 LayerNorm = clip.model.LayerNorm
 Transformer = clip.model.Transformer
-simple_tokenizer = importlib.import_module("clip.simple_tokenizer")
 convert_weights = clip.model.convert_weights
 
 

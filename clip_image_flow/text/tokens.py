@@ -7,8 +7,11 @@ what is kept is forgotten now and then.
 
 from __future__ import annotations
 
+import importlib.util
 import threading
 from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -33,9 +36,7 @@ class Tokenizer:
     """
 
     def __init__(self, context: int, *, truncate: bool, max_bytes: int) -> None:
-        # Imports torch, as all of `clip` does.
-        from clip_image_flow.models.openai_clip import simple_tokenizer
-
+        simple_tokenizer = _simple_tokenizer()
         self._context = context
         self._truncate = truncate
         self._max_bytes = max_bytes
@@ -85,6 +86,20 @@ class Tokenizer:
                 self._bpe.cache = dict(self._special)
             parts = self._bpe.bpe(word).split(" ")
         return [self._bpe.encoder[part] for part in parts]
+
+
+def _simple_tokenizer() -> ModuleType:
+    """`clip.simple_tokenizer`, by its file: to import it from its package imports torch, some seconds and 200 MB."""
+    package = importlib.util.find_spec("clip")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError("clip, by whose byte pair encoding texts become tokens, is not installed")
+    file = Path(package.origin).with_name("simple_tokenizer.py")
+    spec = importlib.util.spec_from_file_location("clip.simple_tokenizer", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def shortened(rows: np.ndarray) -> np.ndarray:

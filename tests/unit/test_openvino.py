@@ -208,17 +208,18 @@ def watch(event, args):
     if event.startswith("socket."):
         touched.append(f"{event} {args}")
 sys.addaudithook(watch)
-from clip_image_flow import ImageEncoder
-encoder = ImageEncoder(sys.argv[1], backend="openvino")
-encoder.encode([open(sys.argv[2], "rb").read()])
-encoder.close()
+from clip_image_flow import ImageEncoder, TextEncoder
+for encoder, item in (ImageEncoder, open(sys.argv[2], "rb").read()), (TextEncoder, "a cat"):
+    encoder = encoder(sys.argv[1], backend="openvino")
+    encoder.encode([item])
+    encoder.close()
 print(touched)
 print([name for name in ("torch", "clip", "openvino_telemetry") if sys.modules.get(name)])
 """
 
 
 def run_fresh(tiny_model: Path, tmp_path: Path) -> tuple[str, str]:
-    """(sockets, heavy modules) of a process with a home and a cache of its own that encodes a picture."""
+    """(sockets, heavy modules) of a process with a home and a cache of its own that encodes a picture and a text."""
     picture, home = tmp_path / "picture.png", tmp_path / "home"
     picture.write_bytes(PICTURE)
     home.mkdir(exist_ok=True)
