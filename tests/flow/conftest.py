@@ -29,17 +29,17 @@ def flow_environment(model: Path | str, **settings: str) -> dict[str, str]:
 def flow(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFlow]:
     """The Flow of flows/encode_flow.yml, running: pictures alone."""
     log = tmp_path_factory.mktemp("flow") / "flow.log"
-    environment = flow_environment(tiny_model, FLOW=str(DEFAULT_FLOW))
-    with log.open("wb") as output, running_flow(environment, output) as running:
+    settings = flow_environment(tiny_model, FLOW=str(DEFAULT_FLOW))
+    with log.open("wb") as output, running_flow(settings, output) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def clip_flow(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFlow]:
-    """The Flow that `make serve` runs, with one replica of each executor: words and pictures."""
-    log = tmp_path_factory.mktemp("clip_flow") / "flow.log"
-    environment = flow_environment(tiny_model, FLOW="", REPLICAS="1")
-    with log.open("wb") as output, running_flow(environment, output) as running:
+def clip_flow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFlow]:
+    """The Flow of flows/clip_flow.yml, running with its own model."""
+    log = tmp_path_factory.mktemp("clip-flow") / "flow.log"
+    settings = flow_environment("emoji-tiny", FLOW="flows/clip_flow.yml", REPLICAS="1")
+    with log.open("wb") as output, running_flow(settings, output) as running:
         yield running
 
 

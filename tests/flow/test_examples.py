@@ -16,41 +16,46 @@ EXAMPLES = sorted((ROOT / "examples").glob("[0-9]*.*"))
 BY_HTTP = {"02_http.py", "07_openai_client.py", "08_curl.sh"}
 PICTURES = ROOT / "examples" / "pictures" / "heldout"
 
-# What each must print, as regular expressions; the model of the tests has 32 dimensions.
+# What each must print, as regular expressions; the model has 128 dimensions.
 EXPECTED = {
     "01_encode_pictures.py": [
-        r"^airplane\.png +float32 \(32,\)  \[[+-]\d+\.\d{3}, .*\.\.\.\]$",
+        r"^airplane\.png +float32 \(128,\)  \[[+-]\d+\.\d{3}, .*\.\.\.\]$",
         r"^wrapped-gift\.png ",
     ],
-    "02_http.py": [r"^Jina's Client: \(32,\) \[", r"^plain JSON, normalised: \(32,\) .* length 1\.0$"],
+    "02_http.py": [r"^Jina's Client: \(128,\) \[", r"^plain JSON, normalised: \(128,\) .* length 1\.0$"],
     "03_chunks.py": [
-        r"^traversal_paths '@r'\n +page +\(2, 32\)\n +chunk image +None\n +chunk text +None\n +chunk image +None$",
-        r"^traversal_paths '@c'\n +page +None\n +chunk image +\(32,\)\n +chunk text +\(32,\)\n +chunk image +\(32,\)$",
-        r"^traversal_paths '@r,c'\n +page +\(2, 32\)\n +chunk image +\(32,\)\n +chunk text +\(32,\)\n",
+        r"^traversal_paths '@r'\n +page +\(2, 128\)\n +chunk image +None\n +chunk text +None\n +chunk image +None$",
+        r"^traversal_paths '@c'\n +page +None\n(?: +chunk (?:image|text) +\(128,\)\n){3}",
+        r"^traversal_paths '@r,c'\n +page +\(2, 128\)\n(?: +chunk (?:image|text) +\(128,\)\n){3}",
     ],
     "04_skip_bad_pictures.py": [
         r"^refused: BadDocument: document 'truncated': ",
         r"^refused: BadParameter: batch_size ",
-        r"^whole: \(32,\), length 1\.0000$",
+        r"^whole: \(128,\), length 1\.0000$",
         r"^truncated: BadDocument: ",
         r"^not a picture: UnsupportedMedia: ",
     ],
     "05_find_similar.py": [
         r"^most like tiger-face\.png, of 48 pictures:\n +1\.000  tiger-face\.png\n(?: +\d\.\d{3}  .*\n){5}"
     ],
-    "06_without_jina.py": [r"'dim': 32, ", r"^48 pictures -> float32 \(48, 32\)$"],
-    "07_openai_client.py": [r"^tiny\.pt  fox\.png +\(32,\)\ntiny\.pt  owl\.png +\(32,\)$"],
+    "06_without_jina.py": [r"'dim': 128, ", r"^48 pictures -> float32 \(48, 128\)$"],
+    "07_openai_client.py": [r"^emoji-tiny  fox\.png +\(128,\)\nemoji-tiny  owl\.png +\(128,\)$"],
     "08_curl.sh": [
         r'^JSON:\n\{"embedding":\[-?\d\.\d+',
-        r"^a NumPy file:\napplication/x-npy, 256 bytes$",
+        r"^a NumPy file:\napplication/x-npy, 640 bytes$",
         r'^what is wrong with bytes that are no picture:\n\{"type":"urn:clip-image-flow:problem:UnsupportedMedia"',
     ],
     "09_search_by_words.py": [
-        rf"^{words}, among 48 pictures:\n(?: +-?\d\.\d{{3}}  heldout/[a-z-]+\.png\n){{5}}"
-        for words in ("a red apple", "a smiling face", "a sailboat")
+        rf"^{words}, among 48 pictures:\n +0\.\d+  heldout/{first}\.png\n(?: +0\.\d+  heldout/[a-z-]+\.png\n){{4}}"
+        for words, first in (
+            ("a red apple", "red-apple"),
+            ("a smiling face", "grinning-face"),
+            ("a sailboat", "sailboat"),
+        )
     ],
     "10_zero_shot_labels.py": [
-        r"^fox\.png:\n(?: +\d+\.\d%  cosine -?\d\.\d{3}  an emoji of an? (?:fox|owl|frog|rocket)\n){4}$",
+        r"^fox\.png:\n +9\d\.\d%  cosine 0\.\d{3}  an emoji of a fox\n"
+        r"(?: +\d\.\d%  cosine -?\d\.\d{3}  an emoji of an? (?:owl|frog|rocket)\n){3}$",
     ],
 }
 

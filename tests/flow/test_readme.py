@@ -31,19 +31,19 @@ def lines_of(program: str, flow: RunningFlow) -> list[str]:
 
 
 def test_the_first_program_finds_pictures_for_each_text(clip_flow: RunningFlow) -> None:
-    found = [re.fullmatch(r"(.*) \['(.*)', '(.*)', '(.*)'\]", line) for line in lines_of(SEARCH, clip_flow)]
-    assert [match[1] for match in found if match] == ["a red apple", "a smiling face"]
-    files = {str(picture.relative_to(ROOT)) for picture in PICTURES}
-    assert all(len(set(match.groups()[1:]) & files) == 3 for match in found if match)
+    apple, face = lines_of(SEARCH, clip_flow)
+    assert apple.startswith("a red apple ['examples/pictures/heldout/red-apple.png', 'examples/")
+    assert face.startswith("a smiling face ['examples/pictures/heldout/grinning-face.png', 'examples/")
+    assert apple.count(".png") == face.count(".png") == 3
 
 
 def test_the_second_program_prints_an_embedding_for_each_picture(clip_flow: RunningFlow) -> None:
     lines = lines_of(ENCODE, clip_flow)
-    assert [line.split()[0] for line in lines if "(32,)" in line] == [picture.name for picture in PICTURES]
+    assert [line.split()[0] for line in lines if "(128,)" in line] == [picture.name for picture in PICTURES]
 
 
 def test_the_program_for_rank_prints_scores_that_add_up_to_one(clip_flow: RunningFlow) -> None:
     (line,) = lines_of(RANK, clip_flow)
     ranked = re.findall(r"\('(an emoji of an? \w+)', (\d\.\d+)\)", line)
-    assert {label for label, _ in ranked} == {"an emoji of a fox", "an emoji of an owl"}
+    assert [label for label, _ in ranked] == ["an emoji of a fox", "an emoji of an owl"]
     assert sum(float(score) for _, score in ranked) == pytest.approx(1, abs=1e-5)
