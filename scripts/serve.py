@@ -22,8 +22,9 @@ Encode a picture, from another terminal:
 Ctrl-C ends it.
 """
 _WORDS = """
-Search a folder of pictures by words:
+Search a folder of pictures by words, or encode a text alone:
     .venv/bin/python examples/09_search_by_words.py --host {grpc} FOLDER "a red apple" ...
+    curl --data-binary 'a red apple' -H 'Content-Type: text/plain' {http}/embed
 """
 
 
@@ -39,7 +40,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with running_flow() as flow:
-            words = _WORDS.format(grpc=flow.grpc) if "text" in flow.executors else ""
+            words = _WORDS.format(grpc=flow.grpc, http=flow.http) if "text" in flow.executors else ""
             names = ", ".join(flow.executors)
             print(
                 _READY.format(model=flow.model, executors=names, grpc=flow.grpc, http=flow.http, words=words),
