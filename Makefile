@@ -46,11 +46,11 @@ $(READY): locks/dev.txt pyproject.toml gateway/pyproject.toml
 	@rm -f $(VENV)/.ready-*; touch $@
 
 .PHONY: demo
-demo: $(READY) ## start the Flow, encode real pictures, rank them by words, draw demo.png
+demo: $(READY) ## start the Flow, encode real pictures and words, rank the pictures by the words, draw demo.png
 	@$(BIN)/python -m scripts.demo
 
 .PHONY: serve
-serve: $(READY) ## run the Flow (FLOW=flows/NAME.yml, CLIP_MODEL, CLIP_GRPC_PORT, CLIP_HTTP_PORT, REPLICAS) until Ctrl-C
+serve: $(READY) ## run the Flow until Ctrl-C: words and pictures (FLOW=flows/encode_flow.yml: pictures alone, the Flow that is exported; CLIP_MODEL, CLIP_GRPC_PORT, CLIP_HTTP_PORT, REPLICAS)
 	@exec $(BIN)/python -m scripts.serve
 
 .PHONY: test
@@ -170,7 +170,7 @@ quantize: $(READY) ## make the int8 form of MODEL, calibrated with PICTURES (fil
 	  else $(BIN)/python training/emoji_tiny/evaluate.py --precision int8; fi)
 
 .PHONY: eval-model
-eval-model: $(READY) ## recall of emoji-tiny on the style it never saw (needs npm)
+eval-model: $(READY) ## recall of emoji-tiny, served by the Flow, on the style it never saw (needs npm)
 	@$(BIN)/python training/emoji_tiny/evaluate.py --at-least 0.14 0.36 0.50
 
 .PHONY: train-model

@@ -1,4 +1,4 @@
-"""A document made of parts: its image chunks become one matrix, a row each; its text chunks are left alone.
+"""A document made of parts: its image chunks become one matrix, a row each, or each chunk gets a vector of its own.
 
 python examples/03_chunks.py --host grpc://127.0.0.1:51000
 """
@@ -32,7 +32,8 @@ def page() -> Document:
     return Document(id="page", chunks=DocumentArray(chunks))
 
 
-for path in ("@r", "@c", "@r,c"):  # roots, which is the default; chunks; both
+# Roots, which is the default; chunks, where words get vectors as pictures do; both.
+for path in ("@r", "@c", "@r,c"):
     doc = client.post("/", DocumentArray([page()]), parameters={"traversal_paths": path})[0]
     print(f"traversal_paths {path!r}")
     print("    page         ", None if doc.embedding is None else doc.embedding.shape)

@@ -1,4 +1,4 @@
-"""The same with OpenAI's own client: pictures go as data URIs where OpenAI takes texts.
+"""The same with OpenAI's own client: pictures go as data URIs.
 
 python examples/07_openai_client.py --host http://127.0.0.1:8000 cat.jpg dog.png
 """

@@ -14,5 +14,5 @@ echo "a NumPy file:"
 curl --silent --show-error --fail-with-body --data-binary "@$picture" -H 'Content-Type: image/png' \
   -H 'Accept: application/x-npy' --output /dev/null --write-out '%{content_type}, %{size_download} bytes\n' "$host/embed"
 
-echo "what is wrong with a text:"
+echo "what is wrong with bytes that are no picture:"
 curl --silent --show-error --data-binary hello -H 'Content-Type: image/png' "$host/embed" | cut -c 1-200

@@ -1,8 +1,8 @@
-"""The whole way, once: start the Flow, encode real pictures through its gateway, check them, rank pictures by words.
+"""The whole way, once: start the Flow, encode real pictures and words through its gateway, rank pictures by words.
 
 Everything is on this machine: the photographs in the scikit-learn and scikit-image packages, and the emoji of
-examples/pictures. What comes back is held against `clip` itself. The exit code is 1, with the reason, when anything is
-wrong.
+examples/pictures. What comes back is compared with what `clip` itself makes of the same. The exit code is 1, with the
+reason, when anything is wrong.
 """
 
 from __future__ import annotations
@@ -24,10 +24,21 @@ import numpy as np
 from tqdm import tqdm
 
 from scripts.demo_checks import FOUND_WITHIN, CheckFailed, check_agreement, check_embeddings, check_search
-from scripts.demo_encode import ALBUM, EncodingError, Request, Result, curl_line, encode, encode_plainly, requests
-from scripts.demo_pictures import QUERIES, TEMPLATE, MissingPicturesError, Picture, held_out, photographs
+from scripts.demo_encode import (
+    ALBUM,
+    EncodingError,
+    Request,
+    Result,
+    curl_line,
+    encode,
+    encode_plainly,
+    requests,
+    text_request,
+)
+from scripts.demo_pictures import QUERIES, MissingPicturesError, Picture, held_out, photographs
 from scripts.demo_show import draw_sheet, print_rankings, print_table, rank
 from scripts.flow import ROOT, FlowError, RunningFlow, load_flow, model_of, running_flow
+from scripts.flows import SERVED_FLOW
 
 _STARTED = time.monotonic()
 _LOG_LINES = 12  # of the Flow, shown when something is wrong
@@ -35,22 +46,23 @@ _NEXT = """
 What next:
     make serve                               runs this Flow until Ctrl-C (ports 51000 and 8000), and then:
     .venv/bin/python examples/01_encode_pictures.py PICTURE ...
+    .venv/bin/python examples/09_search_by_words.py FOLDER "a red apple" ...
     curl --data-binary @PICTURE -H 'Content-Type: image/jpeg' http://127.0.0.1:8000/embed
-    examples/README.md                       short programs, from gRPC, HTTP and curl to search
+    examples/README.md                       short programs, from gRPC, HTTP and curl to search and labels
     docs/                                    models, parameters, errors
 """
 
 
 class ReferenceFailed(RuntimeError):
-    """`clip` itself cannot embed the pictures."""
+    """`clip` itself cannot embed the pictures or the texts."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What `clip` makes of the same files: float32 (n, dim) each."""
+    """What `clip` makes of the same files and texts: document id -> float32 (dim,)."""
 
-    pictures: np.ndarray
-    texts: np.ndarray
+    pictures: dict[str, np.ndarray]
+    texts: dict[str, np.ndarray]
 
 
 def main() -> int:
@@ -87,14 +99,15 @@ def tell_story(output: Path, log: Path) -> None:
     :raises CheckFailed: a result is wrong.
     """
     photos, emoji = photographs(), held_out()
-    texts = [*QUERIES, *(TEMPLATE.format(picture.name) for picture in emoji)]
-    environment = {**os.environ, **dict(zip(("CLIP_GRPC_PORT", "CLIP_HTTP_PORT"), free_ports(2), strict=True))}
+    queries, names = list(QUERIES), [picture.query for picture in emoji]
+    ports = dict(zip(("CLIP_GRPC_PORT", "CLIP_HTTP_PORT"), free_ports(2), strict=True))
+    environment = {**os.environ, **ports, "FLOW": str(SERVED_FLOW)}
     model = model_of(load_flow(environment))
     say(f"starting the Flow with the model {model} (log: {log}) and, beside it, clip itself")
-    with reference(model, [*photos, *emoji], texts) as wait_for_reference:
+    with reference(model, [*photos, *emoji], [*queries, *names]) as wait_for_reference:
         with log.open("wb") as file, running_flow(environment, file) as flow:
             say(f"the Flow is ready: {flow.grpc} and {flow.http}")
-            work = requests(photos, emoji)
+            work = [*requests(photos, emoji), text_request("queries", queries), text_request("names", names)]
             by_grpc, by_http = encode_twice(flow, work)
             plain = encode_plainly(flow.http, emoji[0])
             line = curl_line(flow.http, emoji[0])
@@ -104,7 +117,7 @@ def tell_story(output: Path, log: Path) -> None:
     agreement = check_agreement("/embed and gRPC", {emoji[0].file: plain}, {emoji[0].file: grpc[emoji[0].file]})
     say(f"✓ curl is gRPC: {agreement}, from\n           {line}")
     pictures = np.stack([grpc[picture.file] for picture in emoji])
-    rankings = rank(emoji, pictures, QUERIES, truth.texts[: len(QUERIES)])
+    rankings = rank(emoji, pictures, QUERIES, np.stack([grpc[query] for query in queries]))
     print_rankings(rankings)
     files = {picture.file for picture in emoji}
     seconds = sum(result.seconds for result in by_grpc if result.embeddings.keys() <= files)
@@ -126,7 +139,7 @@ def free_ports(count: int) -> list[str]:
 
 @contextlib.contextmanager
 def reference(model: str, pictures: Sequence[Picture], texts: Sequence[str]) -> Iterator[Callable[[], Reference]]:
-    """Have `clip` embed the same files in a process of its own, while the Flow starts. Yields how to wait for it."""
+    """Have `clip` embed the same in a process of its own, while the Flow starts. Yields how to wait for it."""
     with tempfile.TemporaryDirectory(prefix="clip-image-flow-demo-") as folder:
         request, result = Path(folder, "request.json"), Path(folder, "reference.npz")
         request.write_text(json.dumps({"pictures": [str(p.path) for p in pictures], "texts": texts}), encoding="utf-8")
@@ -143,7 +156,9 @@ def reference(model: str, pictures: Sequence[Picture], texts: Sequence[str]) -> 
                 if process.returncode:
                     raise ReferenceFailed(f"the reference ended with code {process.returncode}: {said.strip()}")
                 with np.load(result) as arrays:
-                    return Reference(arrays["pictures"], arrays["texts"])
+                    files = [picture.file for picture in pictures]
+                    by_file = dict(zip(files, arrays["pictures"], strict=True))
+                    return Reference(by_file, dict(zip(texts, arrays["texts"], strict=True)))
 
             try:
                 yield wait
@@ -178,7 +193,7 @@ def check_everything(
 
     :return: the embeddings by document id.
     """
-    dim = truth.pictures.shape[1]
+    dim = len(truth.pictures[emoji[0].file])
     shapes = {document: shape for request in work for document, shape in request.shapes(dim).items()}
     grpc = check_embeddings(together(by_grpc), shapes)
     http = check_embeddings(together(by_http), shapes)
@@ -186,10 +201,10 @@ def check_everything(
     say(f"✓ HTTP is gRPC: {check_agreement('gRPC and HTTP', http, grpc)}")
     rows = {ALBUM: np.stack([grpc[picture.file] for picture in photos])}
     say(f"✓ chunks are documents: {check_agreement('chunks and documents', grpc, rows)}")
-    expected = {picture.file: row for picture, row in zip([*photos, *emoji], truth.pictures, strict=True)}
-    say(f"✓ the Flow is clip: {check_agreement('the Flow and clip', grpc, expected)}")
-    names = truth.texts[len(QUERIES) :]
-    found = check_search(np.stack([grpc[picture.file] for picture in emoji]), names)
+    for what, expected in (("pictures", truth.pictures), ("words", truth.texts)):
+        say(f"✓ the Flow is clip, {what}: {check_agreement('the Flow and clip', grpc, expected)}")
+    pictures = np.stack([grpc[picture.file] for picture in emoji])
+    found = check_search(pictures, np.stack([grpc[picture.query] for picture in emoji]))
     say(f"✓ {found:.0%} of the {len(emoji)} names find their picture among the first {FOUND_WITHIN}")
     return grpc
 

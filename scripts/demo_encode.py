@@ -36,12 +36,12 @@ class Request:
     """Documents that travel together.
 
     :param name: what the table calls them.
-    :param pictures: what they hold, in words.
+    :param content: what they hold, for the table.
     :param rows: number of image chunks of each document, 0 where the document itself is the picture.
     """
 
     name: str
-    pictures: str
+    content: str
     documents: DocumentArray
     rows: int = 0
 
@@ -67,7 +67,7 @@ def requests(photographs: Sequence[Picture], held_out: Sequence[Picture]) -> lis
     """Each photograph as a document, all of them as the chunks of one more, and the small pictures many at a time."""
     made = [Request(p.file, _describe(p), DocumentArray([_document(p)])) for p in photographs]
     chunks = DocumentArray(Document(modality="image", blob=p.path.read_bytes()) for p in photographs)
-    chunks.insert(1, Document(modality="text", text="chunks that are not images are left alone"))
+    chunks.insert(1, Document(modality="text", text="chunks that are not images get no row"))
     album = Document(id=ALBUM, chunks=chunks)
     made.append(Request(ALBUM, f"these {len(photographs)} as chunks", DocumentArray([album]), len(photographs)))
     for batch in _batches(held_out):
@@ -77,6 +77,11 @@ def requests(photographs: Sequence[Picture], held_out: Sequence[Picture]) -> lis
             )
         )
     return made
+
+
+def text_request(name: str, texts: Sequence[str]) -> Request:
+    """The texts in one request, each the id of its document too."""
+    return Request(name, f"{len(texts)} texts", DocumentArray(Document(id=text, text=text) for text in texts))
 
 
 def encode(host: str, requests: Sequence[Request], done: Callable[[int], object]) -> list[Result]:

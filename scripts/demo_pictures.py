@@ -36,9 +36,6 @@ _PHOTOGRAPHS = {
     ),
 }
 
-# The name of a picture in the words the embedded model learned names with.
-TEMPLATE = "an emoji of {}"
-
 # query -> the names of the committed pictures that answer it. These are to be looked at; how well names find pictures
 # is measured over all of them.
 QUERIES = {
@@ -77,6 +74,11 @@ class Picture:
     def name(self) -> str:
         """`face-with-tears-of-joy.png` -> `face with tears of joy`."""
         return self.path.stem.replace("-", " ").replace("_", " ")
+
+    @property
+    def query(self) -> str:
+        """A text that asks for it, in the words that the embedded model learned names with."""
+        return f"an emoji of {self.name}"
 
 
 def photographs() -> list[Picture]:

@@ -20,14 +20,14 @@ _SHOWN = 5  # pictures of a ranking, as text
 
 
 def print_table(work: Sequence[Request], by_grpc: Sequence[Result], by_http: Sequence[Result]) -> None:
-    """A row a request: document, picture, shape, milliseconds a document."""
-    table = Table("document", "picture", box=box.SIMPLE_HEAD, header_style="bold")
+    """A row a request: document, content, shape, milliseconds a document."""
+    table = Table("document", "content", box=box.SIMPLE_HEAD, header_style="bold")
     for heading in ("shape", "gRPC ms", "HTTP ms"):
         table.add_column(heading, justify="right", no_wrap=True)
     for request, grpc, http in zip(work, by_grpc, by_http, strict=True):
         shapes = {str(e.shape) for e in grpc.embeddings.values() if e is not None}
         shape = ", ".join(sorted(shapes)) or "none"
-        table.add_row(request.name, request.pictures, shape, f"{grpc.milliseconds:.1f}", f"{http.milliseconds:.1f}")
+        table.add_row(request.name, request.content, shape, f"{grpc.milliseconds:.1f}", f"{http.milliseconds:.1f}")
     Console().print(table)
     print("         ms: from the call to the answer, for each document of the request\n", flush=True)
 

@@ -6,15 +6,18 @@ leaves its processes behind on SIGTERM.
 
 | variable | what it sets |
 |---|---|
-| FLOW | the Flow file; `flows/encode_flow.yml` by default |
+| FLOW | the Flow file; by default `flows/clip_flow.yml`, for words and pictures |
 | CLIP_GRPC_PORT, CLIP_HTTP_PORT | the gateway's ports |
 | CLIP_MODEL | the model of the executors that take one (`scripts.flows.model_option`) |
 | REPLICAS | replicas of the executors that have a number of them |
+
+Export, deploy and chart have another default, `flows/encode_flow.yml`, for pictures alone; see `scripts.flows`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import signal
 import subprocess
@@ -23,12 +26,13 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Any
 
 import yaml
 
-from scripts.flows import MODEL_OPTION, flow_file, model_option
+from scripts.flows import MODEL_OPTION, SERVED_FLOW, flow_file, model_option
 
 ROOT = Path(__file__).parents[1]
 _GRACE_SECONDS = 20.0
@@ -43,7 +47,7 @@ def load_flow(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
 
     :raises FlowError: for a setting that makes no sense.
     """
-    path = flow_file(environment)
+    path = flow_file(environment, SERVED_FLOW)
     if not path.is_file():
         there = ", ".join(str(file.relative_to(ROOT)) for file in sorted((ROOT / "flows").glob("*.yml")))
         raise FlowError(f"FLOW must be the path of a Flow file, not {str(path)!r}; there are: {there}")
@@ -91,6 +95,7 @@ class RunningFlow:
     grpc_port: int
     http_port: int
     model: str
+    executors: tuple[str, ...]
     process: subprocess.Popen[bytes]
 
     @property
@@ -130,13 +135,27 @@ def running_flow(environment: Mapping[str, str] = os.environ, output: IO[bytes] 
             start_new_session=True,  # a process group of its own: Ctrl-C reaches it through us alone
         )
         try:
-            while not ready.exists():  # as long as the Flow lives: a first start may download a model
+            # As long as the Flow lives: a first start may download a model.
+            while not (ready.exists() and _gateway_knows_all(http_port)):
                 if (code := process.poll()) is not None:
                     raise FlowError(f"the Flow ended with code {code} before it was ready; its log says why")
                 time.sleep(0.05)
-            yield RunningFlow(grpc_port, http_port, model_of(flow), process)
+            names = tuple(executor["name"] for executor in flow["executors"])
+            yield RunningFlow(grpc_port, http_port, model_of(flow), names, process)
         finally:
             _end(process)
+
+
+def _gateway_knows_all(http_port: int) -> bool:
+    """Whether the gateway has had an answer from every executor; Jina calls a Flow ready some moments earlier."""
+    connection = http.client.HTTPConnection("127.0.0.1", http_port, timeout=5)
+    try:
+        connection.request("GET", "/startupz")
+        return connection.getresponse().status != HTTPStatus.SERVICE_UNAVAILABLE
+    except (OSError, http.client.HTTPException):  # a gateway with TLS, or another than ours
+        return True
+    finally:
+        connection.close()
 
 
 def _process_environment(environment: Mapping[str, str], home: str) -> dict[str, str]:

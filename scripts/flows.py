@@ -1,7 +1,9 @@
 """Which Flow, and how it and its executors are called: what serving, exporting and deploying have in common.
 
-FLOW in the environment is the path of a Flow file, `flows/encode_flow.yml` by default. Its name is the file's without
-`_flow`: `encode`. The name is the chart's value `flow` and that of the topology, `files/topologies/encode.yaml`.
+FLOW in the environment is the path of a Flow file. Without it a Flow on this machine (`make serve`, `make demo`) is
+`SERVED_FLOW`, for words and pictures; `make export`, `make images`, `make deploy` and the chart take `DEFAULT_FLOW`,
+for pictures alone. Its name is the file's without `_flow`: `encode`. The name is the chart's value `flow` and that of
+the topology, `files/topologies/encode.yaml`.
 """
 
 from __future__ import annotations
@@ -16,12 +18,13 @@ import yaml
 ROOT = Path(__file__).parents[1]
 CHART = ROOT / "helm" / "clip-image-flow"
 DEFAULT_FLOW = ROOT / "flows" / "encode_flow.yml"
+SERVED_FLOW = ROOT / "flows" / "clip_flow.yml"
 MODEL_OPTION = "pretrained_model_name_or_path"
 
 
-def flow_file(environment: Mapping[str, str] = os.environ) -> Path:
-    """The Flow file that FLOW names, else the project's."""
-    return Path(environment.get("FLOW") or DEFAULT_FLOW)
+def flow_file(environment: Mapping[str, str] = os.environ, default: Path = DEFAULT_FLOW) -> Path:
+    """The Flow file that FLOW names, else `default`."""
+    return Path(environment.get("FLOW") or default)
 
 
 def flow_name(path: Path) -> str:

@@ -11,15 +11,20 @@ from scripts import flow as flow_module
 from scripts.flow import FlowError, running_flow
 
 _READY = """
-clip-image-flow is ready: model {model}
+clip-image-flow is ready: model {model}, executors {executors}
     gRPC  {grpc}
     HTTP  {http}    (API description: {http}/docs)
 
 Encode a picture, from another terminal:
     .venv/bin/python examples/01_encode_pictures.py --host {grpc} PICTURE ...
     curl --data-binary @PICTURE -H 'Content-Type: image/jpeg' {http}/embed
-
+{words}
 Ctrl-C ends it.
+"""
+_WORDS = """
+Search a folder of pictures by words, or encode a text alone:
+    .venv/bin/python examples/09_search_by_words.py --host {grpc} FOLDER "a red apple" ...
+    curl --data-binary 'a red apple' -H 'Content-Type: text/plain' {http}/embed
 """
 
 
@@ -35,7 +40,12 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with running_flow() as flow:
-            print(_READY.format(model=flow.model, grpc=flow.grpc, http=flow.http), flush=True)
+            words = _WORDS.format(grpc=flow.grpc, http=flow.http) if "text" in flow.executors else ""
+            names = ", ".join(flow.executors)
+            print(
+                _READY.format(model=flow.model, executors=names, grpc=flow.grpc, http=flow.http, words=words),
+                flush=True,
+            )
             code = flow.process.wait()
             print(f"the Flow ended by itself with code {code}; its log above says why", file=sys.stderr)
             return 1

@@ -12,6 +12,7 @@ from jina import Client
 from jina.excepts import BadServer
 
 from scripts.flow import RunningFlow, running_flow
+from scripts.flows import DEFAULT_FLOW
 from tests.flow.gateways import Gateway, executor, free_ports, gateway
 
 os.environ["JINA_OPTOUT_TELEMETRY"] = "1"  # of the clients in this process
@@ -26,9 +27,10 @@ def flow_environment(model: Path | str, **settings: str) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def flow(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFlow]:
-    """The Flow of flows/encode_flow.yml, running."""
+    """The Flow of flows/encode_flow.yml, running: pictures alone."""
     log = tmp_path_factory.mktemp("flow") / "flow.log"
-    with log.open("wb") as output, running_flow(flow_environment(tiny_model), output) as running:
+    settings = flow_environment(tiny_model, FLOW=str(DEFAULT_FLOW))
+    with log.open("wb") as output, running_flow(settings, output) as running:
         yield running
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from jina import Client
 
-from scripts.flow import ROOT
+from scripts.flow import ROOT, load_flow
+from scripts.flows import MODEL_OPTION
 from tests.flow.conftest import flow_environment
 
 START_SECONDS = 120
@@ -86,16 +87,31 @@ def test_the_flow_ends_when_serve_is_killed(tiny_model: Path) -> None:
         assert gone_within(environment, 30)
 
 
-def test_serve_says_how_to_send_an_image(tiny_model: Path) -> None:
-    environment = flow_environment(tiny_model, REPLICAS="1")
+@pytest.mark.parametrize(
+    ("settings", "executors", "words"),
+    [({}, "encoder, text", True), ({"FLOW": "flows/encode_flow.yml"}, "encoder", False)],
+    ids=["words and pictures", "pictures alone"],
+)
+def test_serve_says_what_it_answers_and_how_to_ask(
+    tiny_model: Path, settings: dict[str, str], executors: str, words: bool
+) -> None:
+    environment = flow_environment(tiny_model, REPLICAS="1", **settings)
     with serve(environment) as process:
-        wait_for("clip-image-flow is ready", process)
-        assert process.stdout is not None
-        told = "".join(process.stdout.readline() for _ in range(7))
+        told = wait_for("Ctrl-C ends it", process)
         process.terminate()
+    assert f"clip-image-flow is ready: model {tiny_model}, executors {executors}\n" in told
     assert f"grpc://127.0.0.1:{environment['CLIP_GRPC_PORT']}" in told
     assert "examples/01_encode_pictures.py" in told
     assert f"http://127.0.0.1:{environment['CLIP_HTTP_PORT']}/embed" in told
+    assert ("examples/09_search_by_words.py" in told) == words
+
+
+def test_the_model_of_the_environment_is_that_of_words_and_of_pictures() -> None:
+    models = {
+        executor["name"]: executor["uses_with"][MODEL_OPTION]
+        for executor in load_flow({"CLIP_MODEL": "ViT-B/32"})["executors"]
+    }
+    assert models == {"encoder": "ViT-B/32", "text": "ViT-B/32"}
 
 
 @pytest.mark.parametrize(

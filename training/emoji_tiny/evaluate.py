@@ -1,15 +1,17 @@
-"""Score weights on the held-out emoji style by text-to-image recall.
+"""Score weights on the held-out emoji style by text-to-image recall, as the Flow serves them.
 
     python training/emoji_tiny/evaluate.py --at-least 0.14 0.36 0.50
 
-Each query is "an emoji of NAME"; all held-out pictures are ranked by cosine similarity. With `--precision` the pictures
-are encoded once more by the library in that precision, and recall may be no more than a point below.
+Each query is "an emoji of NAME"; all held-out pictures are ranked by cosine similarity. Queries and pictures are
+encoded by flows/clip_flow.yml, which runs meanwhile. With `--precision` the pictures are encoded once more by the
+library in that precision, and recall may be no more than a point below.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -21,57 +23,63 @@ from data import HeldOutSet, load_held_out_set
 from packages import DEFAULT_CACHE, HELD_OUT, REPO_ROOT
 from PIL import Image
 from score import CUTS, recall
-from tqdm import tqdm
 
+sys.path.append(str(REPO_ROOT))  # for `scripts`, which is not installed
 with warnings.catch_warnings():
     # The package asks for a module that setuptools has marked as outdated.
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
+    from docarray import Document, DocumentArray
+    from jina import Client
+
     from clip_image_flow import ImageEncoder
-    from clip_image_flow.models.openai_clip import clip
-
-WEIGHTS = REPO_ROOT / "clip_image_flow" / "weights" / "emoji-tiny.pt"
-
+    from clip_image_flow.encoder import unit_length
+    from clip_image_flow.models import EMBEDDED_FILE
+    from scripts.demo import free_ports
+    from scripts.flow import FlowError, running_flow
+    from scripts.flows import SERVED_FLOW
 
 POINT = 0.01
 
 
-@torch.no_grad()
-def evaluate(weights: Path, held_out: HeldOutSet, batch: int = 64) -> tuple[dict[int, float], torch.Tensor]:
-    """Load weights as any caller would, with ``clip.load``, and return recall by cut.
+def encode_by_flow(weights: Path, texts: list[str], files: list[bytes], log: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    """Unit vectors of texts and pictures ``[count, dims]`` each, from a Flow that serves `weights`.
 
-    Also the texts' unit vectors ``[count, dims]``.
+    :param files: encoded pictures.
+    :param log: where the Flow's log goes.
+    :raises FlowError: the Flow did not start.
     """
-    model, preprocess = clip.load(str(weights), device="cpu")
-    model = model.float().eval()
-    texts, images = [], []
-    for start in tqdm(range(0, len(held_out.emoji), batch), "encoding"):
-        rows = slice(start, start + batch)
-        captions = [TEMPLATE.format(item.label) for item in held_out.emoji[rows]]
-        pictures = [preprocess(_on_white(rgba)) for rgba in held_out.pictures[rows]]
-        texts.append(model.encode_text(clip.tokenize(captions)))
-        images.append(model.encode_image(torch.stack(pictures)))
-    unit = torch.nn.functional.normalize
-    units = unit(torch.cat(texts), dim=-1)
-    return recall(units, unit(torch.cat(images), dim=-1)), units
+    ports = dict(zip(("CLIP_GRPC_PORT", "CLIP_HTTP_PORT"), free_ports(2), strict=True))
+    environment = {**os.environ, **ports, "FLOW": str(SERVED_FLOW), "CLIP_MODEL": str(weights)}
+    with log.open("wb") as output, running_flow(environment, output) as flow:
+        client = Client(host=flow.grpc)
+
+        def encode(docs: DocumentArray) -> torch.Tensor:
+            parameters = {"normalize": True, "drop_image_content": True}
+            answer = client.post("/", docs, parameters=parameters, request_size=64, show_progress=True)
+            return torch.from_numpy(np.stack([answer[doc.id].embedding for doc in docs]))
+
+        return (
+            encode(DocumentArray(Document(text=text) for text in texts)),
+            encode(DocumentArray(Document(blob=file) for file in files)),
+        )
 
 
-def evaluate_precision(weights: Path, held_out: HeldOutSet, texts: torch.Tensor, precision: str) -> dict[int, float]:
-    """Recall by cut of the pictures as the library encodes them in `precision`."""
+def encode_by_library(weights: Path, files: list[bytes], precision: str) -> torch.Tensor:
+    """Unit vectors of pictures ``[count, dims]``, as the library encodes them in `precision`."""
     encoder = ImageEncoder(str(weights), precision=precision)
+    embeddings = encoder.encode(files)
+    encoder.close()
+    return torch.from_numpy(np.stack([unit_length(embedding) for embedding in embeddings]))
+
+
+def files_of(held_out: HeldOutSet) -> list[bytes]:
+    """The pictures as PNG files, with their transparency."""
     files = []
     for rgba in held_out.pictures:
         file = io.BytesIO()
-        _on_white(rgba).save(file, "BMP")
+        Image.fromarray(np.ascontiguousarray(rgba)).save(file, "PNG", compress_level=1)
         files.append(file.getvalue())
-    images = torch.from_numpy(encoder.encode(files))
-    encoder.close()
-    return recall(texts, torch.nn.functional.normalize(images, dim=-1))
-
-
-def _on_white(rgba: np.ndarray) -> Image.Image:
-    picture = Image.fromarray(np.ascontiguousarray(rgba))
-    white = Image.new("RGBA", picture.size, "white")
-    return Image.alpha_composite(white, picture).convert("RGB")
+    return files
 
 
 def main() -> None:
@@ -80,7 +88,7 @@ def main() -> None:
         description=__doc__.splitlines()[0],  # type: ignore[union-attr]
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("weights", type=Path, nargs="?", default=WEIGHTS)
+    parser.add_argument("weights", type=Path, nargs="?", default=EMBEDDED_FILE)
     parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE, help="data folder")
     parser.add_argument(
         "--at-least", type=float, nargs=3, default=(0.0, 0.0, 0.0), metavar=("R1", "R5", "R10"),
@@ -89,14 +97,20 @@ def main() -> None:
     parser.add_argument("--precision", help="also in this precision of the library, such as int8")
     options = parser.parse_args()
     held_out = load_held_out_set(options.cache)
-    scores, texts = evaluate(options.weights, held_out)
+    queries, files = [TEMPLATE.format(item.label) for item in held_out.emoji], files_of(held_out)
+    log = options.cache / "flow.log"
+    try:
+        texts, pictures = encode_by_flow(options.weights, queries, files, log)
+    except FlowError as error:
+        sys.exit(f"{error}: {log}")
+    scores = recall(texts, pictures)
     print(f"{len(held_out.emoji)} emoji of {HELD_OUT.name} {HELD_OUT.version}")
     for cut in CUTS:
         print(f"recall@{cut}: {scores[cut]:.3f}")
     bars = dict(zip(CUTS, options.at_least, strict=True))
     missed = [f"recall@{cut} is below {bar}" for cut, bar in bars.items() if scores[cut] < bar]
     if options.precision:
-        others = evaluate_precision(options.weights, held_out, texts, options.precision)
+        others = recall(texts, encode_by_library(options.weights, files, options.precision))
         for cut in CUTS:
             print(f"recall@{cut} in {options.precision}: {others[cut]:.3f}")
         missed += [f"recall@{cut} in {options.precision} is lower" for cut in CUTS if others[cut] < scores[cut] - POINT]
