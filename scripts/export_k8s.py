@@ -1,7 +1,7 @@
 """Export the Flows for Kubernetes: the chart's files/topologies/NAME.yaml of each, and Jina's own manifests of one.
 
-NAME is a Flow file's without `_flow`. Topologies are written for every Flow in flows/ and for the one that --flow names;
-the manifests in k8s/ are those of the latter.
+NAME is a Flow file's without `_flow`. Topologies are written for every Flow in flows/ and for the one that --flow
+names, whose manifests go to k8s/.
 Nothing outside this machine is asked, the same Flows give the same bytes, and an error leaves the old files.
 """
 

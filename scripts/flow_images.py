@@ -4,8 +4,8 @@
     executors.text clip-text-encoder:0.1.0 executors/clip_text executors/Dockerfile
 
 Images are those that the chart's topology names, and so the ones that pods will ask for. The folder is that of the
-config.yml in the Flow file, and the Dockerfile the one in it or in the folder above; `-` where there is none, for an image
-that is built elsewhere.
+config.yml in the Flow file, the Dockerfile is the one in it or in the folder above; `-` stands for none, where an image
+is built elsewhere.
 """
 
 from __future__ import annotations
