@@ -26,6 +26,11 @@ def test_each_executor_has_its_objects(executor: str) -> None:
     assert image.startswith({"encoder": "clip-image-encoder:", "text": "clip-text-encoder:"}[executor])
 
 
+def test_pictures_are_served_as_in_the_flow_for_them_alone() -> None:
+    """So `helm upgrade --set flow=clip` leaves their pods as they are."""
+    assert words().one("Deployment", "clip-encoder") == render().one("Deployment", "clip-encoder")
+
+
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_the_gateway_alone_reaches_it(executor: str) -> None:
     rendering = words()

@@ -92,8 +92,8 @@ is its name.
     {{- end -}}
   {{- end -}}
   {{- if gt (uniq $models | len) 1 -}}
-    {{- $says := "values: model: the executors of the Flow %s must have one model, and %s: set model.name for all of them" -}}
-    {{- fail (printf $says .root.Values.flow (join ", " $named)) -}}
+    {{- $says := "the executors of the Flow %s must have one model, and %s: set model.name for all of them" -}}
+    {{- fail (printf (print "values: model: " $says) .root.Values.flow (join ", " $named)) -}}
   {{- end -}}
 {{- end }}
 
