@@ -95,7 +95,7 @@ test-chart: $(READY) ## the export and the chart, without a cluster
 	@$(BIN)/pytest tests/chart
 
 .PHONY: export
-export: $(READY) ## write k8s/, the chart's topology, schema, README and golden rendering from the Flow (FLOW=flows/NAME.yml) and values.yaml
+export: $(READY) ## write the chart's topologies, schema, README and golden rendering from the Flows and values.yaml, and k8s/ from one (FLOW=flows/NAME.yml)
 	@$(BIN)/python -m scripts.export_k8s $(if $(FLOW),--flow $(FLOW))
 	@$(BIN)/python -m scripts.chart_schema
 	@if ! command -v helm-docs >/dev/null; then echo "SKIPPED: the chart's README (helm-docs is not on the PATH)"; \
@@ -128,7 +128,7 @@ kind-down: ## delete it
 	@$(WITH_TOOLS) scripts/kind.sh down
 
 .PHONY: deploy
-deploy: $(READY) ## install or upgrade the release in the current kubectl context, and encode a first picture (FLOW, REGISTRY, NAMESPACE, VALUES)
+deploy: $(READY) ## install or upgrade the release in the current kubectl context, and encode a first picture and a first word (FLOW, REGISTRY, NAMESPACE, VALUES)
 	@$(WITH_TOOLS) scripts/deploy.sh up
 
 .PHONY: undeploy

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # The release in the current kubectl context: deploy.sh up | down. `up` installs it or brings it up to date, waits until it is
-# ready, runs `helm test` and encodes a first picture.
+# ready, runs `helm test` and encodes a first picture, and a first word where the Flow has an executor for words.
 #
-#   FLOW=flows/NAME.yml                  another Flow than flows/encode_flow.yml; `make export` has put it into the chart
+#   FLOW=flows/NAME.yml                  another Flow than flows/encode_flow.yml, such as flows/clip_flow.yml for words and
+#                                        pictures; `make export` has put it into the chart
 #   NAMESPACE=clip, RELEASE=clip         where, and its name
 #   VALUES=FILE                          values for the chart; on kind by default profiles/small.yaml
 #   REGISTRY=registry.example.com/team   where the images are pushed to and pulled from; a kind cluster needs none
@@ -20,13 +21,14 @@ nodes=$(.venv/bin/python -m scripts.flow_images)
 flow=$(.venv/bin/python -m scripts.flow_images --name)
 flags=(--set-string "flow=$flow")
 grpc="" http=""
+export JINA_OPTOUT_TELEMETRY=1
 
 say() { printf '\n== %s\n' "$*"; }
 
 built_here() { # lines of KEY IMAGE
-  local key image folder
-  while read -r key image folder; do
-    if [ -f "$folder/Dockerfile" ]; then echo "$key $image"; fi
+  local key image file
+  while read -r key image _ file; do
+    if [ "$file" != - ]; then echo "$key $image"; fi
   done <<<"$nodes"
 }
 
@@ -87,12 +89,25 @@ first_picture() {
   if [ -n "$http" ]; then
     say "a first picture, from this machine"
     .venv/bin/python -W ignore examples/01_encode_pictures.py --host "grpc://$grpc" examples/pictures/heldout/rocket.png
+    if grep -q ' clip-text-encoder:' <<<"$nodes"; then first_word; fi
     printf '\nThe gateway: grpc://%s and http://%s\n' "$grpc" "$http"
     printf "    curl --data-binary @examples/pictures/heldout/rocket.png -H 'Content-Type: image/png' http://%s/embed\n" "$http"
   else
     printf '\nThe gateway: service/%s-gateway in the namespace %s\n' "$release" "$namespace"
     printf '    kubectl --namespace %s port-forward service/%s-gateway 8080 8081\n' "$namespace" "$release"
   fi
+}
+
+first_word() {
+  say "a first word, from this machine"
+  .venv/bin/python -W ignore - "grpc://$grpc" <<'PYTHON'
+import sys
+
+from jina import Client, Document
+
+(word,) = Client(host=sys.argv[1]).post("/", Document(text="rocket"))
+print(f"{word.text}: {word.embedding.dtype} {word.embedding.shape}")
+PYTHON
 }
 
 down() {

@@ -1,8 +1,8 @@
-"""Export a Flow for Kubernetes: Jina's own manifests and the chart's files/topologies/NAME.yaml, made from them.
+"""Export the Flows for Kubernetes: the chart's files/topologies/NAME.yaml of each, and Jina's own manifests of one.
 
-NAME is the Flow file's without `_flow`. k8s/ holds the manifests of flows/encode_flow.yml; those of another Flow are
-written where --k8s says, else not at all.
-Nothing outside this machine is asked, the same Flow gives the same bytes, and an error leaves the old files.
+NAME is a Flow file's without `_flow`. Topologies are written for every Flow in flows/ and for the one that --flow
+names, whose manifests go to k8s/.
+Nothing outside this machine is asked, the same Flows give the same bytes, and an error leaves the old files.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from scripts.export.files import differences, write
 from scripts.export.flow_file import ExportError, Images, checked_name, model_options, read_flow
 from scripts.export.manifests import export
 from scripts.export.topology import topology, topology_text
-from scripts.flows import DEFAULT_FLOW, ROOT
+from scripts.flows import DEFAULT_FLOW, ROOT, flow_files
 from scripts.flows import topology_file as topology_of
 
 _K8S = ROOT / "k8s"
@@ -49,9 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         images = Images(options.registry, options.tag, dict(options.digest))
-        k8s = options.k8s or (_K8S if options.flow.resolve() == DEFAULT_FLOW else None)
-        texts = exported(options.flow, options.namespace, images, k8s, options.topology)
-        stale = sorted(set(k8s.rglob("*.yml")) - texts.keys()) if k8s else []
+        texts: dict[Path, str] = {}
+        for flow in () if options.topology else flow_files():
+            texts |= exported(flow, options.namespace, images, None, None)
+        texts |= exported(options.flow, options.namespace, images, options.k8s, options.topology)
+        stale = sorted(set(options.k8s.rglob("*.yml")) - texts.keys())
         if options.check:
             return _check(texts, stale)
         for path in write(texts, stale):
@@ -65,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _check(texts: Mapping[Path, str], stale: list[Path]) -> int:
     if found := differences(texts, stale):
         print(found, end="")
-        print("export: stale; `make export` writes these files from the Flow", file=sys.stderr)
+        print("export: stale; `make export` writes these files from the Flows", file=sys.stderr)
         return 1
     return 0
 
@@ -75,9 +77,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--check", action="store_true", help="write nothing; print a diff and fail when something is stale"
     )
-    parser.add_argument("--flow", type=Path, default=DEFAULT_FLOW, help="the Flow file (%(default)s)")
-    parser.add_argument("--k8s", type=Path, help="folder of Jina's manifests (k8s for the default Flow, else none)")
-    parser.add_argument("--topology", type=Path, help="the topology's file (the chart's files/topologies/NAME.yaml)")
+    parser.add_argument(
+        "--flow", type=Path, default=DEFAULT_FLOW, help="the Flow file that Jina's manifests are of (%(default)s)"
+    )
+    parser.add_argument("--k8s", type=Path, default=_K8S, help="folder of Jina's manifests (%(default)s)")
+    parser.add_argument("--topology", type=Path, help="write the topology of this Flow alone, and to this file")
     parser.add_argument("--namespace", type=_namespace, default="default", help="of Jina's manifests (%(default)s)")
     parser.add_argument("--registry", default="", help="put before every image name: registry.example.com/team")
     parser.add_argument("--tag", default="", help="of every image (the version in pyproject.toml)")

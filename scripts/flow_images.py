@@ -1,10 +1,11 @@
-"""Print the images of a Flow, one node a line: its key in the chart's values, its image, the folder it is built from.
+"""Print the images of a Flow, one node a line: its key in the chart's values, its image, its folder, its Dockerfile.
 
-    gateway clip-gateway:0.1.0 gateway
-    executors.encoder clip-image-encoder:0.1.0 executors/clip_image
+    gateway clip-gateway:0.1.0 gateway gateway/Dockerfile
+    executors.text clip-text-encoder:0.1.0 executors/clip_text executors/Dockerfile
 
 Images are those that the chart's topology names, and so the ones that pods will ask for. The folder is that of the
-config.yml in the Flow file (`-` for an image that the Flow names itself, which is built elsewhere).
+config.yml in the Flow file, the Dockerfile is the one in it or in the folder above; `-` stands for none, where an image
+is built elsewhere.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from scripts.flows import CHART, ROOT, flow_file, flow_name, flow_names, topology_file
+from scripts.flows import CHART, ROOT, flow_file, flow_files, flow_name, flow_names, topology_file
 
 
 class StaleTopologyError(RuntimeError):
@@ -31,12 +32,18 @@ class NodeImage:
     """The image of the gateway or of an executor.
 
     :param key: where the chart's values have this node: `gateway`, `executors.NAME`.
-    :param folder: of its config.yml and Dockerfile, from the repository's root; `-` when the image is built elsewhere.
+    :param folder: of its config.yml, from the repository's root; `-` when the Flow names the image itself.
     """
 
     key: str
     image: str
     folder: str
+
+    @property
+    def dockerfile(self) -> str:
+        """From the repository's root: its own, or the one for several executors beside each other; `-` for none."""
+        folders = [] if self.folder == "-" else [Path(self.folder), Path(self.folder).parent]
+        return next((str(folder / "Dockerfile") for folder in folders if (ROOT / folder / "Dockerfile").is_file()), "-")
 
 
 def node_images(flow: Path, chart: Path = CHART) -> list[NodeImage]:
@@ -45,7 +52,7 @@ def node_images(flow: Path, chart: Path = CHART) -> list[NodeImage]:
     :raises StaleTopologyError: the chart's topology is missing or has other executors.
     """
     name = flow_name(flow)
-    mend = f"FLOW={flow} make export"
+    mend = "make export" if flow.resolve() in flow_files() else f"FLOW={flow} make export"
     file = topology_file(name, chart)
     if not file.is_file():
         there = ", ".join(flow_names(chart))
@@ -77,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         for one in node_images(options.flow):
-            print(one.key, one.image, one.folder)
+            print(one.key, one.image, one.folder, one.dockerfile)
     except (OSError, StaleTopologyError) as error:
         print(f"flow_images: {error}", file=sys.stderr)
         return 1

@@ -27,6 +27,11 @@ def flow_file(environment: Mapping[str, str] = os.environ, default: Path = DEFAU
     return Path(environment.get("FLOW") or default)
 
 
+def flow_files() -> list[Path]:
+    """The project's Flow files: each has a topology in the chart."""
+    return sorted(DEFAULT_FLOW.parent.glob("*.yml"))
+
+
 def flow_name(path: Path) -> str:
     """The name of the Flow in the file `path`: `flows/encode_flow.yml` is `encode`."""
     return path.stem.removesuffix("_flow")

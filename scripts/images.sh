@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Builds the images of the Flow, as the chart's topology names them (python -m scripts.flow_images), each by the Dockerfile
-# beside its config.yml.
+# Builds the images of the Flow, as the chart's topology names them, each by its Dockerfile (python -m scripts.flow_images).
 #
 #   FLOW=flows/NAME.yml                  another Flow than flows/encode_flow.yml
 #   REGISTRY=registry.example.com/team   where they belong; empty: this machine alone
@@ -15,13 +14,13 @@ version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 revision=$(git rev-parse HEAD 2>/dev/null || true)
 prefix=${REGISTRY:+${REGISTRY%/}/}
 
-build() { # build IMAGE FOLDER [FLAG ...]
-  local image=$1 folder=$2 log
+build() { # build IMAGE DOCKERFILE [FLAG ...]
+  local image=$1 file=$2 log
   shift 2
   echo "building $image (minutes the first time)"
   # Flags of several words, such as --network host, come as one variable.
   # shellcheck disable=SC2086
-  log=$(docker build ${DOCKER_BUILD_FLAGS:-} --file "$folder/Dockerfile" --tag "$image" \
+  log=$(docker build ${DOCKER_BUILD_FLAGS:-} --file "$file" --tag "$image" \
     --build-arg VERSION="$version" --build-arg REVISION="$revision" "$@" . </dev/null 2>&1) || {
     printf '%s\n' "$log" >&2
     exit 1
@@ -29,19 +28,20 @@ build() { # build IMAGE FOLDER [FLAG ...]
   docker images --format '  {{.Repository}}:{{.Tag}}  {{.Size}}' "$image"
 }
 
-takes() { grep -q "^ARG $1=" "$2/Dockerfile"; } # takes ARGUMENT FOLDER
+takes() { grep -q "^ARG $1=" "$2"; } # takes ARGUMENT DOCKERFILE
 
 nodes=$(.venv/bin/python -m scripts.flow_images)
-while read -r image folder; do
-  if [ ! -f "$folder/Dockerfile" ]; then
+while read -r image folder file; do
+  if [ "$file" = - ]; then
     echo "not built here: $image"
     continue
   fi
   flags=() tag=${image##*:}
   if [ "${DEVICE:-cpu}" = cuda ]; then
-    takes DEVICE "$folder" || continue
+    takes DEVICE "$file" || continue
     flags+=(--build-arg DEVICE=cuda) tag=$tag-gpu
   fi
-  if takes MODEL "$folder"; then flags+=(--build-arg MODEL="${MODEL:-}"); fi
-  build "$prefix${image%:*}:${TAG:-$tag}" "$folder" ${flags[@]+"${flags[@]}"}
-done < <(cut -d ' ' -f 2,3 <<<"$nodes" | sort --unique)
+  if takes EXECUTOR "$file"; then flags+=(--build-arg EXECUTOR="$(basename "$folder")"); fi
+  if takes MODEL "$file"; then flags+=(--build-arg MODEL="${MODEL:-}"); fi
+  build "$prefix${image%:*}:${TAG:-$tag}" "$file" ${flags[@]+"${flags[@]}"}
+done < <(cut -d ' ' -f 2- <<<"$nodes" | sort --unique)

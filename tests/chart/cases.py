@@ -90,4 +90,8 @@ CASES: dict[str, dict[str, Any]] = {
     "everything off": EVERYTHING_OFF,
     "model on a claim": {"model": {"source": "claim", "claim": "weights", "name": "/models/a.pt"}},
     "model downloaded": {"model": {"source": "download", "name": "ViT-B/32"}},
+    "words": {"flow": "clip"},
+    "words, everything on": {**EVERYTHING_ON, "flow": "clip"},
+    "words on CPUs": {**profile("production-cpu"), "flow": "clip"},
+    "words beside GPUs": {**profile("gpu"), "flow": "clip"},
 }

@@ -24,9 +24,9 @@ Values = dict[str, Any]
 Object = dict[str, Any]
 
 
-def deployments(chart: Path = CHART) -> list[str]:
-    """The names of the Deployments: the gateway's, and one for each executor of the chart's own Flow."""
-    flow = yaml.safe_load((chart / "values.yaml").read_text(encoding="utf-8"))["flow"]
+def deployments(chart: Path = CHART, flow: str = "") -> list[str]:
+    """The names of the Deployments: the gateway's, and one for each executor of the Flow (by default the chart's)."""
+    flow = flow or yaml.safe_load((chart / "values.yaml").read_text(encoding="utf-8"))["flow"]
     topology = yaml.safe_load(topology_file(flow, chart).read_text(encoding="utf-8"))
     return [f"{RELEASE}-{name}" for name in ("gateway", *(node["component"] for node in topology["executors"]))]
 

@@ -13,25 +13,36 @@ import yaml
 
 from scripts import export_k8s
 from scripts.export import files
-from scripts.flows import ROOT, flow_name, flow_names
+from scripts.flows import CHART, ROOT, flow_files, flow_name, flow_names, topology_file
 from tests.chart.exporting import FLOW, Flow, edit, export, exported
 
-FLOWS = sorted((ROOT / "flows").glob("*.yml"))
+CLIP = ROOT / "flows" / "clip_flow.yml"
 
 
-@pytest.mark.parametrize("flow", FLOWS, ids=flow_name)
-def test_what_is_committed_comes_from_the_flow(flow: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert export_k8s.main(["--check", "--flow", str(flow)]) == 0, capsys.readouterr().out
+def test_what_is_committed_comes_from_the_flows(capsys: pytest.CaptureFixture[str]) -> None:
+    assert export_k8s.main(["--check"]) == 0, capsys.readouterr().out
 
 
 def test_the_chart_has_the_committed_flows_and_no_others() -> None:
-    assert flow_names() == [flow_name(flow) for flow in FLOWS]
+    assert flow_names() == [flow_name(flow) for flow in flow_files()] == ["clip", "encode"]
 
 
-def test_only_the_default_flow_goes_to_k8s_unasked(tmp_path: Path) -> None:
-    assert export_k8s.main(["--flow", str(FLOW), "--topology", str(tmp_path / "topology.yaml")]) == 0
-    assert exported(tmp_path).keys() == {"topology.yaml"}
-    assert export_k8s.main(["--check"]) == 0, "k8s/ is as it was"
+def test_the_manifests_are_those_of_the_flow_that_is_named(tmp_path: Path) -> None:
+    assert export_k8s.main(["--flow", str(CLIP), "--k8s", str(tmp_path)]) == 0
+    assert exported(tmp_path).keys() == {"encoder/encoder.yml", "gateway/gateway.yml", "text/text.yml"}
+    assert export_k8s.main(["--check"]) == 0, "the chart is as it was"
+
+
+@pytest.mark.parametrize("flow", ["clip", "encode"])
+def test_the_topology_of_every_flow_is_checked(
+    flow: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chart = shutil.copytree(CHART, tmp_path / "chart")
+    monkeypatch.setattr(export_k8s, "topology_of", lambda name: topology_file(name, chart))
+    assert export_k8s.main(["--check"]) == 0
+    topology_file(flow, chart).unlink()
+    assert export_k8s.main(["--check"]) == 1
+    assert f"topologies/{flow}.yaml" in capsys.readouterr().out
 
 
 def test_a_flow_is_called_as_its_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

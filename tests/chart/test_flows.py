@@ -19,6 +19,7 @@ from tests.chart.chart import container, notes, render, tool, uses_with
 from tests.chart.exporting import chart_with, export
 from tests.chart.kubernetes_schemas import refusal
 
+CLIP = ROOT / "flows" / "clip_flow.yml"
 SECOND = ROOT / "tests" / "flow" / "second_flow.yml"
 CUSTOM = {"HTTPRoute"}  # Kubernetes' own schemas do not have it
 VERSION = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))["version"]
@@ -120,6 +121,21 @@ def test_images_are_those_of_the_topology() -> None:
     ]
 
 
+def test_executors_beside_each_other_share_a_dockerfile_and_an_image_from_elsewhere_has_none() -> None:
+    assert [one.dockerfile for one in node_images(CLIP)] == ["gateway/Dockerfile", *2 * ["executors/Dockerfile"]]
+    assert NodeImage("executors.a", "a:1", "-").dockerfile == "-"
+    assert NodeImage("executors.a", "a:1", "tests/flow/test_executor").dockerfile == "-"
+
+
+def test_the_images_of_executors_differ_in_their_last_layer_alone() -> None:
+    text = (ROOT / "executors" / "Dockerfile").read_text(encoding="utf-8")
+    shared, _, own = text.partition("\nARG EXECUTOR=clip_image\n")
+    layers = [line for line in own.splitlines() if line.startswith(("COPY", "RUN", "ADD", "WORKDIR"))]
+    assert layers == ["COPY executors/${EXECUTOR}/*.py executors/${EXECUTOR}/config.yml /app/"]
+    assert "COPY executors" not in shared
+    assert "ARG VERSION" not in shared, "a new version would make every layer anew"
+
+
 def test_images_of_another_flow(chart: Path) -> None:
     assert node_images(SECOND, chart)[2] == NodeImage(
         "executors.Obedient_1", f"obedient-executor:{VERSION}", "tests/flow/test_executor"
@@ -128,7 +144,7 @@ def test_images_of_another_flow(chart: Path) -> None:
 
 def test_images_of_a_flow_that_the_chart_does_not_have_are_an_error(chart: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        StaleTopologyError, match=r"no topology of the Flow second \(it has: encode\): FLOW=.* make export"
+        StaleTopologyError, match=r"no topology of the Flow second \(it has: clip, encode\): FLOW=.* make export"
     ):
         node_images(SECOND)
     stale = tmp_path / "second_flow.yml"
@@ -173,8 +189,16 @@ def asked(script: str, folder: Path, *arguments: str, **settings: str) -> list[l
             [f"reg.example.com:5000/team/{name}:{VERSION}" for name in ("clip-gateway", "clip-image-encoder")],
         ),
         ({"DEVICE": "cuda"}, [f"clip-image-encoder:{VERSION}-gpu"]),
+        (
+            {"FLOW": str(CLIP)},
+            [f"{name}:{VERSION}" for name in ("clip-gateway", "clip-image-encoder", "clip-text-encoder")],
+        ),
+        (
+            {"FLOW": str(CLIP), "DEVICE": "cuda"},
+            [f"{name}:{VERSION}-gpu" for name in ("clip-image-encoder", "clip-text-encoder")],
+        ),
     ],
-    ids=["defaults", "tag", "registry", "cuda"],
+    ids=["defaults", "tag", "registry", "cuda", "words", "words on cuda"],
 )
 def test_the_images_that_are_built_are_those_of_the_topology(
     settings: dict[str, str], built: list[str], tmp_path: Path
@@ -184,7 +208,8 @@ def test_the_images_that_are_built_are_those_of_the_topology(
     for words in builds:
         file = words[words.index("--file") + 1]
         assert (ROOT / file).is_file()
-        assert ("MODEL=m.pt" in words) == (file == "executors/clip_image/Dockerfile")
+        assert ("MODEL=m.pt" in words) == (file == "executors/Dockerfile")
+        assert ("EXECUTOR=clip_text" in words) == ("clip-text-encoder" in words[words.index("--tag") + 1])
         assert ("DEVICE=cuda" in words) == (settings.get("DEVICE") == "cuda")
 
 
@@ -202,8 +227,15 @@ def test_the_images_that_are_built_are_those_of_the_topology(
                 for name in ("clip-gateway", "clip-image-encoder")
             ],
         ),
+        (
+            {"CONTEXT": "kind-x", "FLOW": str(CLIP)},
+            [
+                f"kind load docker-image clip-gateway:{VERSION} clip-image-encoder:{VERSION} "
+                f"clip-text-encoder:{VERSION} --name x"
+            ],
+        ),
     ],
-    ids=["kind", "registry"],
+    ids=["kind", "registry", "words"],
 )
 def test_what_is_deployed_is_the_flow_with_its_images(
     settings: dict[str, str], brought: list[str], tmp_path: Path
@@ -211,11 +243,12 @@ def test_what_is_deployed_is_the_flow_with_its_images(
     words = asked("deploy.sh", tmp_path, "up", **settings)
     assert [line for line in map(" ".join, words) if " load " in line or " push " in line] == brought
     (upgrade,) = [line for line in words if line[:2] == ["helm", "upgrade"]]
-    assert "flow=encode" in upgrade
+    assert f"flow={'clip' if 'FLOW' in settings else 'encode'}" in upgrade
     assert "gateway.podAnnotations.image-id=sha256:1234" in upgrade
     assert "executors.encoder.podAnnotations.image-id=sha256:1234" in upgrade
 
 
-def test_the_topologies_say_which_executors_take_the_model() -> None:
-    topology = yaml.safe_load(topology_file("encode").read_text(encoding="utf-8"))
-    assert [node["modelOption"] for node in topology["executors"]] == ["pretrained_model_name_or_path"]
+@pytest.mark.parametrize(("flow", "executors"), [("encode", 1), ("clip", 2)])
+def test_the_topologies_say_which_executors_take_the_model(flow: str, executors: int) -> None:
+    topology = yaml.safe_load(topology_file(flow).read_text(encoding="utf-8"))
+    assert [node["modelOption"] for node in topology["executors"]] == executors * ["pretrained_model_name_or_path"]

@@ -1,7 +1,8 @@
-"""The program that `helm test` runs, against a real gateway and Executor: tokens, TLS, and what must fail."""
+"""The program that `helm test` runs, against a real gateway and Executors: tokens, TLS, words, and what must fail."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clip_image_flow import ImageEncoder
+from clip_image_flow import ImageEncoder, TextEncoder
 from tests.chart.chart import CHART, ROOT, tool
 from tests.flow.gateways import Gateway, executor, free_ports, gateway
 
@@ -24,12 +25,19 @@ HOST = "clip.example.com"
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of the project's Executor with the embedded model."""
+    """The port of the project's Executor of pictures with the embedded model."""
+    with with_embedded_model("CLIPImageEncoder", "clip_image", tmp_path_factory.mktemp("encoder")) as port:
+        yield port
+
+
+@contextlib.contextmanager
+def with_embedded_model(executor_class: str, module: str, folder: Path) -> Iterator[int]:
+    """The port of one of the project's Executors."""
     (port,) = free_ports(1)
-    config = tmp_path_factory.mktemp("encoder") / "config.yml"
-    code = ROOT / "executors" / "clip_image" / "clip_image.py"
+    config = folder / "config.yml"
+    code = ROOT / "executors" / module / f"{module}.py"
     model = "with:\n  pretrained_model_name_or_path: emoji-tiny\n"
-    config.write_text(f"jtype: CLIPImageEncoder\n{model}py_modules: [{code}]\n", encoding="utf-8")
+    config.write_text(f"jtype: {executor_class}\n{model}py_modules: [{code}]\n", encoding="utf-8")
     with executor(port, config.with_name("log"), config):
         yield port
 
@@ -38,6 +46,17 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 def plain(encoder: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway that lets everybody in."""
     with gateway({"encoder": encoder}, tmp_path_factory.mktemp("plain") / "log") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def of_words(encoder: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """The same before an Executor of texts as well."""
+    folder = tmp_path_factory.mktemp("words")
+    with (
+        with_embedded_model("CLIPTextEncoder", "clip_text", folder) as text,
+        gateway({"encoder": encoder, "text": text}, folder / "gateway.log") as running,
+    ):
         yield running
 
 
@@ -110,6 +129,21 @@ def test_a_release_with_the_embedded_model_passes(plain: Gateway) -> None:
     assert done.stdout.count("ok: ") == 3, "HTTP, HTTP again, gRPC"
 
 
+@pytest.mark.parametrize("model", ["emoji-tiny", "ViT-B/32"], ids=["stored", "repeated"])
+def test_a_release_for_words_and_pictures_is_asked_for_both(model: str, of_words: Gateway) -> None:
+    done = run(of_words, MODEL=model)
+    assert done.returncode == 0, done.stdout + done.stderr
+    asked = [f"ok: {how}, {kind}:" for how in ("HTTP", "HTTP again", "gRPC") for kind in ("picture", "word")]
+    assert [line for line in asked if line not in done.stdout] == []
+
+
+def test_another_embedding_of_the_word_fails(of_words: Gateway, tmp_path: Path) -> None:
+    stored = json.loads((PROGRAM / "expected.json").read_text(encoding="utf-8"))["word_embedding"]
+    done = run(of_words, with_expectation(tmp_path, word_embedding=[-x for x in stored]))
+    assert done.returncode != 0
+    assert "HTTP, word: cosine -" in done.stderr
+
+
 def test_another_model_passes_when_it_repeats_itself(plain: Gateway) -> None:
     done = run(plain, MODEL="ViT-B/32")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -157,9 +191,13 @@ def test_nobody_there_fails_after_the_patience_is_over() -> None:
     assert "waiting: HTTP" in done.stdout
 
 
-def test_the_stored_vector_is_the_models() -> None:
+def test_the_stored_vectors_are_the_models() -> None:
     expected = json.loads((PROGRAM / "expected.json").read_text(encoding="utf-8"))
     encoder = ImageEncoder(expected["model"], backend="torch")
     (embedding,) = encoder.encode([(PROGRAM / "picture.png").read_bytes()], batch_size=1)
     encoder.close()
     np.testing.assert_allclose(embedding, expected["embedding"], rtol=0, atol=2e-5)
+    text_encoder = TextEncoder(expected["model"], backend="torch")
+    (embedding,) = text_encoder.encode([expected["word"]])
+    text_encoder.close()
+    np.testing.assert_allclose(embedding, expected["word_embedding"], rtol=0, atol=2e-5)

@@ -33,6 +33,12 @@ def test_the_demo_model_is_named_aloud(model: str, loud: bool) -> None:
     assert ("DEMO" in text) == loud
 
 
+def test_they_name_every_executor_and_the_demo_model_once() -> None:
+    text = notes({"flow": "clip"})
+    assert "the Flow clip:\n  encoder: model emoji-tiny, device cpu\n  text: model emoji-tiny, device cpu\n" in text
+    assert text.count("DEMO") == 1
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [

@@ -33,8 +33,10 @@ def pods(
     """The spec of every pod."""
 
     def specs() -> list[Object]:
-        another = "another Flow" in request.node.callspec.id
-        names = [f"Deployment/{name}" for name in deployments(*([two_executors] if another else []))]
+        case = request.node.callspec.params["rendering"]
+        another = case.startswith("another Flow")
+        flow = CASES.get(case, {}).get("flow", "")
+        names = [f"Deployment/{name}" for name in deployments(*([two_executors] if another else []), flow=flow)]
         assert sorted(rendering().pods()) == sorted([*names, "Job/clip-test"])
         return [pod["spec"] for pod in rendering().pods().values()]
 

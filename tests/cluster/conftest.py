@@ -29,7 +29,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
             pytest.fail(message)
         pytest.skip(f"NOT RUN: {message}")
     keep = request.config.getoption("--keep-cluster")
-    run("make", "--silent", "images", cwd=ROOT, timeout=1500)
+    run("make", "--silent", "images", "FLOW=flows/clip_flow.yml", cwd=ROOT, timeout=1500)
     kubeconfig = Path(tempfile.gettempdir()) / f"kubeconfig-{NAME}"
     there = NAME in run("kind", "get", "clusters").split()
     if there and not keep:

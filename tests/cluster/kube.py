@@ -25,7 +25,7 @@ from scripts.flows import topology_file
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "clip-image-flow"
 VERSION = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))["appVersion"]
-_TOPOLOGY = yaml.safe_load(topology_file("encode").read_text(encoding="utf-8"))
+_TOPOLOGY = yaml.safe_load(topology_file("clip").read_text(encoding="utf-8"))  # it has the images of every Flow
 IMAGES = {node["image"].partition(":")[0]: node["image"] for node in (_TOPOLOGY["gateway"], *_TOPOLOGY["executors"])}
 TOOLS = ("docker", "kind", "helm", "kubectl")
 RELEASE = "clip"

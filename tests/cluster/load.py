@@ -1,4 +1,4 @@
-"""A bounded load of pictures from a pod inside the cluster, and what became of each."""
+"""A bounded load of pictures, and of words, from a pod inside the cluster, and what became of each."""
 
 from __future__ import annotations
 
@@ -53,13 +53,14 @@ class Load:
 
 
 @contextlib.contextmanager
-def load(namespace: Namespace, quiet: float = 5.0, keep_alive: bool = True) -> Iterator[Load]:
+def load(namespace: Namespace, quiet: float = 5.0, keep_alive: bool = True, word: str = "") -> Iterator[Load]:
     """A load on the release's gateway while the block runs, and for `quiet` seconds before and after it.
 
     :param keep_alive: HTTP callers keep their connection, which stays with one gateway; else each call has its own.
+    :param word: as many callers again send this; empty for none.
     """
     name = f"loader-{time.time_ns() % 10**9}"
-    namespace.apply(*_loader(namespace, name, keep_alive))
+    namespace.apply(*_loader(namespace, name, keep_alive, word))
     until("the load has begun", lambda: '"ready"' in _log(namespace, name) or _phase(namespace, name) == "Failed", 120)
     assert _phase(namespace, name) == "Running", _log(namespace, name)
     time.sleep(quiet)
@@ -83,7 +84,7 @@ def _log(namespace: Namespace, pod: str) -> str:
     return ""
 
 
-def _loader(namespace: Namespace, name: str, keep_alive: bool) -> list[dict[str, Any]]:
+def _loader(namespace: Namespace, name: str, keep_alive: bool, word: str) -> list[dict[str, Any]]:
     domain = f"{namespace.name}.svc.cluster.local."
     files = {
         "apiVersion": "v1",
@@ -109,6 +110,7 @@ def _loader(namespace: Namespace, name: str, keep_alive: bool) -> list[dict[str,
                         f"grpc://{RELEASE}-gateway-headless.{domain}:8080",
                         f"http://{RELEASE}-gateway.{domain}:8081",
                         "keep-alive" if keep_alive else "close",
+                        word,
                     ],
                     "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
                     "volumeMounts": [{"name": "load", "mountPath": "/load"}],

@@ -1,8 +1,10 @@
-"""Runs in a pod of the gateway's image: sends one picture again and again, and checks each answer.
+"""Runs in a pod of the gateway's image: sends one picture, and a word if told one, again and again, and checks each
+answer.
 
-    python loader.py PICTURE GRPC_HOST HTTP_URL keep-alive|close
+    python loader.py PICTURE GRPC_HOST HTTP_URL keep-alive|close [WORD]
 
-Half of its callers use Jina's Client over gRPC, half POST to /embed, over kept-alive connections or one for each call.
+Half of its callers use Jina's Client over gRPC, half HTTP: /embed for the picture and /post for the word, over
+kept-alive connections or one for each call.
 A call whose own connection died, or that is told 503, is sent again after a moment, at most RETRIES times, as
 docs/operations.md tells clients to do; nothing else is.
 
@@ -33,23 +35,23 @@ class Retry(Exception):
     """The call may be sent again."""
 
 
-async def by_grpc(client: Client, picture: bytes) -> np.ndarray:
+async def by_grpc(client: Client, **content: object) -> np.ndarray:
     try:
-        async for docs in client.post("/", DocumentArray([Document(blob=picture)])):
+        async for docs in client.post("/", DocumentArray([Document(**content)])):
             return np.asarray(docs[0].embedding)
     except (InternalNetworkError, ConnectionError) as error:
         raise Retry(repr(error)) from error
     raise AssertionError("no answer")
 
 
-async def by_http(session: aiohttp.ClientSession, url: str, picture: bytes) -> np.ndarray:
+async def by_http(session: aiohttp.ClientSession, url: str, data: bytes, kind: str) -> np.ndarray:
     try:
-        async with session.post(f"{url}/embed", data=picture, headers={"Content-Type": "image/png"}) as response:
+        async with session.post(url, data=data, headers={"Content-Type": kind}) as response:
             if response.status == 503:
                 raise Retry("503")
             body = await response.json()
             assert response.status == 200, f"{response.status} {body}"
-            return np.asarray(body["embedding"])
+            return np.asarray((body["data"][0] if "data" in body else body)["embedding"])
     except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
         raise Retry(repr(error)) from error
 
@@ -77,7 +79,7 @@ async def caller(name: str, send, right: np.ndarray, begin: float) -> None:
         await asyncio.sleep(PAUSE)
 
 
-async def main(picture_file: str, grpc_host: str, http_url: str, connection: str) -> None:
+async def main(picture_file: str, grpc_host: str, http_url: str, connection: str, word: str = "") -> None:
     logging.disable(logging.CRITICAL)  # Jina logs each lost connection in many lines
     picture = Path(picture_file).read_bytes()
     # The Service is headless: round_robin over all its addresses shares the calls out among the gateways.
@@ -85,15 +87,20 @@ async def main(picture_file: str, grpc_host: str, http_url: str, connection: str
     client = Client(host=grpc_host, asyncio=True)
     client.args.grpc_channel_options = [("grpc.lb_policy_name", "round_robin")]
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=connection == "close")) as session:
-        right = await by_http(session, http_url, picture)
+        ways = {
+            "grpc": lambda: by_grpc(client, blob=picture),
+            "http": lambda: by_http(session, f"{http_url}/embed", picture, "image/png"),
+        }
+        right = dict.fromkeys(ways, await ways["http"]())
+        if word:
+            asked = json.dumps({"execEndpoint": "/", "data": [{"text": word}]}).encode()
+            ways["word by grpc"] = lambda: by_grpc(client, text=word)
+            ways["word by http"] = lambda: by_http(session, f"{http_url}/post", asked, "application/json")
+            right |= dict.fromkeys(["word by grpc", "word by http"], await ways["word by http"]())
         print(json.dumps({"ready": True}), flush=True)
         begin = time.time()
-        ways = {
-            "grpc": lambda: by_grpc(client, picture),
-            "http": lambda: by_http(session, http_url, picture),
-        }
         names = list(ways) * (CALLERS // 2)
-        await asyncio.gather(*(caller(name, ways[name], right, begin) for name in names))
+        await asyncio.gather(*(caller(name, ways[name], right[name], begin) for name in names))
 
 
 if __name__ == "__main__":

@@ -49,6 +49,7 @@ is its name.
     {{- $items = append $items (dict "name" $node.name "component" $node.component "node" $node "values" $values
       "usesWith" $usesWith "model" $model "cuda" $cuda) -}}
   {{- end -}}
+  {{- include "clip.checkOneModel" (dict "root" $ "items" $items) -}}
   {{- dict "items" $items | toJson -}}
 {{- end }}
 
@@ -77,6 +78,22 @@ is its name.
     {{- if and (or .name .claim (ne .source "image")) (not $taking) -}}
       {{- fail (printf "values: model: no executor of the Flow %s takes one" $.root.Values.flow) -}}
     {{- end -}}
+  {{- end -}}
+{{- end }}
+
+{{/* Vectors of two checkpoints cannot be compared, and the gateway of such a Flow never gets ready. */}}
+{{- define "clip.checkOneModel" -}}
+  {{- $models := list -}}
+  {{- $named := list -}}
+  {{- range .items -}}
+    {{- if .model -}}
+      {{- $models = append $models .model -}}
+      {{- $named = printf "%s has %v" .name .model | append $named -}}
+    {{- end -}}
+  {{- end -}}
+  {{- if gt (uniq $models | len) 1 -}}
+    {{- $says := "the executors of the Flow %s must have one model, and %s: set model.name for all of them" -}}
+    {{- fail (printf (print "values: model: " $says) .root.Values.flow (join ", " $named)) -}}
   {{- end -}}
 {{- end }}
 

@@ -1,8 +1,10 @@
-"""`helm test`: a known picture through the gateway, by HTTP and gRPC, with the release's own tokens and certificate.
+"""`helm test`: a known picture, and where the Flow encodes texts a word for it, through the gateway.
+
+It goes by HTTP and gRPC, with the release's own tokens and certificate.
 
 The environment says what to expect: HTTP_ADDRESS and GRPC_ADDRESS (host:port), MODEL, TIMEOUT_SECONDS; TOKENS_FILE and
-CERTIFICATE_FILE where the gateway has them. For the model of expected.json the embedding must be the stored one, else
-it must be finite and the same each time.
+CERTIFICATE_FILE where the gateway has them. For the model of expected.json the embeddings must be the stored ones, else
+they must be finite, the same each time, and of one dimension.
 """
 
 # ruff: noqa: T201  # what it prints is the log of the Job
@@ -21,21 +23,36 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PICTURE = (HERE / "picture.png").read_bytes()
 EXPECTED = json.loads((HERE / "expected.json").read_text(encoding="utf-8"))
+STORED = {"picture": EXPECTED["embedding"], "word": EXPECTED["word_embedding"]}
+DOCUMENTS = {
+    "picture": {"blob": base64.b64encode(PICTURE).decode(), "mime_type": "image/png"},
+    "word": {"text": EXPECTED["word"]},
+}
+Embeddings = dict[str, list[float]]
 
 
 class NotYetError(Exception):
     """The gateway, or what is behind it, is still coming up."""
 
 
-def by_http(address: str, token: str, certificate: str) -> tuple[list[float], str]:
-    """The embedding, and the name the certificate is for. POST /post is Jina's own route."""
-    document = {"blob": base64.b64encode(PICTURE).decode(), "mime_type": "image/png"}
+def encoded(address: str, token: str, certificate: str) -> tuple[Embeddings, str]:
+    """By HTTP: the embeddings of what the Flow encodes, and the name the certificate is for."""
+    infos, name = post(address, token, certificate, "/info", [])
+    kinds = ["picture", "word"] if "text" in [info["tags"].get("modality") for info in infos] else ["picture"]
+    answers, _ = post(address, token, certificate, "/", [DOCUMENTS[kind] for kind in kinds])
+    return {kind: answer["embedding"] for kind, answer in zip(kinds, answers, strict=True)}, name
+
+
+def post(
+    address: str, token: str, certificate: str, endpoint: str, documents: list[dict[str, str]]
+) -> tuple[list[dict], str]:
+    """The documents that come back, and the name the certificate is for. POST /post is Jina's own route."""
     headers = {"Content-Type": "application/json"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
     connection = _connection(address, certificate)
     try:
-        connection.request("POST", "/post", json.dumps({"execEndpoint": "/", "data": [document]}), headers)
+        connection.request("POST", "/post", json.dumps({"execEndpoint": endpoint, "data": documents}), headers)
         name = _certified_name(connection.sock.getpeercert()) if certificate else ""
         response = connection.getresponse()
         body = response.read()
@@ -49,11 +66,11 @@ def by_http(address: str, token: str, certificate: str) -> tuple[list[float], st
         raise NotYetError(f"HTTP {response.status}: {body[:300]!r}")
     if response.status != 200:
         raise SystemExit(f"HTTP {response.status}: {body[:300]!r}")
-    return json.loads(body)["data"][0]["embedding"], name
+    return json.loads(body)["data"], name
 
 
-def by_grpc(address: str, token: str, certificate: str, name: str) -> list[float]:
-    """The embedding, over Jina's own service."""
+def by_grpc(address: str, token: str, certificate: str, name: str, kinds: list[str]) -> Embeddings:
+    """The embeddings, over Jina's own service."""
     os.environ["JINA_OPTOUT_TELEMETRY"] = "1"
     import grpc
     from docarray import Document, DocumentArray
@@ -62,7 +79,8 @@ def by_grpc(address: str, token: str, certificate: str, name: str) -> list[float
 
     request = DataRequest()
     request.header.exec_endpoint = "/"
-    request.data.docs = DocumentArray([Document(blob=PICTURE)])
+    documents = {"picture": Document(blob=PICTURE), "word": Document(text=EXPECTED["word"])}
+    request.data.docs = DocumentArray([documents[kind] for kind in kinds])
     if certificate:
         credentials = grpc.ssl_channel_credentials(Path(certificate).read_bytes())
         channel = grpc.secure_channel(address, credentials, [("grpc.ssl_target_name_override", name)])
@@ -78,7 +96,16 @@ def by_grpc(address: str, token: str, certificate: str, name: str) -> list[float
             raise SystemExit(f"gRPC {error.code().name}: {error.details()}") from error
     if response.header.status.code != 0:
         raise NotYetError(f"gRPC: {response.header.status.description}")
-    return [float(x) for x in response.data.docs[0].embedding]
+    return {
+        kind: [] if answer.embedding is None else [float(x) for x in answer.embedding]
+        for kind, answer in zip(kinds, response.data.docs, strict=True)
+    }
+
+
+def check_all(embeddings: Embeddings, references: Embeddings, how: str) -> None:
+    """Each as `check` does it."""
+    for kind, embedding in embeddings.items():
+        check(embedding, references[kind], f"{how}, {kind}")
 
 
 def check(embedding: list[float] | None, reference: list[float], what: str) -> None:
@@ -130,11 +157,13 @@ def main() -> None:
     deadline = time.monotonic() + float(environment["TIMEOUT_SECONDS"])
     while True:
         try:
-            first, name = by_http(environment["HTTP_ADDRESS"], token, certificate)
-            reference = EXPECTED["embedding"] if environment["MODEL"] == EXPECTED["model"] else first
-            check(first, reference, "HTTP")
-            check(by_http(environment["HTTP_ADDRESS"], token, certificate)[0], reference, "HTTP again")
-            check(by_grpc(environment["GRPC_ADDRESS"], token, certificate, name), reference, "gRPC")
+            first, name = encoded(environment["HTTP_ADDRESS"], token, certificate)
+            references = STORED if environment["MODEL"] == EXPECTED["model"] else first
+            check_all(first, references, "HTTP")
+            if len(dimensions := {len(embedding) for embedding in first.values()}) > 1:
+                raise SystemExit(f"picture and word have different dimensions: {sorted(dimensions)}")
+            check_all(encoded(environment["HTTP_ADDRESS"], token, certificate)[0], references, "HTTP again")
+            check_all(by_grpc(environment["GRPC_ADDRESS"], token, certificate, name, list(first)), references, "gRPC")
             return
         except NotYetError as error:
             if time.monotonic() > deadline:
