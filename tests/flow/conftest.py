@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from jina import Client
 from jina.excepts import BadServer
 
 from scripts.flow import RunningFlow, running_flow
 from scripts.flows import DEFAULT_FLOW
-from tests.flow.gateways import Gateway, executor, free_ports, gateway
+from tests.flow.gateways import Gateway, executor, free_ports, gateway, wait_for
 
 os.environ["JINA_OPTOUT_TELEMETRY"] = "1"  # of the clients in this process
 
@@ -40,6 +41,7 @@ def clip_flow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFlow]
     log = tmp_path_factory.mktemp("clip-flow") / "flow.log"
     settings = flow_environment("emoji-tiny", FLOW="flows/clip_flow.yml", REPLICAS="1")
     with log.open("wb") as output, running_flow(settings, output) as running:
+        wait_for(lambda: requests.get(f"{running.http}/startupz", timeout=10).status_code == 200, log, running.process)
         yield running
 
 

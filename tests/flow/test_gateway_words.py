@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import io
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,12 +15,10 @@ from docarray import Document, DocumentArray
 from jina import Client
 
 from scripts.flow import ROOT, RunningFlow
-from tests.conftest import encoded, photo, save_random_clip
+from tests.conftest import encoded, photo
 from tests.flow.conftest import refusal
-from tests.flow.gateways import Gateway, executor, free_ports, gateway, kill, wait_for
-from tests.flow.test_gateway_executors import NOT_SERVING, SERVING, health, status
 from tests.flow.test_gateway_routes import uri
-from tests.flow.test_gateway_status import IMAGE, check_problem, send
+from tests.flow.test_gateway_status import check_problem, send
 from tests.flow.test_gateway_status import openai as embeddings
 
 TEXT = {"Content-Type": "text/plain"}
@@ -175,6 +170,7 @@ BROKEN = "data:image/png;base64," + "A" * 40
     [
         (embeddings("a fox", "x " * 600_000), 413, "TooLarge", "input[1]"),
         (embeddings("a fox", BROKEN), 415, "UnsupportedMedia", "input[1]"),
+        (embeddings(*["a fox"] * 1000, BROKEN), 415, "UnsupportedMedia", "input[1000]"),
         (embeddings(*["a fox"] * 1020, *[FOX] * 5), 413, "TooLarge", ""),
         (embeddings("a fox", model="ViT-B/32"), 404, "NotFound", ""),
         ({"path": "/rank", "json": {"image": BROKEN, "texts": ["a"]}}, 415, "UnsupportedMedia", "image"),
@@ -274,75 +270,3 @@ def test_a_bad_match_that_is_skipped_has_its_reason(client: Client) -> None:
 def test_a_picture_with_a_caption_is_a_picture(client: Client) -> None:
     plain, captioned = over_grpc(client, Document(blob=fox()), Document(blob=fox(), text="a clock"))
     np.testing.assert_allclose(plain, captioned, atol=1e-6)
-
-
-@contextlib.contextmanager
-def half(kind: str, model: Path, port: int, folder: Path) -> Iterator[Any]:
-    """One executor of the clip Flow, as a process of its own."""
-    uses = folder / f"{kind}-{model.stem}.yml"
-    uses.write_text(
-        f"jtype: CLIP{kind.capitalize()}Encoder\n"
-        f"with: {{pretrained_model_name_or_path: {model}}}\n"
-        f"py_modules: [{ROOT / 'executors' / f'clip_{kind}' / f'clip_{kind}.py'}]\n"
-    )
-    with executor(port, folder / f"{kind}-{model.stem}.log", uses) as process:
-        yield process
-
-
-def embed(running: Gateway, headers: dict[str, str], data: bytes) -> int:
-    return send(running.http, "/embed", data=data, headers=headers).status_code
-
-
-def test_a_life_of_two_halves(tiny_model: Path, tmp_path: Path) -> None:
-    """One story, since starting an executor takes seconds: both, one killed, one of another model, the other killed."""
-    ports = free_ports(2)
-    other = save_random_clip(tmp_path / "other.pt", seed=7)
-    picture = encoded(PHOTOS[0])
-    with contextlib.ExitStack() as stack:
-        running = stack.enter_context(
-            gateway({"encoder": ports[0], "text": ports[1]}, tmp_path / "gateway.log", {"time_limit_seconds": 20})
-        )
-
-        def until(condition: Any) -> None:
-            wait_for(condition, running.log, running.process)
-
-        encoder = stack.enter_context(half("image", tiny_model, ports[0], tmp_path))
-        with half("text", tiny_model, ports[1], tmp_path) as text:
-            until(lambda: status(running, "/startupz") == 200)
-            assert (embed(running, IMAGE, picture), embed(running, TEXT, b"a fox")) == (200, 200)
-            assert send(running.http, **embeddings("a fox", FOX)).status_code == 200
-            kill(text)
-
-            for _ in range(5):
-                assert embed(running, IMAGE, picture) == 200
-                assert send(running.http, **embeddings(FOX)).status_code == 200
-            for lost in (embeddings("a fox"), embeddings(FOX, "a fox"), embeddings("a fox", FOX)):
-                check_problem(send(running.http, **lost), 503, "Unavailable", "no answer from text; try again")
-            assert status(running, "/readyz") == 503
-
-        with half("text", other, ports[1], tmp_path):
-            until(lambda: "reason" in requests.get(running.http + "/readyz", timeout=10).json())
-            for path in ("/readyz", "/startupz"):
-                answer = requests.get(running.http + path, timeout=10)
-                assert answer.status_code == 503
-                assert "encoder runs 'tiny.pt'" in answer.json()["reason"]
-                assert "text runs 'other.pt'" in answer.json()["reason"]
-            reason = answer.json()["reason"]
-            check_problem(send(running.http, "/embed", data=picture, headers=IMAGE), 503, "Unavailable", reason)
-            for protocol in ("grpc", "http"):
-                with pytest.raises(ConnectionError):
-                    Client(host=getattr(running, protocol)).post("/", Document(text="a fox"))
-                assert not Client(host=getattr(running, protocol)).is_flow_ready()
-            until(lambda: health(running, "encoder") == NOT_SERVING)
-            assert status(running, "/healthz") == 200
-            assert running.log_text().count(reason) == 1
-
-        with half("text", tiny_model, ports[1], tmp_path):
-            until(lambda: status(running, "/readyz") == 200)
-            until(lambda: health(running, "encoder") == health(running, "text") == SERVING)
-            assert status(running, "/startupz") == 200
-            assert send(running.http, **embeddings("a fox", FOX)).status_code == 200
-            kill(encoder)
-
-            assert embed(running, TEXT, b"a fox") == 200
-            assert embed(running, IMAGE, picture) == 503

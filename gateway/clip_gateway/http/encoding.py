@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,23 +14,11 @@ from clip_gateway.flow.messages import documents_of
 from clip_gateway.flow.model import Model
 from clip_gateway.flow.request_handler import RequestHandler
 from clip_gateway.http.messages import ask, embeddings
+from clip_gateway.http.schemas.item import Item
 from clip_gateway.problems import Problem
 from clip_wire.endpoints import DEFAULT
 from clip_wire.errors import BadDocument, NotFound
 from clip_wire.info import TEXT
-
-
-@dataclass(frozen=True)
-class Item:
-    """One image or text.
-
-    :param id: its name in errors.
-    :param modality: `image`, whose content is a URI, or `text`.
-    """
-
-    id: str
-    modality: str
-    content: str
 
 
 async def encode(

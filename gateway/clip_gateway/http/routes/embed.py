@@ -14,10 +14,11 @@ from starlette.responses import Response
 
 from clip_gateway.flow.messages import documents_of
 from clip_gateway.flow.request_handler import RequestHandler
-from clip_gateway.http.encoding import Item, add
+from clip_gateway.http.encoding import add
 from clip_gateway.http.messages import ask, embeddings, json_response, media_type, read_body
 from clip_gateway.http.negotiation import choose
 from clip_gateway.http.openapi import NUMBERS, WORK_ERRORS, json_content, obj, route
+from clip_gateway.http.schemas.item import Item
 from clip_gateway.problems import Problem
 from clip_wire.endpoints import DEFAULT
 from clip_wire.errors import BadDocument, BadParameter, Malformed, NotAcceptable, UnsupportedMedia
@@ -112,11 +113,7 @@ async def _read_text(request: Request) -> str:
 
     :raises Problem: it is none, or empty.
     """
-    named = Message()
-    named["Content-Type"] = request.headers["content-type"]
-    charset = named.get_content_charset("utf-8")
-    if charset not in ("utf-8", "utf8"):
-        raise Problem(UnsupportedMedia, f"charset={charset[:100]}: a text is read in UTF-8; send it so")
+    _check_charset(request)
     try:
         text = (await read_body(request)).decode()
     except UnicodeDecodeError as error:
@@ -124,6 +121,17 @@ async def _read_text(request: Request) -> str:
     if not text:
         raise Problem(BadDocument, "the body is empty: send a text (curl --data-binary 'a photo of a cat')")
     return text
+
+
+def _check_charset(request: Request) -> None:
+    """Pass when the Content-Type names UTF-8, or no charset.
+
+    :raises Problem: it names another one.
+    """
+    header = Message()
+    header["Content-Type"] = request.headers["content-type"]
+    if (charset := header.get_content_charset("utf-8")) not in ("utf-8", "utf8"):
+        raise Problem(UnsupportedMedia, f"charset={charset[:100]}: a text is read in UTF-8; send it so")
 
 
 def parameters(request: Request) -> dict[str, Any]:

@@ -67,7 +67,9 @@ def router(handler: RequestHandler) -> APIRouter:
     @routes.get("/models", response_class=Response, **route(_MODELS, 401, 500, 503))
     async def list_models() -> Response:
         """The models that this Flow serves: one, where images and texts are encoded by the halves of one."""
-        served = {model.checkpoint or model.id: model.id for model in reversed((await handler.models.known()).values())}
+        served: dict[str, str] = {}
+        for model in (await handler.models.known()).values():
+            served.setdefault(model.checkpoint or model.id, model.id)
         return json_response({"object": "list", "data": [_described(name, created) for name in served.values()]})
 
     @routes.get("/models/{name:path}", response_class=Response, **route(_MODEL, 401, 404, 422, 500, 503))

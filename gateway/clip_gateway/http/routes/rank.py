@@ -12,9 +12,10 @@ from starlette.responses import Response
 
 from clip_gateway.flow.messages import documents_of
 from clip_gateway.flow.request_handler import RequestHandler
-from clip_gateway.http.encoding import Item, add
+from clip_gateway.http.encoding import add
 from clip_gateway.http.messages import ask, json_response, read_json
 from clip_gateway.http.openapi import PICTURE, WORK_ERRORS, json_content, obj, route
+from clip_gateway.http.schemas.item import Item
 from clip_gateway.http.schemas.rank import RankBody
 from clip_wire.endpoints import COSINE, RANK, SCORE
 from clip_wire.info import IMAGE, TEXT

@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from pydantic import Field, validator
 
-from clip_gateway.http.encoding import Item
 from clip_gateway.http.schemas.body import StrictBody, as_uri, is_uri
+from clip_gateway.http.schemas.item import Item
 from clip_gateway.http.vectors import TYPES
 from clip_gateway.problems import Problem
 from clip_wire.errors import BadDocument, BadParameter, Malformed

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import Field, validator
 
-from clip_gateway.http.encoding import Item
 from clip_gateway.http.schemas.body import StrictBody, as_uri
+from clip_gateway.http.schemas.item import Item
 from clip_gateway.problems import Problem
 from clip_wire.errors import BadDocument, Malformed
 from clip_wire.info import IMAGE, TEXT
