@@ -14,8 +14,7 @@ from starlette.requests import Request
 
 from clip_gateway.caller import accept_id
 from clip_gateway.flow.messages import drop_reserved, parse, set_reserved
-from clip_gateway.flow.model import Model
-from clip_gateway.http.routes import embed, openai
+from clip_gateway.http.routes import embed
 from clip_gateway.http.routes.jina import to_request
 from clip_gateway.http.schemas.openai import EmbeddingsBody
 from clip_gateway.observing.logs import Lines, LinesHandler, json_line, text_line
@@ -49,17 +48,6 @@ def query(text: str) -> Request:
 )
 def test_the_query_becomes_parameters(text: str, expected: dict[str, Any]) -> None:
     assert embed.parameters(query(text)) == expected
-
-
-@pytest.mark.parametrize("asked", [None, "", "default/not-specified", "ViT-B/32", "openai/clip-vit-base-patch32"])
-def test_a_model_may_be_left_out(asked: str | None) -> None:
-    openai._check_model(asked, {"image": Model("ViT-B/32"), "text": Model("openai/clip-vit-base-patch32")})
-
-
-@pytest.mark.parametrize("asked", ["ViT-B/16", "vit-b/32", 7, ["ViT-B/32"]])
-def test_another_model_is_not_found(asked: Any) -> None:
-    with pytest.raises(Problem, match=r"serves 'ViT-B/32'$"):
-        openai._check_model(asked, {"image": Model("ViT-B/32"), "text": Model("ViT-B/32")})
 
 
 def test_a_callers_reserved_parameters_are_replaced() -> None:
