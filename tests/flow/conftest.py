@@ -27,10 +27,10 @@ def flow_environment(model: Path | str, **settings: str) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def flow(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFlow]:
-    """The Flow of flows/encode_flow.yml, running: pictures alone."""
+    """The Flow of flows/encode_flow.yml, running."""
     log = tmp_path_factory.mktemp("flow") / "flow.log"
-    settings = flow_environment(tiny_model, FLOW=str(DEFAULT_FLOW))
-    with log.open("wb") as output, running_flow(settings, output) as running:
+    environment = flow_environment(tiny_model, FLOW=str(DEFAULT_FLOW))
+    with log.open("wb") as output, running_flow(environment, output) as running:
         yield running
 
 
