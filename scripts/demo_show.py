@@ -65,7 +65,7 @@ def draw_sheet(output: Path, model: str, rankings: Sequence[Ranking], seconds: f
     unseen = ", in a style that the model has never seen" if model == "emoji-tiny" else ""
     sheet = contact_sheet.draw(
         "Words find pictures",
-        f"{count} emoji{unseen}, encoded with CLIP by a Jina Flow and ranked for {len(rankings)} texts",
+        f"{count} emoji{unseen}, ranked for {len(rankings)} texts: a Jina Flow encoded both with CLIP",
         rankings,
         f"{Path(model).name if Path(model).exists() else model}  ·  {count} pictures  ·  encoded in {seconds:.1f} s",
     )

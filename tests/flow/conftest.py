@@ -8,30 +8,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 from jina import Client
 from jina.excepts import BadServer
 
 from scripts.flow import RunningFlow, running_flow
-from scripts.flows import DEFAULT_FLOW
-from tests.flow.gateways import Gateway, executor, free_ports, gateway, wait_for
+from tests.flow.gateways import Gateway, executor, free_ports, gateway
 
 os.environ["JINA_OPTOUT_TELEMETRY"] = "1"  # of the clients in this process
 
 
 def flow_environment(model: Path | str, **settings: str) -> dict[str, str]:
-    """The environment of a Flow that serves `model` on free ports."""
+    """The environment of a Flow that serves `model` on free ports, by default that of flows/encode_flow.yml."""
     grpc, http = free_ports(2)
     ports = {"CLIP_GRPC_PORT": str(grpc), "CLIP_HTTP_PORT": str(http)}
-    return {**os.environ, **ports, "CLIP_MODEL": str(model), **settings}
+    return {**os.environ, **ports, "FLOW": "flows/encode_flow.yml", "CLIP_MODEL": str(model), **settings}
 
 
 @pytest.fixture(scope="session")
 def flow(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFlow]:
-    """The Flow of flows/encode_flow.yml, running: pictures alone."""
+    """The Flow of flows/encode_flow.yml, running."""
     log = tmp_path_factory.mktemp("flow") / "flow.log"
-    settings = flow_environment(tiny_model, FLOW=str(DEFAULT_FLOW))
-    with log.open("wb") as output, running_flow(settings, output) as running:
+    with log.open("wb") as output, running_flow(flow_environment(tiny_model), output) as running:
         yield running
 
 
@@ -41,7 +38,6 @@ def clip_flow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFlow]
     log = tmp_path_factory.mktemp("clip-flow") / "flow.log"
     settings = flow_environment("emoji-tiny", FLOW="flows/clip_flow.yml", REPLICAS="1")
     with log.open("wb") as output, running_flow(settings, output) as running:
-        wait_for(lambda: requests.get(f"{running.http}/startupz", timeout=10).status_code == 200, log, running.process)
         yield running
 
 

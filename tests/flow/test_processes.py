@@ -89,8 +89,8 @@ def test_the_flow_ends_when_serve_is_killed(tiny_model: Path) -> None:
 
 @pytest.mark.parametrize(
     ("settings", "executors", "words"),
-    [({}, "encoder, text", True), ({"FLOW": "flows/encode_flow.yml"}, "encoder", False)],
-    ids=["words and pictures", "pictures alone"],
+    [({"FLOW": ""}, "encoder, text", True), ({"FLOW": "flows/encode_flow.yml"}, "encoder", False)],
+    ids=["by default", "pictures alone"],
 )
 def test_serve_says_what_it_answers_and_how_to_ask(
     tiny_model: Path, settings: dict[str, str], executors: str, words: bool
