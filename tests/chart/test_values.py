@@ -91,7 +91,7 @@ def test_the_chart_lints(helm: str) -> None:
 E = "executors"
 REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"replicas": 3}, "additional properties 'replicas' not allowed"),
-    ({"flow": "nothing"}, "at '/flow': value must be 'encode'"),
+    ({"flow": "nothing"}, "at '/flow': value must be one of 'clip', 'encode'"),
     ({"flow": None}, "missing property 'flow'"),
     ({"gateway": {"replica": 3}}, "at '/gateway': additional properties 'replica' not allowed"),
     ({"gateway": {"replicas": "3"}}, "at '/gateway/replicas': got string, want integer"),
