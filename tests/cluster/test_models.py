@@ -1,4 +1,4 @@
-"""Where weights come from in an air-gapped cluster: a volume, or the image."""
+"""Where weights come from in an air-gapped cluster: a volume, or the image. And one checkpoint is for all of a Flow."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def claim(namespace: Namespace, model: Path) -> str:
-    """A PersistentVolumeClaim with the model in it."""
+def claim(namespace: Namespace, model: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A PersistentVolumeClaim with the model in it, and another one of the same name in the folder `other`."""
+    other = save_random_clip(tmp_path_factory.mktemp("models") / "random.pt", seed=1)
     spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "100Mi"}}}
     mount = {"name": "models", "mountPath": "/models"}
     container = {
@@ -41,13 +42,14 @@ def claim(namespace: Namespace, model: Path) -> str:
     )
     namespace.kubectl("wait", "pod/writer", "--for=condition=Ready", "--timeout=90s")
     write = ["kubectl", "--namespace", namespace.name, "exec", "--stdin", "writer", "--", "sh", "-c"]
-    subprocess.run(
-        [*write, "cat >/models/random.pt"],
-        input=model.read_bytes(),
-        env=namespace.cluster.environment,
-        check=True,
-        timeout=120,
-    )
+    for file, place in ((model, "/models"), (other, "/models/other")):
+        subprocess.run(
+            [*write, f"mkdir -p {place} && cat >{place}/random.pt"],
+            input=file.read_bytes(),
+            env=namespace.cluster.environment,
+            check=True,
+            timeout=120,
+        )
     namespace.kubectl("delete", "pod", "writer", "--grace-period=0", "--force")
     return "models"
 
@@ -93,3 +95,21 @@ def test_baked_into_the_image(namespace: Namespace, model: Path) -> None:
     here = {"nodeSelector": {"kubernetes.io/hostname": node}, "image": {"tag": f"{VERSION}-baked"}}
     namespace.install({"executorDefaults": here, "model": {"name": f"/models/{BAKED}"}})
     assert info(namespace)["dim"] == DIM
+
+
+def test_two_checkpoints_by_one_name_leave_the_gateway_unready_and_its_pod_says_why(
+    namespace: Namespace, claim: str
+) -> None:
+    """The chart compares names; the gateway compares the weights."""
+    namespace.helm("uninstall", RELEASE, "--wait")
+    volume = {"extraVolumes": [{"name": "weights", "persistentVolumeClaim": {"claimName": claim}}]}
+    mounts = {
+        executor: [{"name": "weights", "mountPath": "/weights/random.pt", "subPath": file, "readOnly": True}]
+        for executor, file in (("encoder", "random.pt"), ("text", "other/random.pt"))
+    }
+    own = {executor: {**volume, "extraVolumeMounts": mount} for executor, mount in mounts.items()}
+    namespace.install({"flow": "clip", "model": {"name": "/weights/random.pt"}, "executors": own}, wait=False)
+    until("the reason in the pod's status", lambda: "different checkpoints" in namespace.last_words("gateway"), 240)
+    assert len(namespace.ready("encoder")) == len(namespace.ready("text")) == 1
+    assert namespace.ready("gateway") == []
+    assert "different checkpoints" in namespace.kubectl("describe", "pod", namespace.pods("gateway")[0].metadata.name)

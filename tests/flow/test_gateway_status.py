@@ -108,7 +108,7 @@ HTTP = {
     "openai: truncated": (openai(URI, URI[:-200]), 400, "BadDocument", ""),
     "openai: nothing": (openai(), 422, "Malformed", "at least one"),
     "openai: dimensions": (openai(URI, dimensions=8), 400, "BadParameter", "dimensions"),
-    "openai: format": (openai(URI, encoding_format="hex"), 400, "BadParameter", "float or base64"),
+    "openai: format": (openai(URI, encoding_format="hex"), 400, "BadParameter", "one of float, base64"),
     "openai: modality": (openai(URI, modality="text"), 400, "BadDocument", "this Flow encodes no texts"),
     "openai: no modality": (openai(URI, modality="audio"), 400, "BadParameter", "modality must be 'image' or 'text'"),
     "openai: member": (openai(URI, size=3), 400, "BadParameter", "'size'"),
