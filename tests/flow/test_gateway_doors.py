@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,25 @@ def test_weaviates_questions_before_the_first_vector(clip_flow: RunningFlow) -> 
         "dim": 128,
         "modalities": ["image", "text"],
     }
+
+
+def test_a_form_of_pictures_and_texts(clip_flow: RunningFlow, units: tuple[np.ndarray, np.ndarray]) -> None:
+    fields = [("image", ("apple.png", APPLE, "image/png")), ("text", (None, TEXT)), ("image", ("owl.png", OWL))]
+    answer = requests.post(f"{clip_flow.http}/embed?normalize=true", files=fields, timeout=30)
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    assert (body["dim"], body["model"], len(body["embeddings"])) == (128, "emoji-tiny", 3)
+    assert np.abs(np.array(body["embeddings"][:2]) - units[::-1]).max() <= 1e-5
+    in_numpy = requests.post(
+        f"{clip_flow.http}/embed", files=fields, headers={"Accept": "application/x-npy"}, timeout=30
+    )
+    assert np.load(io.BytesIO(in_numpy.content)).shape == (3, 128)
+
+
+def test_a_broken_picture_of_a_form_is_named(clip_flow: RunningFlow) -> None:
+    fields = [("image", ("apple.png", APPLE)), ("image", ("broken.png", APPLE[:200]))]
+    answer = requests.post(f"{clip_flow.http}/embed", files=fields, timeout=30)
+    assert (answer.status_code, answer.json()["document_id"]) == (400, "image[1]")
 
 
 def test_64_pictures_in_one_body(clip_flow: RunningFlow, units: tuple[np.ndarray, np.ndarray]) -> None:

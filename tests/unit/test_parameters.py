@@ -215,3 +215,13 @@ def test_a_request_id_is_kept_short() -> None:
 def test_a_deadline_is_a_time(value: Any) -> None:
     with pytest.raises(BadParameter, match="__deadline__ must be a Unix time in seconds, not "):
         parse("__deadline__", value)
+
+
+def test_the_older_name_of_the_traversal_paths_is_read() -> None:
+    assert EncodeParameters().override({"access_paths": "@c"}).traversal_paths == "@c"
+    with pytest.raises(BadParameter, match="access_paths must be a DocArray path"):
+        EncodeParameters().override({"access_paths": "c c c]"})
+
+
+def test_a_models_name_is_the_gateways_business() -> None:
+    assert EncodeParameters().override({"model_name": "other"}) == EncodeParameters()

@@ -91,8 +91,9 @@ def add(documents: Any, item: Item) -> Any:
 
     :raises Problem: its content cannot be sent.
     """
+    kind = "blob" if isinstance(item.content, bytes) else "text" if item.modality == TEXT else "uri"
     try:
-        return documents.add(id=item.id, **{"text" if item.modality == TEXT else "uri": item.content})
+        return documents.add(id=item.id, **{kind: item.content})
     except ValueError as error:
         wrong = "this is no Unicode text: half of a surrogate pair stands alone in it"
         raise Problem(BadDocument, wrong, item.id) from error

@@ -1,4 +1,4 @@
-"""`POST /embed`: one image or one text as it is, its embedding back."""
+"""`POST /embed`: one image or one text as it is, or a form with several, and their embeddings back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from starlette.responses import Response
 
 from clip_gateway.flow.messages import documents_of
 from clip_gateway.flow.request_handler import RequestHandler
-from clip_gateway.http.encoding import add
+from clip_gateway.http.encoding import add, encode
+from clip_gateway.http.forms import is_form, read_form
 from clip_gateway.http.messages import ask, embeddings, json_response, media_type, read_body
 from clip_gateway.http.negotiation import choose
 from clip_gateway.http.openapi import NUMBERS, WORK_ERRORS, json_content, obj, route
@@ -30,6 +31,15 @@ _IMAGE = {"schema": {"type": "string", "format": "binary"}}
 _BODY = {
     **dict.fromkeys(("image/jpeg", "image/png", "image/webp", "image/*", "application/octet-stream"), _IMAGE),
     "text/plain": {"schema": {"type": "string"}, "example": "a photo of a cat"},
+    "multipart/form-data": {
+        "schema": {
+            "type": "object",
+            "properties": {
+                "image": {"type": "array", "items": _IMAGE["schema"]},
+                "text": {"type": "array", "items": {"type": "string"}},
+            },
+        }
+    },
 }
 _ANSWER = {
     **json_content(
@@ -58,8 +68,12 @@ def router(handler: RequestHandler) -> APIRouter:
 
             curl --data-binary 'a photo of a cat' -H 'Content-Type: text/plain' http://127.0.0.1:8000/embed
 
+        Or a form with fields `image` and `text`, as many as you like, whose answer has `embeddings` in their order:
+
+            curl -F image=@cat.jpg -F 'text=a photo of a cat' http://127.0.0.1:8000/embed
+
         The query holds parameters of the Flow, and with `Accept: application/x-npy` the answer is a NumPy file of
-        float32 (dim,):
+        float32 (dim,), of a form (n, dim):
 
             curl --data-binary @cat.jpg -H 'Content-Type: image/jpeg' -H 'Accept: application/x-npy' \\
               'http://127.0.0.1:8000/embed?normalize=true' -o cat.npy
@@ -67,6 +81,11 @@ def router(handler: RequestHandler) -> APIRouter:
         answer = choose(request.headers.getlist("accept"), _OFFERS)
         if answer is None:
             raise Problem(NotAcceptable, f"Accept: the answer can be {' or '.join(_OFFERS)}; name one, or send */*")
+        if is_form(request):
+            items = await read_form(request, handler.settings.max_documents)
+            rows = np.stack(await encode(handler, request, items, parameters(request)))
+            model = await handler.models.current(items[0].modality)
+            return _respond(answer, rows, {"embeddings": rows.tolist(), "dim": rows.shape[1], "model": model.id})
         modality = _modality(request)
         model = await handler.models.current(modality)
         data_request = DataRequest()
@@ -82,13 +101,18 @@ def router(handler: RequestHandler) -> APIRouter:
             if not document.blob:
                 raise Problem(BadDocument, "the body is empty: send an image (curl --data-binary @cat.jpg)")
         (embedding,) = embeddings(await ask(handler, request, data_request))
-        if answer == _NPY:
-            file = io.BytesIO()
-            np.save(file, embedding)
-            return Response(file.getvalue(), media_type=_NPY)
-        return json_response({"embedding": embedding.tolist(), "dim": len(embedding), "model": model.id})
+        return _respond(answer, embedding, {"embedding": embedding.tolist(), "dim": len(embedding), "model": model.id})
 
     return routes
+
+
+def _respond(media: str, array: np.ndarray, described: dict[str, Any]) -> Response:
+    """The embeddings as a NumPy file, or as JSON with what they are."""
+    if media == _NPY:
+        file = io.BytesIO()
+        np.save(file, array)
+        return Response(file.getvalue(), media_type=_NPY)
+    return json_response(described)
 
 
 def _modality(request: Request) -> str:
@@ -102,7 +126,7 @@ def _modality(request: Request) -> str:
     if sent and not sent.startswith("image/") and sent != "application/octet-stream":
         raise Problem(
             UnsupportedMedia,
-            "the body must be an image or a text, sent with a header such as 'Content-Type: image/jpeg' or "
+            "the body must be an image, a text or a form, sent with a header such as 'Content-Type: image/jpeg' or "
             f"'Content-Type: text/plain', not {sent[:100]!r}",
         )
     return IMAGE

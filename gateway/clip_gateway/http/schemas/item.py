@@ -10,9 +10,9 @@ class Item:
     """One image or text.
 
     :param id: its name in errors.
-    :param modality: `image`, whose content is a URI, or `text`.
+    :param modality: `image`, whose content is a URI or a file's bytes, or `text`.
     """
 
     id: str
     modality: str
-    content: str
+    content: str | bytes
