@@ -137,7 +137,7 @@ undeploy: ## uninstall it
 
 .PHONY: bench
 bench: $(READY) ## how fast it is, as ratios: in process, by layer, served, cost, replicas (minutes); figures in benchmarks/results
-	@for name in in_process texts layers "served --load" cost replicas; do $(BIN)/python -W ignore -m benchmarks.$$name; done
+	@for name in in_process texts doors layers "served --load" cost replicas; do $(BIN)/python -W ignore -m benchmarks.$$name; done
 	@$(BIN)/python -W ignore -m benchmarks.plot
 
 .PHONY: bench-peers

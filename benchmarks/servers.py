@@ -43,11 +43,12 @@ Ask = Callable[[list[bytes]], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Server:
-    """A running server: `connect` opens what asks it, `groups` are its process groups."""
+    """A running server: `connect` opens what asks it, `groups` are its process groups, `port` is where it listens."""
 
     name: str
     connect: Callable[[], contextlib.AbstractAsyncContextManager[Ask]]
     groups: tuple[int, ...]
+    port: int = 0
 
     def rss_mb(self) -> float:
         """Resident memory of all its processes, in MB."""
@@ -226,7 +227,7 @@ def ours(
         groups.append(group)
         yield (
             Server(f"{label}, gRPC", asking_jina(grpc_port, kind), tuple(groups)),
-            Server(f"{label}, /embed", asking_embed(http_port, kind), tuple(groups)),
+            Server(f"{label}, /embed", asking_embed(http_port, kind), tuple(groups), http_port),
         )
 
 

@@ -27,7 +27,7 @@ docs = DocumentArray(Document(id=file.name, blob=file.read_bytes()) for file in 
 
 # `/` is the Executor's default endpoint. A large array travels in several requests, whose answers may come in another
 # order: the ids say which is which.
-encoded = client.post("/", docs, request_size=32)
+encoded = client.post("/", docs, parameters={"drop_image_content": True}, request_size=32)
 
 for doc in encoded:
     first = ", ".join(f"{value:+.3f}" for value in doc.embedding[:4])

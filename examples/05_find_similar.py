@@ -27,7 +27,7 @@ client = Client(host=arguments.host)
 def embed(files: list[Path]) -> np.ndarray:
     """Unit vectors, float32 (n, dim), so that a dot product is the cosine."""
     docs = DocumentArray(Document(blob=file.read_bytes()) for file in files)
-    encoded = client.post("/", docs, parameters={"normalize": True}, request_size=32)
+    encoded = client.post("/", docs, parameters={"normalize": True, "drop_image_content": True}, request_size=32)
     # The requests of one array may be answered out of order: look each document up by its id.
     return np.stack([encoded[doc.id].embedding for doc in docs])
 

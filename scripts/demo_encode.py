@@ -96,7 +96,7 @@ def encode(host: str, requests: Sequence[Request], done: Callable[[int], object]
     for request in requests:
         started = time.perf_counter()
         try:
-            answer = client.post("/", request.documents)
+            answer = client.post("/", request.documents, parameters={"drop_image_content": True})
         except BadServer as error:
             raise EncodingError(f"{host} refused {request.name!r}: {error.args[0].status.description}") from error
         except (BadClient, InternalNetworkError, OSError, ValueError) as error:

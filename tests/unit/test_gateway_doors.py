@@ -12,6 +12,7 @@ import pytest
 
 from clip_gateway.flow.executors import Executors
 from clip_gateway.flow.model import Models, canonical
+from clip_gateway.http.schemas.body import is_uri
 from clip_gateway.http.schemas.cohere import EmbedBody
 from clip_gateway.http.schemas.openai import EmbeddingsBody
 from clip_gateway.http.schemas.weaviate import VectorizeBody
@@ -212,3 +213,23 @@ def test_dimensions_are_the_models_own_or_refused(dimensions: Any, is_it: bool) 
 @pytest.mark.parametrize("name", ["emoji-tiny", "mine.pt", "RN50x64", "organisation/name"])
 def test_other_names_are_themselves_alone(name: str) -> None:
     assert canonical(name) == name.replace("/", "-")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_it"),
+    [
+        (URI, True),
+        ("DATA:IMAGE/PNG;BASE64,AAAA", True),
+        ("data:;base64,AA\nAA", True),
+        ("data:image/png;charset=utf-8;base64,AAAA", True),
+        ("data:image/png;base64", True),
+        ("https://a.b/c.jpg", True),
+        ("HTTPS://a.b/c.jpg", True),
+        ("data: a story, and its end", False),
+        ("data:", False),
+        ("a picture of data:,", False),
+        ("note: see http://a.b", False),
+    ],
+)
+def test_a_uri_is_told_from_a_sentence(text: str, is_it: bool) -> None:
+    assert is_uri(text) is is_it

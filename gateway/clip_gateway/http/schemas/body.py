@@ -68,7 +68,8 @@ class StrictBody(Body):
         return {**{name: None for name, field in cls.__fields__.items() if field.required}, **values}
 
 
-_URI = re.compile(r"data:|[a-zA-Z][a-zA-Z0-9+.-]*://")
+# A sentence may begin with "data:" too, but has a space before its first comma.
+_URI = re.compile(r"data:(?:image/|[^\s,]*,)|[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 def as_uri(image: str) -> str:
