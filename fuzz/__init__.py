@@ -1,4 +1,4 @@
-"""A fuzzer of everything that a stranger can send: pictures, data URIs, gRPC messages, JSON bodies.
+"""A fuzzer of everything that a stranger can send: pictures, texts, data URIs, gRPC messages, JSON bodies, forms.
 
 | module | what it does |
 |---|---|

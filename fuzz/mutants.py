@@ -16,7 +16,9 @@ from docarray import Document, DocumentArray
 from jina.types.request.data import DataRequest
 from PIL import Image
 
-KINDS = ("picture", "uri", "message", "body")
+KINDS = ("picture", "uri", "message", "body", "form", "text")
+BOUNDARY = "a-boundary"
+"""Between the fields of a form."""
 _LARGEST = 1 << 20  # bytes of a mutant
 _NUMBERS = (0, 1, 2, 7, 8, 16, 127, 128, 255, 256, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 _WORDS = (b"{}", b"[", b"]", b",", b'"', b"\\ud800", b"1e999", b"-", b"%", b"%4", b"=", b"\0", b"null", b"\xff\xff")
@@ -39,7 +41,14 @@ def encoded(image: Image.Image, format: str, **options: object) -> bytes:
 @functools.cache
 def valid(kind: str) -> list[bytes]:
     """Valid inputs of a kind."""
-    return {"picture": _pictures, "uri": _uris, "message": _messages, "body": _bodies}[kind]()
+    return {
+        "picture": _pictures,
+        "uri": _uris,
+        "message": _messages,
+        "body": _bodies,
+        "form": _forms,
+        "text": _texts,
+    }[kind]()
 
 
 def _pictures() -> list[bytes]:
@@ -100,8 +109,30 @@ def _bodies() -> list[bytes]:
         {"data": {"docs": [{"id": "x", "chunks": [{"blob": "aGVsbG8="}], "tags": {"a": 1}}]}},
         {"input": [uri, uri], "model": "emoji-tiny", "encoding_format": "base64"},
         {"input": uri, "dimensions": None, "modality": "image", "normalize": True},
+        {"input": [{"text": "a cat"}, {"image": uri}, {"bytes": "aGVsbG8="}], "embedding_type": "ubinary"},
+        {"messages": [[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": uri}}]}]]},
+        {"inputs": [{"content": [{"type": "text", "text": "a"}]}], "embedding_types": ["float"], "truncate": "END"},
+        {"texts": ["a cat"], "images": ["aGVsbG8="]},
+        {"image": uri, "texts": ["a cat", "a dog"]},
     ]
     return [json.dumps(body).encode() for body in bodies]
+
+
+def _forms() -> list[bytes]:
+    picture = encoded(photograph(8, 8), "PNG")
+    head = f"--{BOUNDARY}\r\nContent-Disposition: form-data; name="
+    parts = [
+        f'{head}"image"; filename="cat.png"\r\nContent-Type: image/png\r\n\r\n'.encode() + picture + b"\r\n",
+        f'{head}"text"\r\n\r\na cat\r\n'.encode(),
+        f"{head}\"image\"; filename*=utf-8''%e2%82%ac.png\r\n\r\n1\r\n".encode(),
+    ]
+    end = f"--{BOUNDARY}--\r\n".encode()
+    return [parts[0] + end, parts[1] + end, b"".join(parts) + end]
+
+
+def _texts() -> list[bytes]:
+    texts = ("a photo of a cat", "It's 5 o'clock, they'LL &amp; we", "חתול 🐈 ﬁ 𝔘𝔫𝔦 日本語", "\x00 \u202e e\u0301" * 20)
+    return [text.encode() for text in texts]
 
 
 def mutant(kind: str, seed: int, number: int) -> bytes:

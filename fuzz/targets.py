@@ -5,16 +5,24 @@ A target returns how it ended, for the statistics; any exception that comes out 
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import json
 from collections.abc import Callable
 from typing import Any
 
 from jina.types.request.data import DataRequest
+from starlette.requests import Request
 
 from clip_gateway.flow.counting import DEFAULT_LIMITS, check_json
-from clip_gateway.flow.messages import parse, set_reserved
+from clip_gateway.flow.messages import documents_of, parse, set_reserved
+from clip_gateway.http.encoding import add
+from clip_gateway.http.forms import read_form
 from clip_gateway.http.routes.jina import to_request
+from clip_gateway.http.schemas.cohere import EmbedBody
 from clip_gateway.http.schemas.openai import EmbeddingsBody
+from clip_gateway.http.schemas.rank import RankBody
+from clip_gateway.http.schemas.weaviate import VectorizeBody
 from clip_gateway.problems import Problem
 from clip_image_flow.errors import BadParameter, RequestError
 from clip_image_flow.image.pictures import open_picture
@@ -22,7 +30,9 @@ from clip_image_flow.image.preprocess import resize_and_crop
 from clip_image_flow.image.reader import ImageReader
 from clip_image_flow.image.uris import UriReader
 from clip_image_flow.serving.parameters import EncodeParameters
-from clip_image_flow.serving.selection import select_images
+from clip_image_flow.serving.selection import select_images, select_texts
+from clip_image_flow.text.tokens import Tokenizer
+from fuzz.mutants import BOUNDARY
 
 MAX_PIXELS = 4_000_000
 _READER = ImageReader(20 << 20, MAX_PIXELS, UriReader())
@@ -61,7 +71,7 @@ def message(data: bytes) -> str:
 
 
 def body(data: bytes) -> str:
-    """The same for a JSON body, of `/post` and of `/v1/embeddings`."""
+    """The same for a JSON body, of `/post` and of the routes in the shapes of other services."""
     try:
         check_json(data, DEFAULT_LIMITS)
         value: Any = json.loads(data)
@@ -72,11 +82,51 @@ def body(data: bytes) -> str:
     if not isinstance(value, dict):
         return "no object"
     try:
-        if "input" in value:
-            return "accepted" if EmbeddingsBody.read(value).items else "empty"
-        return _through_an_executor(to_request(value))
+        if "data" in value:
+            return _through_an_executor(to_request(value))
+        if "image" in value:
+            return "accepted" if RankBody.read(value).texts else "empty"
+        if "input" in value or "messages" in value:
+            read: Any = EmbeddingsBody.read(value)
+        else:
+            read = VectorizeBody.read(value) if "texts" in value and "images" in value else EmbedBody.read(value)
+        for item in read.items:
+            add(documents_of(DataRequest()), item)
     except (Problem, RequestError) as error:
         return error.name if isinstance(error, Problem) else type(error).__name__
+    return "accepted"
+
+
+def form(data: bytes) -> str:
+    """A form of `/embed`, with the boundary that the valid ones have."""
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": data, "more_body": False}
+
+    header = (b"content-type", f"multipart/form-data; boundary={BOUNDARY}".encode())
+    request = Request({"type": "http", "method": "POST", "path": "/embed", "headers": [header]}, receive)
+    try:
+        asyncio.run(read_form(request, most=100))
+    except Problem as problem:
+        return problem.name
+    return "accepted"
+
+
+def text(data: bytes) -> str:
+    """Made into tokens, as an executor does it."""
+    try:
+        tokens = _tokenizer()(data.decode("utf-8", "surrogatepass" if b"\xed" in data else "replace"))
+    except RequestError as error:
+        return type(error).__name__
+    except UnicodeDecodeError:
+        return "no text"
+    assert 0 <= tokens.min() <= tokens.max() == 49407
+    return "accepted"
+
+
+@functools.cache
+def _tokenizer() -> Tokenizer:
+    return Tokenizer(77, truncate=True, max_bytes=65536)
 
 
 def _through_an_executor(request: DataRequest) -> str:
@@ -85,7 +135,9 @@ def _through_an_executor(request: DataRequest) -> str:
     except ValueError:  # a number that is not finite: the gateway finds that when it sends the request
         raise BadParameter("a number is not finite") from None
     set_reserved(request, "fuzz", 0.0)
-    selection = select_images(DataRequest(request.proto.SerializeToString()).docs, parameters.traversal_paths, 1024)
+    documents = DataRequest(request.proto.SerializeToString()).docs
+    select_texts(documents, parameters.traversal_paths, 1024)
+    selection = select_images(documents, parameters.traversal_paths, 1024)
     for image in selection.items:
         try:
             if isinstance(image.content, bytes | str) or image.content is None:
@@ -97,4 +149,11 @@ def _through_an_executor(request: DataRequest) -> str:
     return "accepted"
 
 
-TARGETS: dict[str, Callable[[bytes], str]] = {"picture": picture, "uri": uri, "message": message, "body": body}
+TARGETS: dict[str, Callable[[bytes], str]] = {
+    "picture": picture,
+    "uri": uri,
+    "message": message,
+    "body": body,
+    "form": form,
+    "text": text,
+}

@@ -14,7 +14,7 @@ from fuzz import child
 from fuzz.mutants import KINDS, mutant, valid
 from fuzz.targets import TARGETS
 
-SAMPLE = {"picture": 1500, "uri": 1000, "message": 600, "body": 1000}
+SAMPLE = {"picture": 1500, "uri": 1000, "message": 600, "body": 1000, "form": 1000, "text": 1000}
 SEED = 20261125
 FOUND = sorted(path for path in fuzzer.CORPUS.glob("*/*") if path.suffix != ".txt")
 
