@@ -12,6 +12,7 @@ import numpy as np
 
 from clip_image_flow import backends, models
 from clip_image_flow.batching.batcher import Batcher
+from clip_image_flow.fingerprint import fingerprint
 from clip_image_flow.image.preparation import ImagePreparer, Preparation
 from clip_image_flow.image.reader import Content, ImageReader
 from clip_image_flow.image.uris import UriReader
@@ -38,24 +39,32 @@ class Encoder(Generic[T]):
     :param model: the name that the tower was asked for by.
     :param backend: the tower on an engine.
     :param batcher: the queue before it, whose `close` ends with the encoder.
-    :param checkpoint: SHA-256 of the weights in hex, or None where they are in no file.
+    :param tower: that the backend runs.
+    :param decode: see `EncoderOptions`.
     """
 
-    def __init__(self, model: str, backend: backends.Backend, batcher: Batcher[T], checkpoint: str | None) -> None:
+    def __init__(
+        self, model: str, backend: backends.Backend, batcher: Batcher[T], tower: Tower, decode: str = "exact"
+    ) -> None:
         self._name = str(model)
         self._backend = backend
         self._batcher = batcher
-        self._checkpoint = checkpoint
+        self._made_by: dict[str, str] = {}
+        if weights := tower.weights():  # None: they are in no file
+            self._made_by = {
+                "checkpoint": weights,
+                "fingerprint": fingerprint(tower.kind, weights, backend.precision, decode=decode),
+            }
 
     @property
     def info(self) -> dict[str, Any]:
-        """What runs here: model, checkpoint, dim, backend, precision, and what a tower of this kind has besides."""
+        """What runs here: model, checkpoint, fingerprint, dim, backend, precision, and what this kind has besides."""
         return {
             "model": self._name,
             "dim": self._backend.dim,
             "backend": self._backend.name,
             "precision": self._backend.precision,
-            **({"checkpoint": self._checkpoint} if self._checkpoint else {}),
+            **self._made_by,
         }
 
     @property
@@ -129,7 +138,7 @@ class ImageEncoder(Encoder[Content | None]):
             on_death=on_death,
             **_queue(backend, chosen),
         )
-        super().__init__(model, backend, batcher, tower.weights())
+        super().__init__(model, backend, batcher, tower, chosen.decode)
 
     @property
     def info(self) -> dict[str, Any]:
@@ -169,7 +178,7 @@ class TextEncoder(Encoder[str]):
             model,
             backend,
             Batcher(tokenizer, encode, weigh=sys.getsizeof, on_death=on_death, **_queue(backend, chosen)),
-            tower.weights(),
+            tower,
         )
 
     @property

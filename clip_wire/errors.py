@@ -92,6 +92,13 @@ class Expired(RequestError):
     title = "Time limit passed"
 
 
+class ModelChanged(RequestError):
+    """The vectors would be made otherwise than the caller expects: another model, or another way to run it."""
+
+    status = 409
+    title = "Another model"
+
+
 class NotFinite(RequestError):
     """The model gave numbers for an item that are infinite or none at all: a fault of weights or precision."""
 
@@ -172,7 +179,7 @@ class Unavailable(RequestError):
     retry_after = 2
 
 
-OF_EXECUTORS = (BadParameter, BadDocument, TooLarge, UnsupportedMedia, QueueFull, Expired, NotFinite)
+OF_EXECUTORS = (BadParameter, BadDocument, TooLarge, UnsupportedMedia, QueueFull, Expired, NotFinite, ModelChanged)
 """What an Executor raises; the gateway raises these too, where it sees the same fault first."""
 
 OF_THE_GATEWAY = (

@@ -12,11 +12,13 @@ BATCH_SIZE = "batch_size"
 ON_ERROR = "on_error"
 NORMALIZE = "normalize"
 DROP_IMAGE_CONTENT = "drop_image_content"
+EXPECT_FINGERPRINT = "expect_fingerprint"
+"""What may make the vectors, several with commas between them; anything else is refused."""
 
 MODEL_NAME = "model_name"
 """The model that a caller asks for, as clip-as-service's clients say it. The gateway checks it; it changes nothing."""
 
-KNOWN = (TRAVERSAL_PATHS, BATCH_SIZE, ON_ERROR, NORMALIZE, DROP_IMAGE_CONTENT)
+KNOWN = (TRAVERSAL_PATHS, BATCH_SIZE, ON_ERROR, NORMALIZE, DROP_IMAGE_CONTENT, EXPECT_FINGERPRINT)
 """What a caller may set."""
 OF_OTHER_CLIENTS = (ACCESS_PATHS, MODEL_NAME)
 """What clients of other servers set, and this one understands."""

@@ -19,7 +19,7 @@ from jina import Executor, requests
 
 from clip_image_flow import __version__
 from clip_image_flow.encoder import ImageEncoder, TextEncoder, unit_length
-from clip_image_flow.errors import BadParameter, ConfigError, RequestError
+from clip_image_flow.errors import BadParameter, ConfigError, ModelChanged, RequestError
 from clip_image_flow.options import EncoderOptions
 from clip_image_flow.platform import cpus
 from clip_image_flow.serving.jina_internals import refuse_pickles
@@ -27,6 +27,7 @@ from clip_image_flow.serving.parameters import EncodeParameters, positive_intege
 from clip_image_flow.serving.ranking import rank
 from clip_image_flow.serving.selection import SelectedItem, Selection
 from clip_wire.endpoints import INFO, RANK
+from clip_wire.info import MadeBy, public_name
 
 # What a container writes here stands in its pod's status as the reason for its end. Only pods have such a file.
 TERMINATION_LOG = Path("/dev/termination-log")
@@ -102,21 +103,27 @@ class EncoderExecutor(Executor):
                 replicas = getattr(self.runtime_args, "replicas", None) or 1
                 options["threads"] = max(1, cpus.available() // replicas)
             self._encoder = self.encoder(pretrained_model_name_or_path, on_death=_end_process, **options)
-        self.logger.info("serving %s", self._encoder.info)
+        info = self._encoder.info
+        self._made_by: MadeBy = {"model": public_name(info["model"])}
+        if "fingerprint" in info:
+            self._made_by["fingerprint"] = info["fingerprint"]
+        self.logger.info("serving %s", info)
 
     @requests
     async def encode(
         self, docs: DocumentArray | None = None, parameters: dict[str, Any] | None = None, **_: Any
-    ) -> None:
+    ) -> MadeBy | None:
         """Set the embeddings of `docs` at the traversal paths.
 
         :param parameters: `traversal_paths`, `batch_size`, `on_error`, `normalize`, `drop_image_content`.
         :raises RequestError: what the caller can mend; its class says how.
         """
-        await self._answer(docs, self._defaults.override(parameters))
+        return await self._answer(docs, self._defaults.override(parameters))
 
     @requests(on=RANK)
-    async def rank(self, docs: DocumentArray | None = None, parameters: dict[str, Any] | None = None, **_: Any) -> None:
+    async def rank(
+        self, docs: DocumentArray | None = None, parameters: dict[str, Any] | None = None, **_: Any
+    ) -> MadeBy | None:
         """Set the embeddings of `docs` and of their matches, and score and sort the matches.
 
         :param parameters: as for `encode`; the traversal paths are always those of documents and matches.
@@ -125,11 +132,13 @@ class EncoderExecutor(Executor):
         options = replace(self._defaults.override(parameters), traversal_paths=_RANKED)
         if (scale := self._encoder.logit_scale) is None:
             raise BadParameter(f"the weights of {self._encoder.info['model']!r} have no logit scale to rank with")
-        await self._answer(docs, options)
+        made_by = await self._answer(docs, options)
         if docs:
             rank(docs, scale)
+        return made_by
 
-    async def _answer(self, docs: DocumentArray | None, options: EncodeParameters) -> None:
+    async def _answer(self, docs: DocumentArray | None, options: EncodeParameters) -> MadeBy | None:
+        """Encode, and say what made the vectors, if there are any: Jina puts it into the answer's `__results__`."""
         began = time.perf_counter()
         try:
             count = await self._encode(docs, options) if docs else 0
@@ -138,10 +147,17 @@ class EncoderExecutor(Executor):
             raise
         milliseconds = 1000 * (time.perf_counter() - began)
         self.logger.debug("request %s: %d items in %.1f ms", options.request_id, count, milliseconds)
+        return self._made_by if count else None
 
     async def _encode(self, docs: DocumentArray, options: EncodeParameters) -> int:
         """Encode and return how many items there were."""
         selection = type(self).select(docs, options.traversal_paths, self._max_documents)
+        own = self._made_by.get("fingerprint", "")
+        if selection.items and options.expect_fingerprint and own not in options.expect_fingerprint:
+            raise ModelChanged(
+                f"vectors are made by {own or 'weights without a fingerprint'} here, the model "
+                f"{self._made_by['model']!r}; the request expects {', '.join(options.expect_fingerprint)}"
+            )
         contents: list[Any] = [item.content for item in selection.items]
         futures = self._encoder.submit(contents, batch_size=options.batch_size, deadline=options.deadline)
         try:

@@ -25,6 +25,8 @@ _SLICE = rf"(?=[-\d:]){_INTEGER}?(?::{_INTEGER}?){{0,2}}"
 _NAME = r"[A-Za-z_]\w*"
 _STEP = rf"(?:[rcm]|\.\[{_NAME}(?:,{_NAME})*\])(?:\[{_SLICE}\]|{_SLICE})?"
 _TRAVERSAL_PATHS = re.compile(rf"@?(?:{_STEP})+(?:,@?(?:{_STEP})+)*", re.ASCII)
+_FINGERPRINT = re.compile("[0-9a-f]{64}")
+_MOST_FINGERPRINTS = 16
 _LONGEST_PATH = 256  # characters
 
 
@@ -37,6 +39,7 @@ class EncodeParameters:
     :param on_error: `raise` fails the request on its first bad document, `skip` encodes the others.
     :param normalize: scale each embedding to unit length.
     :param drop_image_content: clear the pictures of the documents that go back.
+    :param expect_fingerprint: fingerprints that may make the vectors; none of them is any.
     :param deadline: Unix time in seconds after which the answer is of no use, or None.
     :param request_id: names the request in logs.
     """
@@ -46,6 +49,7 @@ class EncodeParameters:
     on_error: str = "raise"
     normalize: bool = False
     drop_image_content: bool = False
+    expect_fingerprint: tuple[str, ...] = ()
     deadline: float | None = None
     request_id: str = ""
 
@@ -91,6 +95,13 @@ def _boolean(key: str, value: Any) -> bool:
     return value
 
 
+def _fingerprints(key: str, value: Any) -> tuple[str, ...]:
+    names = [name.strip().lower() for name in value.split(",")] if isinstance(value, str) else []
+    if not names or len(names) > _MOST_FINGERPRINTS or not all(map(_FINGERPRINT.fullmatch, names)):
+        raise BadParameter(f"{key} must be a fingerprint of /info, or several with commas, not {_show(value)}")
+    return tuple(names)
+
+
 def _deadline(key: str, value: Any) -> float:
     if not _is_finite(value):
         raise BadParameter(f"{key} must be a Unix time in seconds, not {_show(value)}")
@@ -117,6 +128,7 @@ _PARSERS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     wire.ON_ERROR: ("on_error", _choice),
     wire.NORMALIZE: ("normalize", _boolean),
     wire.DROP_IMAGE_CONTENT: ("drop_image_content", _boolean),
+    wire.EXPECT_FINGERPRINT: ("expect_fingerprint", _fingerprints),
     wire.DEADLINE: ("deadline", _deadline),
     wire.REQUEST_ID: ("request_id", lambda _, value: str(value)[:200]),
 }

@@ -15,12 +15,14 @@ class Caller:
 
     :param id: `X-Request-Id`, as the caller sent it or made here.
     :param protocol: `HTTP` or `gRPC`, for the log.
+    :param expects: fingerprints that may make its vectors, with commas; "" for any.
     :param deadline: Unix time in seconds by which the caller wants the answer.
     """
 
     id: str
     protocol: str
     deadline: float = float("inf")
+    expects: str = ""
     started: float = field(default_factory=time.perf_counter)
 
 

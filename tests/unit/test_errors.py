@@ -12,6 +12,7 @@ from clip_image_flow.errors import (
     BadParameter,
     ConfigError,
     Expired,
+    ModelChanged,
     ModelError,
     NotFinite,
     QueueFull,
@@ -20,8 +21,17 @@ from clip_image_flow.errors import (
     UnsupportedMedia,
 )
 
-WIRE_NAMES = {"BadParameter", "BadDocument", "TooLarge", "UnsupportedMedia", "QueueFull", "Expired", "NotFinite"}
-ON_THE_WIRE = [BadParameter, BadDocument, TooLarge, UnsupportedMedia, QueueFull, Expired, NotFinite]
+WIRE_NAMES = {
+    "BadParameter",
+    "BadDocument",
+    "TooLarge",
+    "UnsupportedMedia",
+    "QueueFull",
+    "Expired",
+    "NotFinite",
+    "ModelChanged",
+}
+ON_THE_WIRE = [BadParameter, BadDocument, TooLarge, UnsupportedMedia, QueueFull, Expired, NotFinite, ModelChanged]
 
 
 def test_the_names_that_a_gateway_may_see_are_these() -> None:

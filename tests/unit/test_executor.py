@@ -254,6 +254,7 @@ def test_the_test_pictures_differ_for_the_model(expected: np.ndarray) -> None:
 def test_info_says_what_runs_here(executor: Any, tiny_model: Path, docs: DocumentArray | None) -> None:
     info = asyncio.run(executor.info(docs=docs))
     assert info.pop("backend") in ("torch", "openvino")
+    assert len(info.pop("fingerprint")) == 64
     assert info == {
         "model": str(tiny_model),
         "checkpoint": hashlib.sha256(hashlib.sha256(tiny_model.read_bytes()).digest()).hexdigest(),

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from clip_gateway.flow import checkpoints
-from clip_gateway.flow.checkpoints import disagreement, public_name, read
+from clip_gateway.flow.checkpoints import disagreement, read
 from clip_gateway.flow.model import Model, of_each_modality
-from clip_wire.info import Info
+from clip_wire.info import Info, public_name
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from clip_wire.info import Info
     ],
 )
 def test_a_model_file_goes_by_its_last_name(name: str, public: str) -> None:
-    assert public_name({"model": name}) == public
+    assert public_name(name) == public
 
 
 def info(model: str, modality: str = "image", checkpoint: str = "", dim: int = 0) -> Info:

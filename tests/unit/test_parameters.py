@@ -188,7 +188,8 @@ def test_an_unknown_key_is_named_together_with_the_allowed_ones(key: str) -> Non
     with pytest.raises(BadParameter) as raised:
         parse(key, 1)
     assert raised.value.detail == (
-        f"unknown parameter {key!r}; allowed are traversal_paths, batch_size, on_error, normalize, drop_image_content"
+        f"unknown parameter {key!r}; allowed are traversal_paths, batch_size, on_error, normalize, "
+        "drop_image_content, expect_fingerprint"
     )
 
 
@@ -225,3 +226,17 @@ def test_the_older_name_of_the_traversal_paths_is_read() -> None:
 
 def test_a_models_name_is_the_gateways_business() -> None:
     assert EncodeParameters().override({"model_name": "other"}) == EncodeParameters()
+
+
+ONE, OTHER = "1" * 64, "ab" * 32
+
+
+@pytest.mark.parametrize("value", [ONE, f"{ONE},{OTHER}", f" {ONE} , {OTHER.upper()} "])
+def test_fingerprints_come_one_or_several(value: str) -> None:
+    assert EncodeParameters().override({"expect_fingerprint": value}).expect_fingerprint[0] == ONE
+
+
+@pytest.mark.parametrize("value", ["", "abc", f"{ONE},", ONE[:-1] + "g", [ONE], 7, None, ",".join([ONE] * 17)])
+def test_what_is_no_fingerprint_is_refused(value: Any) -> None:
+    with pytest.raises(BadParameter, match="expect_fingerprint must be a fingerprint of /info"):
+        EncodeParameters().override({"expect_fingerprint": value})

@@ -109,7 +109,9 @@ def test_embeddings_are_those_of_clip(checkpoint: Path, backend: str) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_embedded_model_has_both_halves(backend: str) -> None:
     with_words, with_pictures = TextEncoder("emoji-tiny", backend=backend), ImageEncoder("emoji-tiny", backend=backend)
+    assert with_words.info["fingerprint"] != with_pictures.info["fingerprint"]
     assert with_words.info == {
+        "fingerprint": with_words.info["fingerprint"],
         "model": "emoji-tiny",
         "checkpoint": with_pictures.info["checkpoint"],
         "dim": with_pictures.info["dim"],

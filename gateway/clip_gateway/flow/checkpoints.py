@@ -6,11 +6,11 @@ import contextlib
 import os
 import time
 from collections.abc import Mapping
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from clip_gateway.observing.logs import LOG
-from clip_wire.info import IMAGE, Info
+from clip_wire.info import IMAGE, Info, public_name
 
 # What a container writes here stands in its pod's status as the reason for its end. Only pods have such a file.
 TERMINATION_LOG = Path("/dev/termination-log")
@@ -76,13 +76,7 @@ def disagreement(infos: Mapping[str, Info]) -> str:
     if len({(info["checkpoint"], info["dim"]) for info in compared.values()}) < 2:
         return ""
     found = ", ".join(
-        f"{name} runs {public_name(info)!r} ({info['checkpoint'][:_SHORT_HASH]}, dim {info['dim']})"
+        f"{name} runs {public_name(info['model'])!r} ({info['checkpoint'][:_SHORT_HASH]}, dim {info['dim']})"
         for name, info in compared.items()
     )
     return f"the executors run different checkpoints: {found}; give all of them the same model"
-
-
-def public_name(info: Info) -> str:
-    """The model by the name that callers see: a file goes by its last name, where it lies is nobody's business."""
-    name = info["model"]
-    return PurePath(name).name if name.startswith("/") else name

@@ -17,7 +17,7 @@ from clip_gateway.jina_internals import set_message
 from clip_gateway.problems import Problem, problem_of
 from clip_wire.endpoints import SCORE
 from clip_wire.errors import BadDocument, Malformed
-from clip_wire.parameters import DEADLINE, REQUEST_ID, SET_BY_THE_GATEWAY, is_reserved
+from clip_wire.parameters import DEADLINE, EXPECT_FINGERPRINT, REQUEST_ID, RESULTS, SET_BY_THE_GATEWAY, is_reserved
 
 # NumPy's names of numbers, short or long: `|u1`, `<f4`, `float32`.
 _DTYPE = re.compile(r"[<>=|]?[biuf][1248]|u?int(8|16|32|64)|float(16|32|64)|bool")
@@ -102,13 +102,23 @@ def check_ranked(answer: DataRequest) -> None:
                 raise Problem(BadDocument, _NOT_RANKED, part.id or document.id)
 
 
+def made_by(answer: DataRequest) -> dict[str, str]:
+    """Fingerprint -> model of each executor that made vectors in an answer, as they say it themselves."""
+    fields = answer.proto_wo_data.parameters.fields
+    results = fields[RESULTS].struct_value.fields.values() if RESULTS in fields else ()
+    said = [result.struct_value.fields for result in results]
+    return {one["fingerprint"].string_value: one["model"].string_value for one in said if "fingerprint" in one}
+
+
 def forget_documents(request: DataRequest) -> None:
     """Free the documents of a request that has its answer; its header stays."""
     set_message(request, jina_pb2.DataRequestProto(header=request.proto_wo_data.header))
 
 
-def set_reserved(request: DataRequest, request_id: str, deadline: float) -> None:
+def set_reserved(request: DataRequest, request_id: str, deadline: float, expects: str = "") -> None:
     """Set what the executors are told, and drop what the caller had under reserved names.
+
+    :param expects: fingerprints, where the caller names some outside of the parameters.
 
     This works on the message itself: as a dict, which `DataRequest.parameters` makes of it each time, it costs more.
     """
@@ -117,6 +127,8 @@ def set_reserved(request: DataRequest, request_id: str, deadline: float) -> None
         del fields[key]
     fields[REQUEST_ID].string_value = request_id
     fields[DEADLINE].number_value = deadline
+    if expects:
+        fields[EXPECT_FINGERPRINT].string_value = expects
 
 
 def drop_reserved(answer: DataRequest) -> None:

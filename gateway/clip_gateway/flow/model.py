@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clip_gateway.flow.checkpoints import public_name
 from clip_gateway.flow.executors import Executors
 from clip_gateway.problems import Problem
 from clip_wire.errors import BadParameter, NotFound
-from clip_wire.info import IMAGE, TEXT, Info
+from clip_wire.info import IMAGE, TEXT, Info, public_name
 
 _NOT_HERE = {
     TEXT: "this Flow encodes no texts; the one of flows/clip_flow.yml does",
@@ -118,5 +117,5 @@ def of_each_modality(infos: Mapping[str, Info]) -> dict[str, Model]:
             info = infos[name]
             asked = [f"{other}$" for other in infos if modalities.get(other, modality) == modality]
             target = "|".join(asked) if len(asked) < len(infos) else ""
-            found[modality] = Model(public_name(info), info["dim"], info["checkpoint"], target)
+            found[modality] = Model(public_name(info["model"]), info["dim"], info["checkpoint"], target)
     return found or {IMAGE: Model(next(iter(infos), ""))}

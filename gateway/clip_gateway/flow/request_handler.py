@@ -71,7 +71,7 @@ class RequestHandler(GatewayRequestHandler):
             asked = await self._check(request)
             endpoint = request.header.exec_endpoint
             deadline = min(caller.deadline, time.time() + self.settings.time_limit_seconds)
-            set_reserved(request, caller.id, deadline)
+            set_reserved(request, caller.id, deadline, caller.expects)
             answer = await self._ask(request, deadline, asked)
             if answer is not request:  # as it is where no executor has been asked
                 forget_documents(request)

@@ -16,6 +16,7 @@ from jina.proto import jina_pb2
 from jina.types.request.data import DataRequest
 
 from clip_gateway.caller import Caller, accept_id
+from clip_gateway.flow.messages import made_by
 from clip_gateway.flow.request_handler import RequestHandler
 from clip_gateway.grpc.guard import Guard
 from clip_gateway.grpc.stream import Stream
@@ -134,6 +135,8 @@ class GrpcCalls(RequestHandler):
         work.add_done_callback(end)
         context.add_done_callback(end)
         answer = await asyncio.shield(work)
+        if made := made_by(answer):
+            context.set_trailing_metadata((("x-request-id", caller.id), ("x-model-fingerprint", ", ".join(made))))
         self._ended(request, answer, caller.started)
         if (problem := problem_of(answer)) and problem.grpc_status:
             await _refuse(context, problem, caller)
@@ -168,7 +171,8 @@ def _open(context: grpc.aio.ServicerContext, metadata: Mapping[str, Any]) -> Cal
     """Who calls, by the id in its metadata, which it gets back at the end, and with the time that it gives us."""
     remaining = context.time_remaining()
     deadline = float("inf") if remaining is None else time.time() + remaining
-    caller = Caller(accept_id(metadata.get("x-request-id")), "gRPC", deadline)
+    expects = str(metadata.get("x-expect-fingerprint", ""))
+    caller = Caller(accept_id(metadata.get("x-request-id")), "gRPC", deadline, expects)
     context.set_trailing_metadata((("x-request-id", caller.id),))
     request_id.set(caller.id)
     return caller

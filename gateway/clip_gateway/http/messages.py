@@ -15,7 +15,7 @@ from starlette.types import Scope
 
 from clip_gateway.caller import Caller
 from clip_gateway.flow.counting import Limits, check_json, json_values
-from clip_gateway.flow.messages import documents_of
+from clip_gateway.flow.messages import documents_of, made_by
 from clip_gateway.flow.request_handler import RequestHandler
 from clip_gateway.memory import Holding
 from clip_gateway.problems import Problem, problem_of
@@ -67,7 +67,17 @@ async def ask(handler: RequestHandler, request: Request, data_request: DataReque
     answer = await handler.serve(data_request, caller)
     if problem := problem_of(answer):
         raise problem
+    request.scope["made_by"].update(made_by(answer))
     return answer
+
+
+def made(request: Request, model: str) -> dict[str, str]:
+    """The members `model` and `fingerprint` of an answer, as who made it says; else the name alone.
+
+    :param model: the name, where nobody says one.
+    """
+    found: dict[str, str] = request.scope["made_by"]
+    return {"model": next(iter(found.values())), "fingerprint": ", ".join(found)} if found else {"model": model}
 
 
 def embeddings(answer: DataRequest) -> list[np.ndarray]:

@@ -106,7 +106,9 @@ class HttpServer(FastAPIBaseServer):
         openapi.describe(app, with_tokens=self._tokens.asked_for)
         app.add_middleware(Middleware, handler=handler, tokens=self._tokens)
         if self.cors:
-            app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"])
+            app.add_middleware(
+                CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"], expose_headers=["*"]
+            )
         if self.tracing:
             from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 

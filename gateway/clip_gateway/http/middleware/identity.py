@@ -1,4 +1,4 @@
-"""Who asks: `scope["caller"]`, whose id goes back in `X-Request-Id`."""
+"""Who asks: `scope["caller"]`, whose id goes back in `X-Request-Id`; and who answered: `scope["made_by"]`."""
 
 from __future__ import annotations
 
@@ -21,11 +21,19 @@ class Identity:
         self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        caller = Caller(accept_id(last(scope, b"x-request-id")), "HTTP", time.time() + self._seconds)
+        caller = Caller(
+            accept_id(last(scope, b"x-request-id")),
+            "HTTP",
+            time.time() + self._seconds,
+            last(scope, b"x-expect-fingerprint") or "",
+        )
+        made_by: dict[str, str] = {}  # fingerprint -> model, of all that made vectors of the answer
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], (b"x-request-id", caller.id.encode())]
+                if made_by:
+                    message["headers"].append((b"x-model-fingerprint", ", ".join(made_by).encode()))
             await send(message)
 
-        await self._app({**scope, "caller": caller}, receive, send_with_id)
+        await self._app({**scope, "caller": caller, "made_by": made_by}, receive, send_with_id)

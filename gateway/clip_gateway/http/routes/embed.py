@@ -16,7 +16,7 @@ from clip_gateway.flow.messages import documents_of
 from clip_gateway.flow.request_handler import RequestHandler
 from clip_gateway.http.encoding import add, encode
 from clip_gateway.http.forms import is_form, read_form
-from clip_gateway.http.messages import ask, embeddings, json_response, media_type, read_body
+from clip_gateway.http.messages import ask, embeddings, json_response, made, media_type, read_body
 from clip_gateway.http.negotiation import choose
 from clip_gateway.http.openapi import NUMBERS, WORK_ERRORS, json_content, obj, route
 from clip_gateway.http.schemas.item import Item
@@ -85,7 +85,9 @@ def router(handler: RequestHandler) -> APIRouter:
             items = await read_form(request, handler.settings.max_documents)
             rows = np.stack(await encode(handler, request, items, parameters(request)))
             model = await handler.models.current(items[0].modality)
-            return _respond(answer, rows, {"embeddings": rows.tolist(), "dim": rows.shape[1], "model": model.id})
+            return _respond(
+                answer, rows, {"embeddings": rows.tolist(), "dim": rows.shape[1], **made(request, model.id)}
+            )
         modality = _modality(request)
         model = await handler.models.current(modality)
         data_request = DataRequest()
@@ -101,7 +103,9 @@ def router(handler: RequestHandler) -> APIRouter:
             if not document.blob:
                 raise Problem(BadDocument, "the body is empty: send an image (curl --data-binary @cat.jpg)")
         (embedding,) = embeddings(await ask(handler, request, data_request))
-        return _respond(answer, embedding, {"embedding": embedding.tolist(), "dim": len(embedding), "model": model.id})
+        return _respond(
+            answer, embedding, {"embedding": embedding.tolist(), "dim": len(embedding), **made(request, model.id)}
+        )
 
     return routes
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from clip_gateway.flow.request_handler import RequestHandler
 from clip_gateway.http.encoding import encode
-from clip_gateway.http.messages import json_response, read_json
+from clip_gateway.http.messages import json_response, made, read_json
 from clip_gateway.http.openapi import PICTURE, WORK_ERRORS, json_content, route
 from clip_gateway.http.schemas.openai import EmbeddingsBody
 from clip_gateway.http.vectors import as_type
@@ -62,7 +62,9 @@ def router(handler: RequestHandler) -> APIRouter:
         found = as_type(await encode(handler, request, body.items, {NORMALIZE: body.is_unit}), body.type)
         data = [{"object": "embedding", "index": i, "embedding": embedding} for i, embedding in enumerate(found)]
         usage = {"prompt_tokens": 0, "total_tokens": 0}  # the executors count none
-        return json_response({"object": "list", "data": data, "model": name, "usage": usage})
+        said = made(request, name)
+        by = {"system_fingerprint": said["fingerprint"]} if "fingerprint" in said else {}
+        return json_response({"object": "list", "data": data, "model": said["model"], "usage": usage, **by})
 
     @routes.get("/models", response_class=Response, **route(_MODELS, 401, 500, 503))
     async def list_models() -> Response:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from clip_gateway.flow.messages import documents_of
 from clip_gateway.flow.request_handler import RequestHandler
 from clip_gateway.http.encoding import add
-from clip_gateway.http.messages import ask, json_response, read_json
+from clip_gateway.http.messages import ask, json_response, made, read_json
 from clip_gateway.http.openapi import PICTURE, WORK_ERRORS, json_content, obj, route
 from clip_gateway.http.schemas.item import Item
 from clip_gateway.http.schemas.rank import RankBody
@@ -65,7 +65,7 @@ def router(handler: RequestHandler, answer_documents: AnswerDocuments) -> APIRou
         for i, text in enumerate(body.texts):
             add(image.matches, Item(f"texts[{i}]", TEXT, text))
         (answer,) = documents_of(await ask(handler, request, data_request))
-        return json_response({"labels": [_label(match) for match in answer.matches], "model": model.id})
+        return json_response({"labels": [_label(match) for match in answer.matches], **made(request, model.id)})
 
     return routes
 
