@@ -27,7 +27,7 @@ from benchmarks import measure, servers
 from benchmarks.load import ONLINE, Run, closed_loop
 from benchmarks.pictures import jpegs, random_vit_b_32
 from benchmarks.servers import Ask, Server
-from scripts.demo import free_ports
+from scripts.demo.story import free_ports
 
 LEAST = {"/v1/embeddings": 0.85, "/v2/embed": 0.8, "/vectorize": 0.8}
 MOST_HEALTH_MS = 50.0

@@ -36,7 +36,7 @@ from jina.proto import jina_pb2_grpc
 from jina.types.request.data import DataRequest
 
 from benchmarks.servers import process_group, wait_for_grpc
-from scripts.demo import free_ports
+from scripts.demo.story import free_ports
 
 BLOB = os.urandom(20_000)
 MINIMUM = {"gRPC, Jina's Client": 0.95, "gRPC, open channel": 0.95, "HTTP": 1.0}

@@ -21,7 +21,7 @@ from benchmarks import measure, servers
 from benchmarks.load import ONLINE, closed_loop
 from benchmarks.pictures import jpegs
 from clip_image_flow.models import EMBEDDED
-from scripts.demo import free_ports
+from scripts.demo.story import free_ports
 
 MOST_GROWTH = 1.05  # of the last three tenths over the first three
 WARM_UP = 2  # tenths before them: threads start, pools and arenas fill

@@ -23,7 +23,7 @@ from benchmarks import callers, measure, servers
 from benchmarks.callers import Call, by_grpc, by_http, resources
 from benchmarks.pictures import jpegs
 from clip_image_flow.models import EMBEDDED
-from scripts.demo import free_ports
+from scripts.demo.story import free_ports
 
 PHASES = (("1 time", 1.0, 0), ("3 times", 3.0, 0), ("1 time, bad company", 1.0, 200))
 RECOVERED = 2.0  # times the latency of an idle Flow

@@ -23,10 +23,10 @@ from pathlib import Path
 from benchmarks import measure, servers
 from benchmarks.load import Pattern, closed_loop
 from benchmarks.servers import Server
-from scripts.demo import free_ports
-from scripts.flow import ROOT
-from scripts.flow_images import node_images
-from scripts.flows import DEFAULT_FLOW
+from scripts import ROOT
+from scripts.cluster.flow_images import node_images
+from scripts.demo.story import free_ports
+from scripts.flow.names import DEFAULT_FLOW
 
 SECONDS = 0.2
 REPLICAS = (1, 2, 4, 8)
@@ -34,7 +34,7 @@ LEAST = {2: 1.95, 8: 7.5}
 # For each replica. Round robin does not make up for what a replica misses while its connection is renewed, so the work
 # that waits before each is a random walk; with half as many, eight pods are now and then idle (6.9 times one).
 CALLERS = 8
-CLUSTER = "clip-image-flow"  # of scripts/kind.sh, with the gateway's gRPC port on this one
+CLUSTER = "clip-image-flow"  # of scripts/cluster/kind.sh, with the gateway's gRPC port on this one
 GRPC_PORT = 51000
 RELEASE = "sleeping"
 # A new pod gets its share once the gateway has renewed its connections, every 5 s.

@@ -27,7 +27,7 @@ from benchmarks.texts import queries
 from clip_image_flow import ImageEncoder, TextEncoder
 from clip_image_flow.errors import ConfigError
 from clip_wire.info import IMAGE, TEXT
-from scripts.demo import free_ports
+from scripts.demo.story import free_ports
 
 BULK_HTTP = Pattern("bulk", 32, 1)
 PATTERNS = (BULK, ONLINE, SINGLE)

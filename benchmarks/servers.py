@@ -33,7 +33,7 @@ from benchmarks import measure
 from benchmarks.pictures import FOLDER
 from clip_image_flow import ImageEncoder, TextEncoder
 from clip_wire.info import IMAGE
-from scripts.flow import ROOT
+from scripts import ROOT
 
 PEERS = Path(os.environ.get("PEERS_DIR", ROOT / ".cache" / "peers"))
 START_SECONDS = 240

@@ -25,7 +25,7 @@ from benchmarks.pictures import jpegs
 from clip_image_flow.models import EMBEDDED
 from fuzz.hostile import HOSTILE
 from fuzz.mutants import encoded, photograph
-from scripts.demo import free_ports
+from scripts.demo.story import free_ports
 
 ROWS = 10
 MOST_GROWTH = {"mb": 1.10, "descriptors": 1.10, "threads": 1.10}

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from scripts.flow import ROOT, RunningFlow, running_flow
+from scripts import ROOT
+from scripts.flow.running import RunningFlow, running_flow
 from tests.flow.gateways import free_ports
 
 TOKEN = "a-token-of-the-tests"

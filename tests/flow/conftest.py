@@ -11,7 +11,7 @@ import pytest
 from jina import Client
 from jina.excepts import BadServer
 
-from scripts.flow import RunningFlow, running_flow
+from scripts.flow.running import RunningFlow, running_flow
 from tests.flow.gateways import Gateway, executor, free_ports, gateway
 
 os.environ["JINA_OPTOUT_TELEMETRY"] = "1"  # of the clients in this process

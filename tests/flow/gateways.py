@@ -21,7 +21,7 @@ import requests
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from jina import Client
 
-from scripts.flow import ROOT
+from scripts import ROOT
 
 EXECUTOR = ROOT / "tests" / "flow" / "test_executor" / "config.yml"
 START_SECONDS = 60

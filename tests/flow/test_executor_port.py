@@ -13,7 +13,7 @@ import pytest
 from docarray import Document
 from jina.proto import jina_pb2
 
-from scripts.flow import ROOT
+from scripts import ROOT
 from tests.conftest import encoded, photo
 from tests.flow.gateways import executor, free_ports
 

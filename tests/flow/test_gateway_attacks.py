@@ -24,7 +24,7 @@ from docarray import Document, DocumentArray
 from jina import Client
 from jina.proto import jina_pb2, jina_pb2_grpc
 
-from scripts.flow import ROOT
+from scripts import ROOT
 from tests.flow.gateways import Gateway, executor, free_ports, gateway
 from tests.flow.grpc_flood import LARGE, field
 from tests.flow.test_gateway_status import data_request

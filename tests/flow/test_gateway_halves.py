@@ -12,7 +12,7 @@ import requests
 from docarray import Document
 from jina import Client
 
-from scripts.flow import ROOT
+from scripts import ROOT
 from tests.conftest import encoded, photo, save_random_clip
 from tests.flow.gateways import Gateway, executor, free_ports, gateway, kill, wait_for
 from tests.flow.test_gateway_executors import NOT_SERVING, SERVING, health, status

@@ -19,7 +19,7 @@ from docarray import Document
 from jina import Client
 from jina.proto import jina_pb2_grpc
 
-from scripts.flow import ROOT
+from scripts import ROOT
 from tests.flow.gateways import Gateway, free_ports, gateway, running, wait_for
 from tests.flow.test_gateway_status import IMAGE, PICTURE, ask_once, data_request, post, send
 

@@ -18,7 +18,7 @@ from docarray import Document, DocumentArray
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from jina import Client
 
-from scripts.flow import ROOT
+from scripts import ROOT
 from tests.conftest import encoded, photo
 from tests.flow.conftest import free_ports
 

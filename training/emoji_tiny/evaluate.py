@@ -34,9 +34,9 @@ with warnings.catch_warnings():
     from clip_image_flow import ImageEncoder
     from clip_image_flow.encoder import unit_length
     from clip_image_flow.models import EMBEDDED_FILE
-    from scripts.demo import free_ports
-    from scripts.flow import FlowError, running_flow
-    from scripts.flows import SERVED_FLOW
+    from scripts.demo.story import free_ports
+    from scripts.flow.names import SERVED_FLOW
+    from scripts.flow.running import FlowError, running_flow
 
 POINT = 0.01
 
