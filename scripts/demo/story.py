@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -40,6 +39,7 @@ from scripts.demo.pictures import QUERIES, MissingPicturesError, Picture, held_o
 from scripts.demo.show import draw_sheet, print_rankings, print_table, rank
 from scripts.flow.names import SERVED_FLOW
 from scripts.flow.running import FlowError, RunningFlow, load_flow, model_of, running_flow
+from scripts.processes import free_ports
 
 _STARTED = time.monotonic()
 _LOG_LINES = 12  # of the Flow, shown when something is wrong
@@ -101,7 +101,7 @@ def tell_story(output: Path, log: Path) -> None:
     """
     photos, emoji = photographs(), held_out()
     queries, names = list(QUERIES), [picture.query for picture in emoji]
-    ports = dict(zip(("CLIP_GRPC_PORT", "CLIP_HTTP_PORT"), free_ports(2), strict=True))
+    ports = dict(zip(("CLIP_GRPC_PORT", "CLIP_HTTP_PORT"), map(str, free_ports(2)), strict=True))
     environment = {**os.environ, **ports, "FLOW": str(SERVED_FLOW)}
     model = model_of(load_flow(environment))
     say(f"starting the Flow with the model {model} (log: {log}) and, beside it, clip itself")
@@ -129,13 +129,6 @@ def tell_story(output: Path, log: Path) -> None:
 def say(text: str) -> None:
     """What is going on, with the seconds since the start."""
     print(f"{time.monotonic() - _STARTED:5.1f} s  {text}", flush=True)
-
-
-def free_ports(count: int) -> list[str]:
-    """Ports that nothing listens on."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [str(s.getsockname()[1]) for s in sockets]
 
 
 @contextlib.contextmanager

@@ -34,6 +34,7 @@ import yaml
 
 from scripts import ROOT
 from scripts.flow.names import MODEL_OPTION, SERVED_FLOW, flow_file, model_option
+from scripts.processes import kill
 
 _GRACE_SECONDS = 20.0
 
@@ -171,8 +172,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_GRACE_SECONDS)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    kill(process)
     assert process.stdin is not None
     process.stdin.close()

@@ -15,7 +15,7 @@ import yaml
 
 from scripts import ROOT
 from scripts.flow.running import RunningFlow, running_flow
-from tests.flow.gateways import free_ports
+from scripts.processes import free_ports
 
 TOKEN = "a-token-of-the-tests"
 PROGRAMS = Path(__file__).parent / "programs"
