@@ -51,7 +51,7 @@ demo: $(READY) ## start the Flow, encode real pictures and words, rank the pictu
 
 .PHONY: serve
 serve: $(READY) ## run the Flow until Ctrl-C: words and pictures (FLOW=flows/encode_flow.yml: pictures alone, the Flow that is exported; CLIP_MODEL, CLIP_GRPC_PORT, CLIP_HTTP_PORT, REPLICAS)
-	@exec $(BIN)/python -m scripts.serve
+	@exec $(BIN)/python -m scripts.flow.serve
 
 .PHONY: test
 test: lint test-unit test-flow test-clients test-chart test-cluster ## every check there is
@@ -66,7 +66,7 @@ lint: $(READY) ## style, types, layers, YAML, shell
 	@$(BIN)/yamllint --strict --config-data "$$WRITTEN_YAML" k8s
 	@for helm in helm helm3; do if ! command -v $$helm >/dev/null; then echo "SKIPPED: $$helm lint ($$helm is not on the PATH)"; \
 	  [ -z "$${CI:-}" ]; else $$helm lint --strict --quiet helm/clip-image-flow; fi; done
-	@$(BIN)/shellcheck .ci/run scripts/*.sh examples/*.sh benchmarks/peers/*.sh
+	@$(BIN)/shellcheck .ci/run scripts/cluster/*.sh examples/*.sh benchmarks/peers/*.sh
 
 .PHONY: test-unit
 test-unit: $(READY) ## the library and the Executor, in process
@@ -97,7 +97,7 @@ test-chart: $(READY) ## the export and the chart, without a cluster
 .PHONY: export
 export: $(READY) ## write the chart's topologies, schema, README and golden rendering from the Flows and values.yaml, and k8s/ from one (FLOW=flows/NAME.yml)
 	@$(BIN)/python -m scripts.export_k8s $(if $(FLOW),--flow $(FLOW))
-	@$(BIN)/python -m scripts.chart_schema
+	@$(BIN)/python -m scripts.export.chart_schema
 	@if ! command -v helm-docs >/dev/null; then echo "SKIPPED: the chart's README (helm-docs is not on the PATH)"; \
 	  else helm-docs --chart-search-root helm --sort-values-order file --log-level warning; fi
 	@if ! command -v helm >/dev/null; then echo "SKIPPED: the golden rendering (helm is not on the PATH)"; \
@@ -112,28 +112,28 @@ $(VENV):
 
 # Reading the Flow takes any .venv, so one that is older than its locks is left as it is.
 .PHONY: images
-images: | $(VENV) ## build the images of the Flow (FLOW, REGISTRY, MODEL: see scripts/images.sh)
-	@$(WITH_TOOLS) scripts/images.sh
+images: | $(VENV) ## build the images of the Flow (FLOW, REGISTRY, MODEL: see scripts/cluster/images.sh)
+	@$(WITH_TOOLS) scripts/cluster/images.sh
 
 .PHONY: image-gpu
 image-gpu: | $(VENV) ## build those of them that run on a GPU with torch's CUDA build, some gigabytes
-	@$(WITH_TOOLS) DEVICE=cuda scripts/images.sh
+	@$(WITH_TOOLS) DEVICE=cuda scripts/cluster/images.sh
 
 .PHONY: kind-up
 kind-up: ## a kind cluster on this machine, with the gateway's ports on 127.0.0.1
-	@$(WITH_TOOLS) scripts/kind.sh up
+	@$(WITH_TOOLS) scripts/cluster/kind.sh up
 
 .PHONY: kind-down
 kind-down: ## delete it
-	@$(WITH_TOOLS) scripts/kind.sh down
+	@$(WITH_TOOLS) scripts/cluster/kind.sh down
 
 .PHONY: deploy
 deploy: $(READY) ## install or upgrade the release in the current kubectl context, and encode a first picture and a first word (FLOW, REGISTRY, NAMESPACE, VALUES)
-	@$(WITH_TOOLS) scripts/deploy.sh up
+	@$(WITH_TOOLS) scripts/cluster/deploy.sh up
 
 .PHONY: undeploy
 undeploy: ## uninstall it
-	@$(WITH_TOOLS) scripts/deploy.sh down
+	@$(WITH_TOOLS) scripts/cluster/deploy.sh down
 
 .PHONY: bench
 bench: $(READY) ## how fast it is, as ratios: in process, by layer, served, cost, replicas (minutes); figures in benchmarks/results

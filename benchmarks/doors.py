@@ -27,7 +27,7 @@ from benchmarks import measure, servers
 from benchmarks.load import ONLINE, Run, closed_loop
 from benchmarks.pictures import jpegs, random_vit_b_32
 from benchmarks.servers import Ask, Server
-from scripts.demo import free_ports
+from scripts.processes import free_ports
 
 LEAST = {"/v1/embeddings": 0.85, "/v2/embed": 0.8, "/vectorize": 0.8}
 MOST_HEALTH_MS = 50.0
@@ -94,7 +94,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="fail when a ratio is below its floor")
     options = parser.parse_args()
 
-    files, ports = jpegs(64), iter([int(port) for port in free_ports(3)])
+    files, ports = jpegs(64), iter(free_ports(3))
     weights = Path(options.model) if options.model else random_vit_b_32()
     with tempfile.TemporaryDirectory(prefix="clip-bench-") as logs, servers.ours(weights, ports, Path(logs)) as found:
         port = found[1].port

@@ -35,20 +35,20 @@ from jina import Client
 from jina.proto import jina_pb2_grpc
 from jina.types.request.data import DataRequest
 
-from benchmarks.servers import process_group, wait_for_grpc
-from scripts.demo import free_ports
+from benchmarks.servers import wait_for_grpc
+from scripts.processes import free_ports, process_group
 
 BLOB = os.urandom(20_000)
 MINIMUM = {"gRPC, Jina's Client": 0.95, "gRPC, open channel": 0.95, "HTTP": 1.0}
 
 
-def jina(*arguments: str) -> contextlib.AbstractContextManager[int]:
+def jina(*arguments: str) -> contextlib.AbstractContextManager[object]:
     """`jina ARGUMENTS` as a process group that ends with the block."""
     command = [sys.executable, "-W", "ignore", "-m", "jina", *arguments]
-    return process_group(command, {"JINA_LOG_LEVEL": "ERROR"}, Path(os.devnull))
+    return process_group(command, Path(os.devnull), {"JINA_LOG_LEVEL": "ERROR"})
 
 
-def gateway(executor: str, ports: list[str], *more: str) -> contextlib.AbstractContextManager[int]:
+def gateway(executor: str, ports: list[str], *more: str) -> contextlib.AbstractContextManager[object]:
     """A gateway before the Executor on the port `executor`."""
     graph = '{"encoder": ["end-gateway"], "start-gateway": ["encoder"]}'
     addresses = json.dumps({"encoder": [f"grpc://127.0.0.1:{executor}"]})
@@ -137,7 +137,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=7, help="runs of each gateway (default: %(default)s)")
     arguments = parser.parse_args()
     os.environ["JINA_OPTOUT_TELEMETRY"] = "1"
-    executor, *free = free_ports(5)
+    executor, *free = map(str, free_ports(5))
     ports = {"clip": free[:2], "jina": free[2:]}
     results = {}
     with (

@@ -21,9 +21,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import measure
 from benchmarks.pictures import FOLDER, random_vit_b_32
-from clip_image_flow.backends import openvino_backend
-from clip_image_flow.backends.openvino_backend import openvino  # type: ignore[attr-defined]
-from clip_image_flow.backends.openvino_tower import laid_out
+from clip_image_flow.backends.openvino.backend import properties
+from clip_image_flow.backends.openvino.blocks import laid_out
+from clip_image_flow.backends.openvino.conversion import model_in
+from clip_image_flow.backends.openvino.library import openvino
 from clip_image_flow.encoder import image_tower
 from clip_image_flow.errors import ConfigError
 from clip_image_flow.platform import cpus
@@ -61,9 +62,9 @@ def yardstick(precision: str, rounds: int) -> float | None:
 def layers(precision: str, tower: Tower, rounds: int) -> tuple[float, Counter[str]]:
     """Seconds of a forward pass, and of each kind of layer in it."""
     compiled = openvino.Core().compile_model(
-        openvino_backend.model_in(precision, tower),
+        model_in(precision, tower),
         "CPU",
-        {**openvino_backend.properties(precision, cpus.available()), "PERF_COUNT": True},
+        {**properties(precision, cpus.available()), "PERF_COUNT": True},
     )
     request = compiled.create_infer_request()
     size = compiled.input(0).partial_shape[1].get_length()

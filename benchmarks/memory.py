@@ -21,7 +21,7 @@ from benchmarks import measure, servers
 from benchmarks.load import ONLINE, closed_loop
 from benchmarks.pictures import jpegs
 from clip_image_flow.models import EMBEDDED
-from scripts.demo import free_ports
+from scripts.processes import free_ports
 
 MOST_GROWTH = 1.05  # of the last three tenths over the first three
 WARM_UP = 2  # tenths before them: threads start, pools and arenas fill
@@ -41,7 +41,7 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=10_000)
     options = parser.parse_args()
     files = [*jpegs(8), *jpegs(8, (320, 240)), *jpegs(4, (1600, 1200))]
-    ports = [int(port) for port in free_ports(3)]
+    ports = free_ports(3)
     points: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         by_grpc, by_http = stack.enter_context(servers.ours(Path(EMBEDDED), iter(ports), Path(folder)))

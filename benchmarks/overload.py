@@ -23,7 +23,7 @@ from benchmarks import callers, measure, servers
 from benchmarks.callers import Call, by_grpc, by_http, resources
 from benchmarks.pictures import jpegs
 from clip_image_flow.models import EMBEDDED
-from scripts.demo import free_ports
+from scripts.processes import free_ports
 
 PHASES = (("1 time", 1.0, 0), ("3 times", 3.0, 0), ("1 time, bad company", 1.0, 200))
 RECOVERED = 2.0  # times the latency of an idle Flow
@@ -105,7 +105,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=15, help="of each phase (default 15)")
     options = parser.parse_args()
     files = jpegs(32)
-    ports = [int(port) for port in free_ports(3)]
+    ports = free_ports(3)
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         server, _ = stack.enter_context(servers.ours(Path(EMBEDDED), iter(ports), Path(folder)))

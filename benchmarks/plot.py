@@ -14,7 +14,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 from benchmarks.measure import RESULTS
-from scripts.flow import ROOT
+from scripts import ROOT
 
 PLOT = ROOT / "docs" / "speed.png"
 

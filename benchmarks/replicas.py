@@ -23,10 +23,10 @@ from pathlib import Path
 from benchmarks import measure, servers
 from benchmarks.load import Pattern, closed_loop
 from benchmarks.servers import Server
-from scripts.demo import free_ports
-from scripts.flow import ROOT
-from scripts.flow_images import node_images
-from scripts.flows import DEFAULT_FLOW
+from scripts import ROOT
+from scripts.cluster.flow_images import node_images
+from scripts.flow.names import DEFAULT_FLOW
+from scripts.processes import free_ports, process_group
 
 SECONDS = 0.2
 REPLICAS = (1, 2, 4, 8)
@@ -34,7 +34,7 @@ LEAST = {2: 1.95, 8: 7.5}
 # For each replica. Round robin does not make up for what a replica misses while its connection is renewed, so the work
 # that waits before each is a random walk; with half as many, eight pods are now and then idle (6.9 times one).
 CALLERS = 8
-CLUSTER = "clip-image-flow"  # of scripts/kind.sh, with the gateway's gRPC port on this one
+CLUSTER = "clip-image-flow"  # of scripts/cluster/kind.sh, with the gateway's gRPC port on this one
 GRPC_PORT = 51000
 RELEASE = "sleeping"
 # A new pod gets its share once the gateway has renewed its connections, every 5 s.
@@ -47,18 +47,18 @@ Serve = Callable[[int], contextlib.AbstractContextManager[int]]
 def processes() -> Iterator[Serve]:
     """On this machine: all replicas run all the time, and a gateway knows as many of them as it should."""
     with tempfile.TemporaryDirectory() as logs, contextlib.ExitStack() as stack:
-        ports = [int(port) for port in free_ports(max(REPLICAS))]
+        ports = free_ports(max(REPLICAS))
         jina = [sys.executable, "-W", "ignore", "-m", "jina"]
         for port in ports:
             command = [*jina, "executor", "--name", "encoder", "--uses", "benchmarks/sleeping_executor/config.yml"]
             command += ["--uses-with", json.dumps({"seconds": SECONDS}), "--port", str(port)]
-            stack.enter_context(servers.process_group(command, {}, Path(logs) / f"{port}.log"))
+            stack.enter_context(process_group(command, Path(logs) / f"{port}.log", {}))
         for port in ports:
             servers.wait_for_grpc(port)
 
         @contextlib.contextmanager
         def serve(replicas: int) -> Iterator[int]:
-            with servers.gateway(ports[:replicas], [int(p) for p in free_ports(2)], Path(logs)) as (grpc_port, *_):
+            with servers.gateway(ports[:replicas], free_ports(2), Path(logs)) as (grpc_port, *_):
                 yield grpc_port
 
         yield serve

@@ -27,7 +27,7 @@ from benchmarks.texts import queries
 from clip_image_flow import ImageEncoder, TextEncoder
 from clip_image_flow.errors import ConfigError
 from clip_wire.info import IMAGE, TEXT
-from scripts.demo import free_ports
+from scripts.processes import free_ports
 
 BULK_HTTP = Pattern("bulk", 32, 1)
 PATTERNS = (BULK, ONLINE, SINGLE)
@@ -43,7 +43,7 @@ def pattern_for(server: Server, pattern: Pattern) -> Pattern:
 def running(weights: Path, kind: str, with_peers: bool, logs: Path) -> Iterator[list[Server]]:
     """All servers there are, running, for items of one kind."""
     encoder_of = ImageEncoder if kind == IMAGE else TextEncoder
-    ports = iter([int(port) for port in free_ports(20)])
+    ports = iter(free_ports(20))
     with contextlib.ExitStack() as stack:
         encoder = encoder_of(str(weights), cache_dir=str(FOLDER))
         stack.callback(encoder.close)

@@ -11,13 +11,11 @@ import contextlib
 import itertools
 import json
 import os
-import signal
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +31,8 @@ from benchmarks import measure
 from benchmarks.pictures import FOLDER
 from clip_image_flow import ImageEncoder, TextEncoder
 from clip_wire.info import IMAGE
-from scripts.flow import ROOT
+from scripts import ROOT
+from scripts.processes import process_group
 
 PEERS = Path(os.environ.get("PEERS_DIR", ROOT / ".cache" / "peers"))
 START_SECONDS = 240
@@ -66,26 +65,6 @@ class Server:
         listed = subprocess.run(["ps", "-eo", "pid=,pgid="], capture_output=True, text=True, check=True).stdout
         pairs = [line.split() for line in listed.splitlines()]
         return [int(pid) for pid, group in pairs if int(group) in self.groups]
-
-
-@contextlib.contextmanager
-def process_group(command: list[str], environment: Mapping[str, str], log: Path) -> Iterator[int]:
-    """A process group that ends with the block, with a HOME of its own unless `environment` names one."""
-    with tempfile.TemporaryDirectory() as home, log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, "HOME": home, "JINA_OPTOUT_TELEMETRY": "1", **environment},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            yield process.pid
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
 
 
 def wait_for_grpc(port: int) -> None:
@@ -196,9 +175,9 @@ def gateway(executors: list[int], ports: list[int], logs: Path) -> Iterator[tupl
     command = [sys.executable, "-W", "ignore", "-m", "jina", "gateway", "--uses", "gateway/config.yml"]
     command += ["--protocol", "GRPC", "HTTP", "--port", str(grpc_port), str(http_port)]
     command += ["--graph-description", json.dumps(graph), "--deployments-addresses", json.dumps(addresses)]
-    with process_group(command, {"JINA_LOG_LEVEL": "ERROR"}, logs / f"gateway-{grpc_port}.log") as group:
+    with process_group(command, logs / f"gateway-{grpc_port}.log", {"JINA_LOG_LEVEL": "ERROR"}) as process:
         wait_for_http(f"http://127.0.0.1:{http_port}/startupz")
-        yield grpc_port, http_port, group
+        yield grpc_port, http_port, process.pid
 
 
 @contextlib.contextmanager
@@ -220,7 +199,7 @@ def ours(
         for port in executors:
             command = [*jina, "executor", "--name", "encoder", "--uses", f"executors/clip_{kind}/config.yml"]
             command += ["--uses-with", json.dumps(options), "--port", str(port)]
-            groups.append(stack.enter_context(process_group(command, environment, logs / f"executor-{port}.log")))
+            groups.append(stack.enter_context(process_group(command, logs / f"executor-{port}.log", environment)).pid)
         for port in executors:
             wait_for_grpc(port)
         *_, group = stack.enter_context(gateway(executors, [grpc_port, http_port], logs))
@@ -252,9 +231,9 @@ def clip_as_service(
     )
     command = [str(PEERS / "vcas" / "bin" / "python"), "-W", "ignore", "-m", "clip_server", str(flow)]
     environment = {"HOME": str(PEERS / "cas-home"), "NO_VERSION_CHECK": "1"}
-    with process_group(command, environment, logs / f"clip-server-{port}.log") as group:
+    with process_group(command, logs / f"clip-server-{port}.log", environment) as process:
         wait_for_grpc(port)
-        yield Server(label, asking_jina(port, kind), (group,))
+        yield Server(label, asking_jina(port, kind), (process.pid,))
 
 
 @contextlib.contextmanager
@@ -265,9 +244,9 @@ def infinity(port: int, logs: Path, *options: str, kind: str = IMAGE) -> Iterato
     command += ["--no-bettertransformer", *(options or ("--no-compile",))]
     environment = {"DO_NOT_TRACK": "1", "INFINITY_ANONYMOUS_USAGE_STATS": "0", "HF_HUB_OFFLINE": "1"}
     label = "infinity" + "".join(f" {option}" for option in options).replace("--", "")
-    with process_group(command, environment, logs / f"infinity-{port}.log") as group:
+    with process_group(command, logs / f"infinity-{port}.log", environment) as process:
         wait_for_http(f"http://127.0.0.1:{port}/health")
-        yield Server(label, asking_infinity(port, kind), (group,))
+        yield Server(label, asking_infinity(port, kind), (process.pid,))
 
 
 def peers_are_there() -> bool:

@@ -25,7 +25,7 @@ from benchmarks.pictures import jpegs
 from clip_image_flow.models import EMBEDDED
 from fuzz.hostile import HOSTILE
 from fuzz.mutants import encoded, photograph
-from scripts.demo import free_ports
+from scripts.processes import free_ports
 
 ROWS = 10
 MOST_GROWTH = {"mb": 1.10, "descriptors": 1.10, "threads": 1.10}
@@ -72,7 +72,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60)
     options = parser.parse_args()
     good, bad = pictures()
-    ports = [int(port) for port in free_ports(3)]
+    ports = free_ports(3)
     rows: list[dict[str, Any]] = []
     faults = 0
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:

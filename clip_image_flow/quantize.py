@@ -79,7 +79,7 @@ def _calibrate(
     """
     try:
         # First of the two: it keeps openvino_telemetry, through which NNCF would report as well, from being imported.
-        from clip_image_flow.backends import openvino_backend
+        from clip_image_flow.backends.openvino import conversion
     except ImportError as error:
         raise ConfigError(f"int8 runs on OpenVINO, which cannot be imported here: {error}") from error
     try:
@@ -93,10 +93,10 @@ def _calibrate(
         raise ConfigError(f"{len(batches)} {what} can be read there; a calibration needs at least {LEAST}")
     compared = batches[::4]
     calibration = [batch for i, batch in enumerate(batches) if i % 4]
-    openvino_backend.keep_int8(
+    conversion.keep_int8(
         tower,
         nncf.quantize(
-            openvino_backend.fp32_model(tower),
+            conversion.fp32_model(tower),
             nncf.Dataset(calibration),
             subset_size=len(calibration),
             model_type=nncf.ModelType.TRANSFORMER,  # keeps what attention is sensitive to; does convolutions no harm

@@ -16,12 +16,13 @@ from pathlib import Path
 if not __package__:  # run by its path
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from scripts import ROOT
 from scripts.export.files import differences, write
 from scripts.export.flow_file import ExportError, Images, checked_name, model_options, read_flow
 from scripts.export.manifests import export
 from scripts.export.topology import topology, topology_text
-from scripts.flows import DEFAULT_FLOW, ROOT, flow_files
-from scripts.flows import topology_file as topology_of
+from scripts.flow.names import DEFAULT_FLOW, flow_files
+from scripts.flow.names import topology_file as topology_of
 
 _K8S = ROOT / "k8s"
 _DIGEST = re.compile(r"(?P<name>[^=]+)=(?P<digest>sha256:[0-9a-f]{64})")

@@ -59,7 +59,7 @@ def load(name: str, tower: Tower, *, device: str, precision: str | None, threads
         raise ConfigError(f"backend must be one of {', '.join(BACKENDS)}, not {name!r}")
     if name == "openvino" or (name == "auto" and device == "cpu"):
         try:
-            from clip_image_flow.backends.openvino_backend import OpenVINOBackend
+            from clip_image_flow.backends.openvino.backend import OpenVINOBackend
 
             return OpenVINOBackend(tower, device=device, precision=precision, threads=threads)
         except (ImportError, RuntimeError) as error:  # RuntimeError: whatever goes wrong inside of OpenVINO

@@ -6,4 +6,5 @@
     files.py        a set of texts against what lies on the disk: compared, or written all or none
 
 Each step knows only the ones above it; `scripts/export_k8s.py` is the command.
+Beside them `chart_schema.py`, a command too, writes the schema of the chart's values.
 """

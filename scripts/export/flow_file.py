@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from scripts.flows import ROOT, flow_name, model_option, object_name
+from scripts import ROOT
+from scripts.flow.names import flow_name, model_option, object_name
 
 # Set in every exported pod: Jina reports each start to its makers unless the environment says not to.
 _POD_ENVIRONMENT = {"JINA_OPTOUT_TELEMETRY": "1"}

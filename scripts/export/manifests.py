@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from scripts.export.flow_file import ExportError
-from scripts.flows import object_name
+from scripts.flow.names import object_name
 
 # Found elsewhere than in a pod's arguments, or given by Kubernetes: addresses are always the Service's, ports count
 # from 8080, `docker://` images hold their own config.yml.

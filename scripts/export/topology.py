@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from scripts.export.manifests import container, documents
-from scripts.flows import object_name
+from scripts.flow.names import object_name
 
 # The chart owns these: it knows the namespace, the addresses and how many there are.
 _CHARTS_OWN = {"--deployments-addresses", "--k8s-namespace", "--replicas", "--timeout-ready"}

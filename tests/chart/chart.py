@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from scripts.flows import CHART, topology_file
+from scripts.flow.names import CHART, topology_file
 
 ROOT = Path(__file__).parents[2]
 FIXTURES = Path(__file__).parent / "fixtures"

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from scripts.flows import flow_names
+from scripts.flow.names import flow_names
 from tests.chart.cases import CASES
 from tests.chart.chart import CHART, ROOT, Rendering, notes, profile, render
 

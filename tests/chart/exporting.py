@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 
-from scripts import chart_schema, export_k8s
-from scripts.flows import topology_file
+from scripts import export_k8s
+from scripts.export import chart_schema
+from scripts.flow.names import topology_file
 from tests.chart.chart import CHART, FIXTURES
 
 FLOW = FIXTURES / "two_executors" / "flow.yml"

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from scripts import export_k8s
+from scripts import ROOT, export_k8s
 from scripts.export import files
-from scripts.flows import CHART, ROOT, flow_files, flow_name, flow_names, topology_file
+from scripts.flow.names import CHART, flow_files, flow_name, flow_names, topology_file
 from tests.chart.exporting import FLOW, Flow, edit, export, exported
 
 CLIP = ROOT / "flows" / "clip_flow.yml"

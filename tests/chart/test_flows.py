@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from scripts import flow_images
-from scripts.flow import FlowError, load_flow, model_of
-from scripts.flow_images import NodeImage, StaleTopologyError, node_images
-from scripts.flows import CHART, DEFAULT_FLOW, ROOT, flow_file, flow_name, model_option, topology_file
+from scripts import ROOT
+from scripts.cluster import flow_images
+from scripts.cluster.flow_images import NodeImage, StaleTopologyError, node_images
+from scripts.flow.names import CHART, DEFAULT_FLOW, flow_file, flow_name, model_option, topology_file
+from scripts.flow.running import FlowError, load_flow, model_of
 from tests.chart.cases import CASES, EVERYTHING_ON
 from tests.chart.chart import container, notes, render, tool, uses_with
 from tests.chart.exporting import chart_with, export
@@ -167,14 +168,14 @@ esac
 
 
 def asked(script: str, folder: Path, *arguments: str, **settings: str) -> list[list[str]]:
-    """What a script of scripts/ asks of the programs, each as its words."""
+    """What a script of scripts/cluster/ asks of the programs, each as its words."""
     for name in ("docker", "kind", "kubectl", "helm"):
         (folder / name).write_text(PROGRAM, encoding="utf-8")
         (folder / name).chmod(0o755)
     known = ("FLOW", "REGISTRY", "TAG", "DEVICE", "MODEL", "NAMESPACE", "RELEASE", "VALUES", "PUSH")
     environment = {key: value for key, value in os.environ.items() if key not in known}
     path = {"PATH": f"{folder}:{os.environ['PATH']}", "ASKED": str(folder / "asked")}
-    command = [ROOT / "scripts" / script, *arguments]
+    command = [ROOT / "scripts" / "cluster" / script, *arguments]
     subprocess.run(command, env={**environment, **path, **settings}, check=True, timeout=60)
     return [line.split() for line in (folder / "asked").read_text(encoding="utf-8").splitlines()]
 

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 from clip_image_flow import ImageEncoder, TextEncoder
+from scripts.processes import free_ports
 from tests.chart.chart import CHART, ROOT, tool
-from tests.flow.gateways import Gateway, executor, free_ports, gateway
+from tests.flow.gateways import Gateway, executor, gateway
 
 PROGRAM = CHART / "files" / "test"
 HOST = "clip.example.com"

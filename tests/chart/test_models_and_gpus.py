@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from scripts.flows import topology_file
+from scripts.flow.names import topology_file
 from tests.chart.chart import RefusedError, Rendering, container, encoder, pod, render, uses_with
 
 

@@ -11,7 +11,7 @@ import yaml
 from yamllint import linter
 from yamllint.config import YamlLintConfig
 
-from scripts.flows import topology_file
+from scripts.flow.names import topology_file
 from tests.chart.cases import CASES, EVERYTHING_ON
 from tests.chart.chart import CHART, NAMESPACE, ROOT, RefusedError, render, tool
 from tests.chart.kubernetes_schemas import refusal

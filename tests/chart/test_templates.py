@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.flows import CHART
+from scripts.flow.names import CHART
 
 TEMPLATES = sorted(path for path in (CHART / "templates").rglob("*") if path.is_file())
 WIDTH = 120

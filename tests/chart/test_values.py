@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from scripts import chart_schema
+from scripts.export import chart_schema
 from tests.chart.chart import CHART, RefusedError, render, tool
 
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))

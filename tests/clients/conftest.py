@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from scripts.flow import ROOT, RunningFlow, running_flow
-from tests.flow.gateways import free_ports
+from scripts import ROOT
+from scripts.flow.running import RunningFlow, running_flow
+from scripts.processes import free_ports
 
 TOKEN = "a-token-of-the-tests"
 PROGRAMS = Path(__file__).parent / "programs"

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import requests
 
-from scripts.flow import ROOT, RunningFlow
+from scripts import ROOT
+from scripts.flow.running import RunningFlow
 from tests.clients.conftest import PROGRAMS, TOKEN, clip_flow
 
 RAW = ["clip_client_grpc", "clip_client_strings", "clip_client_rank"]

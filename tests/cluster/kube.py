@@ -20,7 +20,7 @@ import yaml
 from kubernetes import client, config
 from kubernetes.client import ApiException, V1Pod
 
-from scripts.flows import topology_file
+from scripts.flow.names import topology_file
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "clip-image-flow"

@@ -11,8 +11,9 @@ import pytest
 from jina import Client
 from jina.excepts import BadServer
 
-from scripts.flow import RunningFlow, running_flow
-from tests.flow.gateways import Gateway, executor, free_ports, gateway
+from scripts.flow.running import RunningFlow, running_flow
+from scripts.processes import free_ports
+from tests.flow.gateways import Gateway, executor, gateway
 
 os.environ["JINA_OPTOUT_TELEMETRY"] = "1"  # of the clients in this process
 

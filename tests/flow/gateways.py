@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,21 +18,11 @@ import requests
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from jina import Client
 
-from scripts.flow import ROOT
+from scripts import ROOT
+from scripts.processes import free_ports, process_group
 
 EXECUTOR = ROOT / "tests" / "flow" / "test_executor" / "config.yml"
 START_SECONDS = 60
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 @dataclass
@@ -72,33 +59,11 @@ class Gateway:
         return [line for line in lines if wanted.items() <= line.items()]
 
 
-@contextlib.contextmanager
 def running(
     arguments: list[str], log: Path, folder: Path = ROOT, **environment: str
-) -> Iterator[subprocess.Popen[bytes]]:
-    """`jina ARGUMENTS` in `folder`, with a HOME of its own, in a process group that ends with the block."""
-    home = log.with_suffix(".home")
-    home.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "jina", *arguments],
-            cwd=folder,
-            env={**os.environ, "HOME": str(home), "JINA_OPTOUT_TELEMETRY": "1", **environment},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        yield process
-    finally:
-        kill(process)
-
-
-def kill(process: subprocess.Popen[bytes]) -> None:
-    """End a process and its children at once."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait(30)
+) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
+    """`jina ARGUMENTS` in `folder`, as a process group that ends with the block."""
+    return process_group([sys.executable, "-W", "ignore", "-m", "jina", *arguments], log, environment, folder)
 
 
 @contextlib.contextmanager

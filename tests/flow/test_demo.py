@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scripts import contact_sheet, demo
-from scripts.contact_sheet import Match, Ranking
-from scripts.demo_checks import CheckFailed, check_agreement, check_embeddings, check_search
-from scripts.demo_encode import ALBUM, requests
-from scripts.demo_pictures import QUERIES, held_out, photographs
-from scripts.demo_show import rank
-from scripts.flow import ROOT
+from scripts import ROOT
+from scripts.demo import contact_sheet, story
+from scripts.demo.checks import CheckFailed, check_agreement, check_embeddings, check_search
+from scripts.demo.contact_sheet import Match, Ranking
+from scripts.demo.encode import ALBUM, requests
+from scripts.demo.pictures import QUERIES, held_out, photographs
+from scripts.demo.show import rank
 
 DIM = 8
 SHAPES = {"cat.jpg": (DIM,), "album": (2, DIM)}
@@ -137,8 +137,8 @@ def test_a_failed_check_is_exit_code_1(monkeypatch: pytest.MonkeyPatch, capsys: 
         raise CheckFailed("the numbers are wrong")
 
     monkeypatch.setattr(sys, "argv", ["demo"])
-    monkeypatch.setattr(demo, "tell_story", fail)
-    assert demo.main() == 1
+    monkeypatch.setattr(story, "tell_story", fail)
+    assert story.main() == 1
     error = capsys.readouterr().err
     assert "demo failed: the numbers are wrong" in error
     assert "last line" in error

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.flow import ROOT, RunningFlow
+from scripts import ROOT
+from scripts.flow.running import RunningFlow
 
 EXAMPLES = sorted((ROOT / "examples").glob("[0-9]*.*"))
 BY_HTTP = {"02_http.py", "07_openai_client.py", "08_curl.sh"}

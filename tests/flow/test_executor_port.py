@@ -13,9 +13,10 @@ import pytest
 from docarray import Document
 from jina.proto import jina_pb2
 
-from scripts.flow import ROOT
+from scripts import ROOT
+from scripts.processes import free_ports
 from tests.conftest import encoded, photo
-from tests.flow.gateways import executor, free_ports
+from tests.flow.gateways import executor
 
 DEFAULT_RECEIVE_BYTES = 4 << 20  # of a gRPC client
 

@@ -24,8 +24,9 @@ from docarray import Document, DocumentArray
 from jina import Client
 from jina.proto import jina_pb2, jina_pb2_grpc
 
-from scripts.flow import ROOT
-from tests.flow.gateways import Gateway, executor, free_ports, gateway
+from scripts import ROOT
+from scripts.processes import free_ports
+from tests.flow.gateways import Gateway, executor, gateway
 from tests.flow.grpc_flood import LARGE, field
 from tests.flow.test_gateway_status import data_request
 

@@ -19,7 +19,7 @@ import aiohttp
 import pytest
 import requests
 
-from scripts.flow import RunningFlow
+from scripts.flow.running import RunningFlow
 from tests.flow.gateways import Gateway, gateway
 from tests.flow.test_gateway_attacks import MIB, cost
 from tests.flow.test_gateway_status import IMAGE, JSON, PICTURE, URI, check_problem, send

@@ -14,7 +14,8 @@ import requests
 from docarray import Document, DocumentArray
 from jina import Client
 
-from scripts.flow import ROOT, RunningFlow
+from scripts import ROOT
+from scripts.flow.running import RunningFlow
 from tests.flow.conftest import refusal
 
 APPLE, OWL = ((ROOT / f"examples/pictures/heldout/{name}.png").read_bytes() for name in ("red-apple", "owl"))

@@ -19,7 +19,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from jina import Client
 from jina.proto import jina_pb2, jina_pb2_grpc
 
-from tests.flow.gateways import Gateway, executor, free_ports, gateway, kill, wait_for
+from scripts.processes import free_ports, kill
+from tests.flow.gateways import Gateway, executor, gateway, wait_for
 from tests.flow.test_gateway_status import IMAGE, check_problem, data_request, send
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING

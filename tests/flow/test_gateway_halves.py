@@ -12,9 +12,10 @@ import requests
 from docarray import Document
 from jina import Client
 
-from scripts.flow import ROOT
+from scripts import ROOT
+from scripts.processes import free_ports, kill
 from tests.conftest import encoded, photo, save_random_clip
-from tests.flow.gateways import Gateway, executor, free_ports, gateway, kill, wait_for
+from tests.flow.gateways import Gateway, executor, gateway, wait_for
 from tests.flow.test_gateway_executors import NOT_SERVING, SERVING, health, status
 from tests.flow.test_gateway_routes import uri
 from tests.flow.test_gateway_status import IMAGE, check_problem, send

@@ -19,8 +19,9 @@ from docarray import Document
 from jina import Client
 from jina.proto import jina_pb2_grpc
 
-from scripts.flow import ROOT
-from tests.flow.gateways import Gateway, free_ports, gateway, running, wait_for
+from scripts import ROOT
+from scripts.processes import free_ports
+from tests.flow.gateways import Gateway, gateway, running, wait_for
 from tests.flow.test_gateway_status import IMAGE, PICTURE, ask_once, data_request, post, send
 
 ID = "caller-7f3a"

@@ -18,7 +18,8 @@ import pytest
 import requests
 from PIL import Image
 
-from scripts.flow import ROOT, RunningFlow
+from scripts import ROOT
+from scripts.flow.running import RunningFlow
 from tests.conftest import encoded, photo
 from tests.flow.test_gateway_status import IMAGE, send
 

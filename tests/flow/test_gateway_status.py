@@ -16,7 +16,7 @@ from jina import Client
 from jina.proto import jina_pb2, jina_pb2_grpc
 from jina.types.request.data import DataRequest
 
-from scripts.flow import RunningFlow
+from scripts.flow.running import RunningFlow
 from tests.conftest import encoded, photo
 from tests.flow.gateways import Gateway
 

@@ -14,7 +14,8 @@ import requests
 from docarray import Document, DocumentArray
 from jina import Client
 
-from scripts.flow import ROOT, RunningFlow
+from scripts import ROOT
+from scripts.flow.running import RunningFlow
 from tests.conftest import encoded, photo
 from tests.flow.conftest import refusal
 from tests.flow.test_gateway_routes import uri

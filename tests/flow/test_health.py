@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import statistics
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,9 +14,9 @@ from docarray import Document, DocumentArray
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from jina import Client
 
-from scripts.flow import ROOT
+from scripts.processes import free_ports
 from tests.conftest import encoded, photo
-from tests.flow.conftest import free_ports
+from tests.flow.gateways import running
 
 LIMIT_SECONDS = 0.05
 
@@ -30,19 +26,10 @@ def executor_port(vit_b_32: Path, tmp_path: Path) -> Iterator[int]:
     """An Executor by itself, as a container runs it, with a model that computes for a while."""
     (port,) = free_ports(1)
     command = ["executor", "--uses", "executors/clip_image/config.yml", "--port", str(port), "--uses-with"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "jina", *command, f"pretrained_model_name_or_path: {vit_b_32}"],
-        cwd=ROOT,
-        env={**os.environ, "HOME": str(tmp_path)},
-        start_new_session=True,
-    )
-    try:
+    with running([*command, f"pretrained_model_name_or_path: {vit_b_32}"], tmp_path / "executor.log"):
         health = health_pb2_grpc.HealthStub(grpc.insecure_channel(f"127.0.0.1:{port}"))
         health.Check(health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=120)
         yield port
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)  # SIGTERM ends the parent alone
-        process.wait(30)
 
 
 def test_health_answers_within_50_ms_while_a_batch_runs(executor_port: int) -> None:

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 from jina import Client
 
-from scripts.flow import ROOT, load_flow
-from scripts.flows import MODEL_OPTION
+from scripts import ROOT
+from scripts.flow.names import MODEL_OPTION
+from scripts.flow.running import load_flow
 from tests.flow.conftest import flow_environment
 
 START_SECONDS = 120
@@ -24,7 +25,7 @@ START_SECONDS = 120
 
 def serve(environment: dict[str, str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "scripts.serve"],
+        [sys.executable, "-m", "scripts.flow.serve"],
         cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from scripts.flow import ROOT, RunningFlow
+from scripts import ROOT
+from scripts.flow.running import RunningFlow
 
 
 def programs_in(page: str) -> list[str]:

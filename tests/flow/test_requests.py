@@ -14,7 +14,7 @@ from jina import Client
 from jina.excepts import BadServer
 from PIL import Image
 
-from scripts.flow import RunningFlow
+from scripts.flow.running import RunningFlow
 from tests.conftest import encoded, photo
 from tests.flow.conftest import refusal
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from clip_image_flow import backends, models
 from clip_image_flow.backends import Backend
-from clip_image_flow.backends.openvino_backend import openvino  # without its telemetry
+from clip_image_flow.backends.openvino.library import openvino  # without its telemetry
 from clip_image_flow.backends.torch_backend import TorchBackend
 from clip_image_flow.encoder import image_tower
 from clip_image_flow.errors import ConfigError

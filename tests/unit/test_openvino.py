@@ -14,7 +14,7 @@ import pytest
 
 from clip_image_flow import ImageEncoder, backends
 from clip_image_flow.backends import Backend
-from clip_image_flow.backends.openvino_cache import ConvertedModels
+from clip_image_flow.backends.openvino.cache import ConvertedModels
 from clip_image_flow.errors import ConfigError
 from tests.conftest import encoded, photo, save_random_clip
 from tests.unit.test_backends import load, random_batch, skip_without_bf16, tower
@@ -39,7 +39,7 @@ def kept(cache: Path) -> list[Path]:
 @pytest.fixture
 def without_openvino(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    modules = [f"clip_image_flow.backends.{name}" for name in ("openvino_backend", "openvino_library")]
+    modules = [f"clip_image_flow.backends.openvino.{name}" for name in ("backend", "conversion", "library")]
     for module in modules:
         monkeypatch.delitem(sys.modules, module, raising=False)
     yield

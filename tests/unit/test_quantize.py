@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from clip_image_flow import ImageEncoder, TextEncoder
-from clip_image_flow.backends import openvino_backend
+from clip_image_flow.backends.openvino import conversion
 from clip_image_flow.encoder import image_tower
 from clip_image_flow.errors import ConfigError
 from clip_image_flow.quantize import LEAST, MOST, _files, quantize, quantize_text
@@ -47,7 +47,7 @@ def test_the_command_ends_with_one_line(tiny_model: Path, tmp_path: Path) -> Non
 def test_what_was_calibrated_is_found(tiny_model: Path, tmp_path: Path) -> None:
     """The place and the check of an int8 model, without the calibration: this one is fp32's own."""
     source = image_tower(str(tiny_model), str(tmp_path))
-    openvino_backend.keep_int8(source, openvino_backend.fp32_model(source))
+    conversion.keep_int8(source, conversion.fp32_model(source))
     encoder = ImageEncoder(str(tiny_model), precision="int8", cache_dir=str(tmp_path))
     assert encoder.encode([PICTURE]).shape == (1, 32)
     encoder.close()
@@ -56,7 +56,7 @@ def test_what_was_calibrated_is_found(tiny_model: Path, tmp_path: Path) -> None:
 
 def test_a_calibration_of_other_weights_is_not_used(tiny_model: Path, tmp_path: Path) -> None:
     source = image_tower(str(tiny_model), str(tmp_path))
-    openvino_backend.keep_int8(source, openvino_backend.fp32_model(source))
+    conversion.keep_int8(source, conversion.fp32_model(source))
     with pytest.raises(ConfigError, match="needs a calibration"):
         ImageEncoder("emoji-tiny", precision="int8", cache_dir=str(tmp_path))
 
@@ -65,7 +65,7 @@ def test_a_calibration_that_cannot_be_kept_is_an_error(tiny_model: Path, tmp_pat
     (tmp_path / "file").touch()
     source = image_tower(str(tiny_model), str(tmp_path / "file"))
     with pytest.raises(ConfigError, match=f"cannot be kept in {tmp_path}/file/openvino: it must be writable"):
-        openvino_backend.keep_int8(source, openvino_backend.fp32_model(source))
+        conversion.keep_int8(source, conversion.fp32_model(source))
 
 
 def test_pictures_are_found_in_folders(pictures: Path) -> None:

@@ -34,9 +34,9 @@ with warnings.catch_warnings():
     from clip_image_flow import ImageEncoder
     from clip_image_flow.encoder import unit_length
     from clip_image_flow.models import EMBEDDED_FILE
-    from scripts.demo import free_ports
-    from scripts.flow import FlowError, running_flow
-    from scripts.flows import SERVED_FLOW
+    from scripts.flow.names import SERVED_FLOW
+    from scripts.flow.running import FlowError, running_flow
+    from scripts.processes import free_ports
 
 POINT = 0.01
 
@@ -48,7 +48,7 @@ def encode_by_flow(weights: Path, texts: list[str], files: list[bytes], log: Pat
     :param log: where the Flow's log goes.
     :raises FlowError: the Flow did not start.
     """
-    ports = dict(zip(("CLIP_GRPC_PORT", "CLIP_HTTP_PORT"), free_ports(2), strict=True))
+    ports = dict(zip(("CLIP_GRPC_PORT", "CLIP_HTTP_PORT"), map(str, free_ports(2)), strict=True))
     environment = {**os.environ, **ports, "FLOW": str(SERVED_FLOW), "CLIP_MODEL": str(weights)}
     with log.open("wb") as output, running_flow(environment, output) as flow:
         client = Client(host=flow.grpc)

@@ -7,8 +7,8 @@ import signal
 import sys
 from types import FrameType
 
-from scripts import flow as flow_module
-from scripts.flow import FlowError, running_flow
+from scripts.flow import running
+from scripts.flow.running import FlowError, running_flow
 
 _READY = """
 clip-image-flow is ready: model {model}, executors {executors}
@@ -30,9 +30,9 @@ Search a folder of pictures by words, or encode a text alone:
 
 def main() -> int:
     """Serve; the exit code is 0 after Ctrl-C or SIGTERM."""
-    epilog = (flow_module.__doc__ or "").partition("\n\n")[2]
+    epilog = (running.__doc__ or "").partition("\n\n")[2]
     argparse.ArgumentParser(
-        prog="python -m scripts.serve",
+        prog="python -m scripts.flow.serve",
         description=__doc__,
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -1,6 +1,6 @@
 """What `clip` itself makes of pictures and texts: the demo's reference, in a process of its own.
 
-    python -m scripts.demo_reference MODEL OUTPUT.npz <<< '{"pictures": ["cat.jpg"], "texts": ["a cat"]}'
+    python -m scripts.demo.reference MODEL OUTPUT.npz <<< '{"pictures": ["cat.jpg"], "texts": ["a cat"]}'
 
 It shares with the library where the weights are, and nothing else: `clip.load`, its own preprocess, `encode_image` and
 `encode_text`. The output holds `pictures` and `texts`, float32 (n, dim) each.
@@ -26,7 +26,7 @@ _BATCH = 16
 def main() -> None:
     """Read a request from standard input, write the embeddings."""
     parser = argparse.ArgumentParser(
-        prog="python -m scripts.demo_reference", description=(__doc__ or "").splitlines()[0]
+        prog="python -m scripts.demo.reference", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("model", help="a name or path as in pretrained_model_name_or_path")
     parser.add_argument("output", help="the .npz file to write")

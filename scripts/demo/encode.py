@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from scripts.demo_pictures import Picture
+from scripts.demo.pictures import Picture
 
 with warnings.catch_warnings():
     # Jina imports what imports pkg_resources, and a newcomer need not hear of that.

@@ -10,9 +10,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from clip_image_flow import models
-from clip_image_flow.backends import openvino_backend
-from clip_image_flow.backends.openvino_backend import openvino
-from clip_image_flow.backends.openvino_tower import laid_out
+from clip_image_flow.backends.openvino.backend import properties
+from clip_image_flow.backends.openvino.blocks import laid_out
+from clip_image_flow.backends.openvino.conversion import convert
+from clip_image_flow.backends.openvino.library import openvino
 from clip_image_flow.towers.image import ImageTower
 from tests.conftest import save_random_clip
 
@@ -62,7 +63,7 @@ def test_a_resnet_is_left_as_it_is() -> None:
 
 def test_openvino_multiplies_matrices(tmp_path: Path) -> None:
     """With one more dimension, a linear layer would get a kernel half as fast at small batches."""
-    model = openvino_backend.convert(ImageTower(load(save_random_clip(tmp_path / "model.pt"))))
+    model = convert(ImageTower(load(save_random_clip(tmp_path / "model.pt"))))
     products = [op for op in model.get_ops() if op.get_type_name() == "MatMul"]
     linear = [op for op in products if len(op.input_value(1).partial_shape) == 2]
     assert len(linear) == 2 * 4 + 1  # qkv, out_proj, c_fc and c_proj of two blocks, and the last projection
@@ -70,8 +71,8 @@ def test_openvino_multiplies_matrices(tmp_path: Path) -> None:
 
 
 def test_openvino_joins_a_linear_layer_and_its_gelu(tmp_path: Path) -> None:
-    model = openvino_backend.convert(ImageTower(load(save_random_clip(tmp_path / "model.pt"))))
-    compiled = openvino.Core().compile_model(model, "CPU", openvino_backend.properties("fp32", 1))
+    model = convert(ImageTower(load(save_random_clip(tmp_path / "model.pt"))))
+    compiled = openvino.Core().compile_model(model, "CPU", properties("fp32", 1))
     kinds = [op.get_rt_info()["layerType"].astype(str) for op in compiled.get_runtime_model().get_ops()]
     assert "FullyConnected" in kinds
     assert "SwishCPU" not in kinds

@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,8 +22,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from scripts.demo_checks import FOUND_WITHIN, CheckFailed, check_agreement, check_embeddings, check_search
-from scripts.demo_encode import (
+from scripts import ROOT
+from scripts.demo.checks import FOUND_WITHIN, CheckFailed, check_agreement, check_embeddings, check_search
+from scripts.demo.encode import (
     ALBUM,
     EncodingError,
     Request,
@@ -35,10 +35,11 @@ from scripts.demo_encode import (
     requests,
     text_request,
 )
-from scripts.demo_pictures import QUERIES, MissingPicturesError, Picture, held_out, photographs
-from scripts.demo_show import draw_sheet, print_rankings, print_table, rank
-from scripts.flow import ROOT, FlowError, RunningFlow, load_flow, model_of, running_flow
-from scripts.flows import SERVED_FLOW
+from scripts.demo.pictures import QUERIES, MissingPicturesError, Picture, held_out, photographs
+from scripts.demo.show import draw_sheet, print_rankings, print_table, rank
+from scripts.flow.names import SERVED_FLOW
+from scripts.flow.running import FlowError, RunningFlow, load_flow, model_of, running_flow
+from scripts.processes import free_ports
 
 _STARTED = time.monotonic()
 _LOG_LINES = 12  # of the Flow, shown when something is wrong
@@ -70,7 +71,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m scripts.demo",
         description=__doc__,
-        epilog="CLIP_MODEL and REPLICAS are as for `python -m scripts.serve`; the ports are free ones.",
+        epilog="CLIP_MODEL and REPLICAS are as for `python -m scripts.flow.serve`; the ports are free ones.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
@@ -100,7 +101,7 @@ def tell_story(output: Path, log: Path) -> None:
     """
     photos, emoji = photographs(), held_out()
     queries, names = list(QUERIES), [picture.query for picture in emoji]
-    ports = dict(zip(("CLIP_GRPC_PORT", "CLIP_HTTP_PORT"), free_ports(2), strict=True))
+    ports = dict(zip(("CLIP_GRPC_PORT", "CLIP_HTTP_PORT"), map(str, free_ports(2)), strict=True))
     environment = {**os.environ, **ports, "FLOW": str(SERVED_FLOW)}
     model = model_of(load_flow(environment))
     say(f"starting the Flow with the model {model} (log: {log}) and, beside it, clip itself")
@@ -130,20 +131,13 @@ def say(text: str) -> None:
     print(f"{time.monotonic() - _STARTED:5.1f} s  {text}", flush=True)
 
 
-def free_ports(count: int) -> list[str]:
-    """Ports that nothing listens on."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [str(s.getsockname()[1]) for s in sockets]
-
-
 @contextlib.contextmanager
 def reference(model: str, pictures: Sequence[Picture], texts: Sequence[str]) -> Iterator[Callable[[], Reference]]:
     """Have `clip` embed the same in a process of its own, while the Flow starts. Yields how to wait for it."""
     with tempfile.TemporaryDirectory(prefix="clip-image-flow-demo-") as folder:
         request, result = Path(folder, "request.json"), Path(folder, "reference.npz")
         request.write_text(json.dumps({"pictures": [str(p.path) for p in pictures], "texts": texts}), encoding="utf-8")
-        command = [sys.executable, "-W", "ignore", "-m", "scripts.demo_reference", model, str(result)]
+        command = [sys.executable, "-W", "ignore", "-m", "scripts.demo.reference", model, str(result)]
         with (
             request.open("rb") as file,
             subprocess.Popen(
@@ -207,7 +201,3 @@ def check_everything(
     found = check_search(pictures, np.stack([grpc[picture.query] for picture in emoji]))
     say(f"✓ {found:.0%} of the {len(emoji)} names find their picture among the first {FOUND_WITHIN}")
     return grpc
-
-
-if __name__ == "__main__":
-    sys.exit(main())

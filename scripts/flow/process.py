@@ -1,6 +1,6 @@
-"""What `scripts.flow` starts: `jina flow --uses FILE`, with a word when it is ready, until its standard input closes.
+"""What `running.py` starts: `jina flow --uses FILE`, with a word when it is ready, until its standard input closes.
 
-    python -m scripts.flow_process FILE READY_FILE
+    python -m scripts.flow.process FILE READY_FILE
 
 Standard input is a pipe from the parent. It closes however the parent ends, by SIGKILL too, so no Flow outlives it.
 """

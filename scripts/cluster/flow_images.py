@@ -20,7 +20,8 @@ from typing import Any
 
 import yaml
 
-from scripts.flows import CHART, ROOT, flow_file, flow_files, flow_name, flow_names, topology_file
+from scripts import ROOT
+from scripts.flow.names import CHART, flow_file, flow_files, flow_name, flow_names, topology_file
 
 
 class StaleTopologyError(RuntimeError):
@@ -75,7 +76,7 @@ def _folder(flow: Path, options: dict[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print them, or the Flow's name; the exit code is 1 when the topology is stale."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.flow_images", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m scripts.cluster.flow_images", description=__doc__)
     parser.add_argument("--flow", type=Path, default=flow_file(), help="the Flow file (FLOW, else %(default)s)")
     parser.add_argument("--name", action="store_true", help="print the name of the Flow alone")
     options = parser.parse_args(arguments)

@@ -10,11 +10,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from scripts import contact_sheet
-from scripts.contact_sheet import Match, Ranking
-from scripts.demo_checks import unit
-from scripts.demo_encode import Request, Result
-from scripts.demo_pictures import Picture
+from scripts.demo import contact_sheet
+from scripts.demo.checks import unit
+from scripts.demo.contact_sheet import Match, Ranking
+from scripts.demo.encode import Request, Result
+from scripts.demo.pictures import Picture
 
 _SHOWN = 5  # pictures of a ranking, as text
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the images of the Flow, as the chart's topology names them, each by its Dockerfile (python -m scripts.flow_images).
+# Builds the images of the Flow, as the chart's topology names them, each by its Dockerfile (python -m scripts.cluster.flow_images).
 #
 #   FLOW=flows/NAME.yml                  another Flow than flows/encode_flow.yml
 #   REGISTRY=registry.example.com/team   where they belong; empty: this machine alone
@@ -8,7 +8,7 @@
 #   MODEL=ViT-B/32                       bake these weights in: a name, or a file or folder in models/baked/
 #   DOCKER_BUILD_FLAGS=...               more for `docker build`
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 revision=$(git rev-parse HEAD 2>/dev/null || true)
@@ -30,7 +30,7 @@ build() { # build IMAGE DOCKERFILE [FLAG ...]
 
 takes() { grep -q "^ARG $1=" "$2"; } # takes ARGUMENT DOCKERFILE
 
-nodes=$(.venv/bin/python -m scripts.flow_images)
+nodes=$(.venv/bin/python -m scripts.cluster.flow_images)
 while read -r image folder file; do
   if [ "$file" = - ]; then
     echo "not built here: $image"

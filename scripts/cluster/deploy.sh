@@ -9,7 +9,7 @@
 #   REGISTRY=registry.example.com/team   where the images are pushed to and pulled from; a kind cluster needs none
 #   PUSH=no                              the images are there already
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 chart=helm/clip-image-flow
 namespace=${NAMESPACE:-clip}
 release=${RELEASE:-clip}
@@ -17,8 +17,8 @@ context=$(kubectl config current-context 2>/dev/null) || {
   echo "kubectl has no current context: make kind-up, or kubectl config use-context ..." >&2
   exit 1
 }
-nodes=$(.venv/bin/python -m scripts.flow_images)
-flow=$(.venv/bin/python -m scripts.flow_images --name)
+nodes=$(.venv/bin/python -m scripts.cluster.flow_images)
+flow=$(.venv/bin/python -m scripts.cluster.flow_images --name)
 flags=(--set-string "flow=$flow")
 grpc="" http=""
 export JINA_OPTOUT_TELEMETRY=1
@@ -32,7 +32,7 @@ built_here() { # lines of KEY IMAGE
   done <<<"$nodes"
 }
 
-on_kind() { # images straight to the nodes, the gateway on the ports of scripts/kind.yaml
+on_kind() { # images straight to the nodes, the gateway on the ports of scripts/cluster/kind.yaml
   local cluster=${context#kind-} images
   say "images to the nodes of $cluster"
   mapfile -t images < <(built_here | cut -d ' ' -f 2 | sort --unique)
@@ -70,7 +70,7 @@ name_images() {
 up() {
   if [ "${PUSH:-yes}" = yes ]; then
     say "images"
-    scripts/images.sh
+    scripts/cluster/images.sh
     name_images
   fi
   case $context in kind-*) on_kind ;; *) elsewhere ;; esac

@@ -4,7 +4,7 @@
 #   KIND_CLUSTER=clip-image-flow   its name; its kubectl context is kind-NAME
 #   KIND_NODE_IMAGE=...            the node's image; by default kind's own
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 name=${KIND_CLUSTER:-clip-image-flow}
 
 up() {
@@ -17,7 +17,7 @@ up() {
     echo "the cluster $name does not answer: making it anew"
     kind delete cluster --name "$name"
   fi
-  kind create cluster --name "$name" ${KIND_NODE_IMAGE:+--image "$KIND_NODE_IMAGE"} --config scripts/kind.yaml --wait 180s
+  kind create cluster --name "$name" ${KIND_NODE_IMAGE:+--image "$KIND_NODE_IMAGE"} --config scripts/cluster/kind.yaml --wait 180s
 }
 
 case "${1:-}" in

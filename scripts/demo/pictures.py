@@ -7,7 +7,7 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.flow import ROOT
+from scripts import ROOT
 
 HELD_OUT = ROOT / "examples" / "pictures" / "heldout"
 

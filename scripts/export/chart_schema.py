@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from scripts.export.files import differences, write
-from scripts.flows import CHART, flow_names
+from scripts.flow.names import CHART, flow_names
 
 Schema = dict[str, Any]
 
@@ -239,7 +239,7 @@ def _bare(node: Any, names: bool = False) -> Any:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the schema; the exit code is 1 when `--check` finds it stale or it cannot be made."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.chart_schema", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m scripts.export.chart_schema", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; print a diff and fail when it is stale")
     parser.add_argument("--chart", type=Path, default=CHART, help="the chart's folder (%(default)s)")
     options = parser.parse_args(arguments)

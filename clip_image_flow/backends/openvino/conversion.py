@@ -1,4 +1,4 @@
-"""A tower of CLIP as OpenVINO runs it: in fp32 torch's numbers, faster.
+"""A tower of CLIP as a model of OpenVINO's.
 
 Its module is converted once and kept on disk; a start that finds it there imports no torch.
 """
@@ -14,10 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from clip_image_flow.backends.openvino_cache import ConvertedModels
-from clip_image_flow.backends.openvino_library import openvino
+from clip_image_flow.backends.openvino.cache import ConvertedModels
+from clip_image_flow.backends.openvino.library import openvino
 from clip_image_flow.errors import ConfigError
 from clip_wire.info import IMAGE, TEXT
 
@@ -26,60 +24,12 @@ if TYPE_CHECKING:
 
     from clip_image_flow.towers import Tower
 
-_PRECISIONS = ("fp32", "bf16", "int8")
-# Measured with ViT-B/32 on a Xeon with AMX, whose bf16 kernels lose a sixth from 12 pictures to 16.
-_BEST_BATCH_SIZES = {"fp32": 16, "bf16": 12, "int8": 32}
 _CALIBRATED_WITH = {IMAGE: "PICTURES", TEXT: "--texts FILE"}
 _FOLDER = "openvino"  # of the cache
 _FILE = "model.xml"
 _LOGIT_SCALE = ["clip", "logit_scale"]  # where a model's rt_info has it
 _CONVERSION = 5  # counts the ways in which `convert` has made a model
 _VERSION = re.sub(r"[^\w.]", "_", openvino.__version__.split("-")[0])
-
-
-class OpenVINOBackend:
-    """`tower` on the CPU.
-
-    :raises ConfigError: for another device, a precision that this CPU does not have, or int8 without calibration.
-    """
-
-    name = "openvino"
-
-    def __init__(self, tower: Tower, *, device: str, precision: str | None, threads: int) -> None:
-        if device != "cpu":
-            raise ConfigError(f"backend 'openvino' runs on the device 'cpu', not on {device!r}")
-        self.precision = precision or _PRECISIONS[0]
-        core = openvino.Core()
-        allowed = [
-            p for p in _PRECISIONS if p != "bf16" or "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        ]
-        if self.precision not in allowed:
-            raise ConfigError(f"openvino has no precision {precision!r} on this CPU; allowed are {', '.join(allowed)}")
-        self.best_batch_size = _BEST_BATCH_SIZES[self.precision]
-        model = model_in(self.precision, tower)
-        self.logit_scale = _logit_scale(model)
-        compiled = core.compile_model(model, "CPU", properties(self.precision, threads))
-        item = compiled.input(0)
-        self.item_shape = tuple(side.get_max_length() for side in list(item.partial_shape)[1:])
-        self.item_dtype = item.element_type.to_dtype().name
-        self.dim = compiled.output(0).partial_shape[1].get_length()
-        self._request = compiled.create_infer_request()
-
-    def encode(self, batch: np.ndarray) -> np.ndarray:
-        """A batch of items -> float32 (b, dim)."""
-        return np.asarray(self._request.infer([batch], share_inputs=True)[0])
-
-
-def properties(precision: str, threads: int) -> dict[str, str | int | bool]:
-    """How OpenVINO is to run a tower on the CPU."""
-    return {
-        "PERFORMANCE_HINT": "LATENCY",  # all threads on one batch: batches come one after another
-        "INFERENCE_NUM_THREADS": threads,
-        # Else OpenVINO would take bf16 unasked on a CPU that has it.
-        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
-        # Replicas on one machine would pin their threads to the same cores.
-        "ENABLE_CPU_PINNING": False,
-    }
 
 
 def model_in(precision: str, tower: Tower) -> openvino.Model:
@@ -98,7 +48,7 @@ def model_in(precision: str, tower: Tower) -> openvino.Model:
         )
     model = openvino.Core().read_model(folder / _FILE)
     if not model.has_rt_info(_LOGIT_SCALE):  # a calibration of before there was one
-        _set_logit_scale(model, _logit_scale(fp32_model(tower)))
+        _set_logit_scale(model, logit_scale(fp32_model(tower)))
     return model
 
 
@@ -143,7 +93,7 @@ def convert(module: nn.Module) -> openvino.Model:
     """A tower's module, laid out for OpenVINO: a batch of items, any b -> float32 (b, dim)."""
     import torch
 
-    from clip_image_flow.backends.openvino_tower import laid_out
+    from clip_image_flow.backends.openvino.blocks import laid_out
 
     shape: Any = module.item_shape
     least: Any = module.least_shape
@@ -164,7 +114,8 @@ def _set_logit_scale(model: openvino.Model, scale: float | None) -> None:
     model.set_rt_info("none" if scale is None else repr(scale), _LOGIT_SCALE)
 
 
-def _logit_scale(model: openvino.Model) -> float | None:
+def logit_scale(model: openvino.Model) -> float | None:
+    """What `model` multiplies cosines with before a softmax, or None where it does not say."""
     text = str(model.get_rt_info(_LOGIT_SCALE).astype(str))
     return None if text == "none" else float(text)
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).parents[1]
+from scripts import ROOT
+
 CHART = ROOT / "helm" / "clip-image-flow"
 DEFAULT_FLOW = ROOT / "flows" / "encode_flow.yml"
 SERVED_FLOW = ROOT / "flows" / "clip_flow.yml"

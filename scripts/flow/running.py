@@ -8,10 +8,10 @@ leaves its processes behind on SIGTERM.
 |---|---|
 | FLOW | the Flow file; by default `flows/clip_flow.yml`, for words and pictures |
 | CLIP_GRPC_PORT, CLIP_HTTP_PORT | the gateway's ports |
-| CLIP_MODEL | the model of the executors that take one (`scripts.flows.model_option`) |
+| CLIP_MODEL | the model of the executors that take one (`scripts.flow.names.model_option`) |
 | REPLICAS | replicas of the executors that have a number of them |
 
-Export, deploy and chart have another default, `flows/encode_flow.yml`, for pictures alone; see `scripts.flows`.
+Export, deploy and chart have another default, `flows/encode_flow.yml`, for pictures alone; see `scripts.flow.names`.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ from typing import IO, Any
 
 import yaml
 
-from scripts.flows import MODEL_OPTION, SERVED_FLOW, flow_file, model_option
+from scripts import ROOT
+from scripts.flow.names import MODEL_OPTION, SERVED_FLOW, flow_file, model_option
+from scripts.processes import kill
 
-ROOT = Path(__file__).parents[1]
 _GRACE_SECONDS = 20.0
 
 
@@ -126,7 +127,7 @@ def running_flow(environment: Mapping[str, str] = os.environ, output: IO[bytes] 
         file, ready = Path(home) / "flow.yml", Path(home) / "ready"
         file.write_text(yaml.safe_dump(flow, sort_keys=False), encoding="utf-8")  # Jina wants jtype first
         process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "scripts.flow_process", str(file), str(ready)],
+            [sys.executable, "-W", "ignore", "-m", "scripts.flow.process", str(file), str(ready)],
             env=_process_environment(environment, home),
             cwd=ROOT,
             stdin=subprocess.PIPE,
@@ -171,8 +172,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_GRACE_SECONDS)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    kill(process)
     assert process.stdin is not None
     process.stdin.close()

@@ -1,0 +1,63 @@
+"""A tower of CLIP as OpenVINO runs it: in fp32 torch's numbers, faster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clip_image_flow.backends.openvino.conversion import logit_scale, model_in
+from clip_image_flow.backends.openvino.library import openvino
+from clip_image_flow.errors import ConfigError
+
+if TYPE_CHECKING:
+    from clip_image_flow.towers import Tower
+
+_PRECISIONS = ("fp32", "bf16", "int8")
+# Measured with ViT-B/32 on a Xeon with AMX, whose bf16 kernels lose a sixth from 12 pictures to 16.
+_BEST_BATCH_SIZES = {"fp32": 16, "bf16": 12, "int8": 32}
+
+
+class OpenVINOBackend:
+    """`tower` on the CPU.
+
+    :raises ConfigError: for another device, a precision that this CPU does not have, or int8 without calibration.
+    """
+
+    name = "openvino"
+
+    def __init__(self, tower: Tower, *, device: str, precision: str | None, threads: int) -> None:
+        if device != "cpu":
+            raise ConfigError(f"backend 'openvino' runs on the device 'cpu', not on {device!r}")
+        self.precision = precision or _PRECISIONS[0]
+        core = openvino.Core()
+        allowed = [
+            p for p in _PRECISIONS if p != "bf16" or "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        ]
+        if self.precision not in allowed:
+            raise ConfigError(f"openvino has no precision {precision!r} on this CPU; allowed are {', '.join(allowed)}")
+        self.best_batch_size = _BEST_BATCH_SIZES[self.precision]
+        model = model_in(self.precision, tower)
+        self.logit_scale = logit_scale(model)
+        compiled = core.compile_model(model, "CPU", properties(self.precision, threads))
+        item = compiled.input(0)
+        self.item_shape = tuple(side.get_max_length() for side in list(item.partial_shape)[1:])
+        self.item_dtype = item.element_type.to_dtype().name
+        self.dim = compiled.output(0).partial_shape[1].get_length()
+        self._request = compiled.create_infer_request()
+
+    def encode(self, batch: np.ndarray) -> np.ndarray:
+        """A batch of items -> float32 (b, dim)."""
+        return np.asarray(self._request.infer([batch], share_inputs=True)[0])
+
+
+def properties(precision: str, threads: int) -> dict[str, str | int | bool]:
+    """How OpenVINO is to run a tower on the CPU."""
+    return {
+        "PERFORMANCE_HINT": "LATENCY",  # all threads on one batch: batches come one after another
+        "INFERENCE_NUM_THREADS": threads,
+        # Else OpenVINO would take bf16 unasked on a CPU that has it.
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+        # Replicas on one machine would pin their threads to the same cores.
+        "ENABLE_CPU_PINNING": False,
+    }

@@ -1,0 +1,5 @@
+import sys
+
+from scripts.demo.story import main
+
+sys.exit(main())
