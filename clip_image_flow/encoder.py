@@ -53,7 +53,9 @@ class Encoder(Generic[T]):
         if weights := tower.weights():  # None: they are in no file
             self._made_by = {
                 "checkpoint": weights,
-                "fingerprint": fingerprint(tower.kind, weights, backend.precision, decode=decode),
+                "fingerprint": fingerprint(
+                    tower.kind, weights, backend.precision, decode=decode, calibration=backend.calibration
+                ),
             }
 
     @property

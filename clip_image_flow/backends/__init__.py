@@ -28,6 +28,7 @@ class Backend(Protocol):
     :param item_dtype: NumPy's name of its numbers.
     :param dim: length of an embedding.
     :param best_batch_size: items in one forward pass from which on more bring nothing.
+    :param calibration: names that of int8, in hex; "" of other precisions.
     :param logit_scale: what the model multiplies cosines with before a softmax, or None where it does not say.
     """
 
@@ -37,6 +38,7 @@ class Backend(Protocol):
     item_dtype: str
     dim: int
     best_batch_size: int
+    calibration: str
     logit_scale: float | None
 
     def encode(self, batch: np.ndarray) -> np.ndarray:

@@ -24,6 +24,7 @@ class TorchBackend:
     """
 
     name = "torch"
+    calibration = ""  # it has no int8
 
     def __init__(self, module: nn.Module, *, device: str, precision: str | None, threads: int) -> None:
         kind = check_device(device)

@@ -13,7 +13,8 @@ from jina import Client
 from jina.proto import jina_pb2_grpc
 from jina.types.request.data import DataRequest
 
-from scripts.flow import ROOT, RunningFlow
+from scripts import ROOT
+from scripts.flow.running import RunningFlow
 from tests.flow.conftest import refusal
 
 APPLE = (ROOT / "examples/pictures/heldout/red-apple.png").read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from clip_image_flow import ImageEncoder, TextEncoder
 from clip_image_flow.backends.openvino import conversion
 from clip_image_flow.encoder import image_tower
 from clip_image_flow.errors import ConfigError
+from clip_image_flow.fingerprint import fingerprint
 from clip_image_flow.quantize import LEAST, MOST, _files, quantize, quantize_text
 from tests.conftest import encoded, photo
 
@@ -52,6 +54,10 @@ def test_what_was_calibrated_is_found(tiny_model: Path, tmp_path: Path) -> None:
     assert encoder.encode([PICTURE]).shape == (1, 32)
     encoder.close()
     assert (encoder.info["backend"], encoder.info["precision"]) == ("openvino", "int8")
+    weights = encoder.info["checkpoint"]
+    sums = next((tmp_path / "openvino").glob("image-*-int8")) / "SHA256SUMS"
+    named = hashlib.sha256(sums.read_bytes()).hexdigest()
+    assert encoder.info["fingerprint"] == fingerprint("image", weights, "int8", calibration=named)
 
 
 def test_a_calibration_of_other_weights_is_not_used(tiny_model: Path, tmp_path: Path) -> None:

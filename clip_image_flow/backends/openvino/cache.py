@@ -14,7 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
-_SUMS = "SHA256SUMS"
+SUMS = "SHA256SUMS"
+"""The list of a folder's files, by their SHA-256."""
 
 
 class ConvertedModels:
@@ -46,7 +47,7 @@ class ConvertedModels:
                 new.mkdir()
                 write(new)
                 sums = [f"{_sha256(file)}  {file.name}\n" for file in sorted(new.iterdir())]
-                (new / _SUMS).write_text("".join(sums), encoding="ascii")
+                (new / SUMS).write_text("".join(sums), encoding="ascii")
                 with contextlib.suppress(FileNotFoundError):
                     folder.rename(old)  # a broken one, or that of another replica, whose memory maps outlive the name
                 new.rename(folder)
@@ -59,7 +60,7 @@ class ConvertedModels:
 
 def _is_whole(folder: Path) -> bool:
     try:
-        lines = (folder / _SUMS).read_text(encoding="ascii").splitlines()
+        lines = (folder / SUMS).read_text(encoding="ascii").splitlines()
         listed = [line.split("  ", 1) for line in lines]
         return bool(listed) and all(_sha256(folder / file) == wanted for wanted, file in listed)
     except (OSError, ValueError):

@@ -8,13 +8,14 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import hashlib
 import re
 import warnings
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clip_image_flow.backends.openvino.cache import ConvertedModels
+from clip_image_flow.backends.openvino.cache import SUMS, ConvertedModels
 from clip_image_flow.backends.openvino.library import openvino
 from clip_image_flow.errors import ConfigError
 from clip_wire.info import IMAGE, TEXT
@@ -39,6 +40,21 @@ def model_in(precision: str, tower: Tower) -> openvino.Model:
     """
     if precision != "int8":
         return fp32_model(tower)
+    model = openvino.Core().read_model(_int8_folder(tower) / _FILE)
+    if not model.has_rt_info(_LOGIT_SCALE):  # a calibration of before there was one
+        _set_logit_scale(model, logit_scale(fp32_model(tower)))
+    return model
+
+
+def calibration(tower: Tower) -> str:
+    """Names the calibration that int8 runs with: SHA-256 of the list of its files' SHA-256, in hex.
+
+    :raises ConfigError: there is none.
+    """
+    return hashlib.sha256((_int8_folder(tower) / SUMS).read_bytes()).hexdigest()
+
+
+def _int8_folder(tower: Tower) -> Path:
     fingerprint = tower.fingerprint()
     folder = ConvertedModels(tower.cache / _FOLDER).find(_int8_name(tower, fingerprint)) if fingerprint else None
     if not folder:
@@ -46,10 +62,7 @@ def model_in(precision: str, tower: Tower) -> openvino.Model:
             f"precision 'int8' needs a calibration of the {tower.kind} half, once: python -m clip_image_flow.quantize "
             f"MODEL {_CALIBRATED_WITH[tower.kind]} (there is none for these weights in {tower.cache})"
         )
-    model = openvino.Core().read_model(folder / _FILE)
-    if not model.has_rt_info(_LOGIT_SCALE):  # a calibration of before there was one
-        _set_logit_scale(model, logit_scale(fp32_model(tower)))
-    return model
+    return folder
 
 
 def fp32_model(tower: Tower) -> openvino.Model:
