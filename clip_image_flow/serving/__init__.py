@@ -6,5 +6,6 @@
 | `parameters` | what a caller may ask of one request, checked |
 | `ranking` | how well a document's matches fit it |
 | `selection` | which documents a request asks for, and the embeddings back onto them |
+| `self_check` | whether the engine still gives what it gave at first |
 | `jina_internals` | what Jina has no public way for |
 """

@@ -23,9 +23,10 @@ from clip_image_flow.errors import BadParameter, ConfigError, ModelChanged, Requ
 from clip_image_flow.options import EncoderOptions
 from clip_image_flow.platform import cpus
 from clip_image_flow.serving.jina_internals import refuse_pickles
-from clip_image_flow.serving.parameters import EncodeParameters, positive_integer
+from clip_image_flow.serving.parameters import EncodeParameters, not_negative, positive_integer
 from clip_image_flow.serving.ranking import rank
 from clip_image_flow.serving.selection import SelectedItem, Selection
+from clip_image_flow.serving.self_check import SelfCheck
 from clip_wire.endpoints import INFO, RANK
 from clip_wire.info import MadeBy, public_name
 
@@ -54,6 +55,8 @@ class EncoderExecutor(Executor):
     :param precision: `fp32`, `bf16`, `fp16` or `int8`; by default fp32 on the CPU, fp16 on CUDA.
     :param threads: CPU threads; by default the CPU limit, shared out among the replicas on this machine.
     :param max_documents: most documents of one request that are looked at.
+    :param self_check_seconds: between two comparisons of reference items with their first vectors, a drift of which
+        ends the process; 0 for none.
     :param options: the other options of `clip_image_flow.options.EncoderOptions`, and those of every
         Executor.
     :raises ConfigError: an option is unknown or not available here.
@@ -76,6 +79,7 @@ class EncoderExecutor(Executor):
         precision: str | None = None,
         threads: int | None = None,
         max_documents: int = 1024,
+        self_check_seconds: float = 60,
         **options: Any,
     ) -> None:
         super().__init__(**{key: options.pop(key) for key in _FROM_JINA & options.keys()})
@@ -94,6 +98,7 @@ class EncoderExecutor(Executor):
             try:
                 self._defaults = EncodeParameters().override(request_defaults)
                 self._max_documents = positive_integer("max_documents", max_documents)
+                seconds = not_negative("self_check_seconds", self_check_seconds)
             except RequestError as error:
                 raise ConfigError(f"uses_with: {error}") from error
             if unknown := options.keys() - EncoderOptions.names():
@@ -103,6 +108,7 @@ class EncoderExecutor(Executor):
                 replicas = getattr(self.runtime_args, "replicas", None) or 1
                 options["threads"] = max(1, cpus.available() // replicas)
             self._encoder = self.encoder(pretrained_model_name_or_path, on_death=_end_process, **options)
+            self._self_check = SelfCheck(self._encoder, seconds, _drifted) if seconds else None
         info = self._encoder.info
         self._made_by: MadeBy = {"model": public_name(info["model"])}
         if "fingerprint" in info:
@@ -183,7 +189,16 @@ class EncoderExecutor(Executor):
 
     def close(self) -> None:
         """Finish what is queued and end the threads."""
+        if self._self_check:
+            self._self_check.close()
         self._encoder.close()
+
+
+def _drifted(wrong: str) -> NoReturn:
+    """End a process that computes wrong vectors, and say why where an operator looks."""
+    logging.getLogger(__name__).critical("the self-check failed, this process ends: %s", wrong)
+    _tell_the_pod(f"the self-check failed: {wrong}")
+    _end_process()
 
 
 def _end_process() -> NoReturn:
@@ -202,10 +217,14 @@ def _last_words() -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        with contextlib.suppress(OSError):
-            if TERMINATION_LOG.exists():
-                TERMINATION_LOG.write_text(str(error)[:4096], encoding="utf-8")  # no more is kept
+        _tell_the_pod(str(error))
         raise
+
+
+def _tell_the_pod(reason: str) -> None:
+    with contextlib.suppress(OSError):
+        if TERMINATION_LOG.exists():
+            TERMINATION_LOG.write_text(reason[:4096], encoding="utf-8")  # no more is kept
 
 
 async def _outcome(

@@ -75,6 +75,13 @@ def positive_integer(key: str, value: Any) -> int:
     return int(value)
 
 
+def not_negative(key: str, value: Any) -> float:
+    """`value` as a number of at least 0."""
+    if not _is_finite(value) or value < 0:
+        raise BadParameter(f"{key} must be a number of at least 0, not {_show(value)}")
+    return float(value)
+
+
 def _traversal_paths(key: str, value: Any) -> str:
     path = value if isinstance(value, str) and len(value) <= _LONGEST_PATH else ""
     path = re.sub(r"\s+", "", path)
