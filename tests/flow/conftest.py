@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from jina import Client
 from jina.excepts import BadServer
 
 from scripts.flow.running import RunningFlow, running_flow
 from scripts.processes import free_ports
+from tests.flow.cost import MEMORY
 from tests.flow.gateways import Gateway, executor, gateway
 
 os.environ["JINA_OPTOUT_TELEMETRY"] = "1"  # of the clients in this process
@@ -77,3 +79,14 @@ def limited(obedient: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     log = tmp_path_factory.mktemp("gateway") / "gateway.log"
     with gateway({"encoder": obedient}, log, settings, LOG_FORMAT="json") as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def wall(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway with the memory of the chart's, which has answered once, in front of an executor of its own."""
+    folder = tmp_path_factory.mktemp("wall")
+    [port] = free_ports(1)
+    settings = {"memory_bytes": MEMORY, "time_limit_seconds": 8}
+    with executor(port, folder / "executor.log"), gateway({"encoder": port}, folder / "gateway.log", settings) as found:
+        requests.post(f"{found.http}/embed", data=b"x", headers={"Content-Type": "image/png"}, timeout=30)
+        yield found

@@ -26,6 +26,11 @@ def field(number: int, payload: bytes) -> bytes:
     return varint(number << 3 | 2) + varint(len(payload)) + payload
 
 
+def of_documents(payload: bytes) -> bytes:
+    """A DataRequestProto with this DocumentArrayProto."""
+    return field(4, field(1, payload))
+
+
 def varint(value: int) -> bytes:
     encoded = b""
     while value > 0x7F:
@@ -45,7 +50,7 @@ async def ask(channel: grpc.aio.Channel, message: bytes, messages: int, after: f
 
 
 async def main(address: str, messages: int, seconds: float, after: float) -> None:
-    message = field(4, field(1, field(1, field(2, bytes(31 << 20)))))  # a DataRequestProto with a document with a blob
+    message = of_documents(field(1, field(2, bytes(31 << 20))))  # one, with a blob
     end = time.monotonic() + seconds
 
     async def ask_on() -> None:

@@ -2,80 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 
-import aiohttp
 import grpc
-import psutil
 import pytest
 import requests
-from docarray import Document, DocumentArray
-from jina import Client
-from jina.proto import jina_pb2, jina_pb2_grpc
+from jina.proto import jina_pb2
 
-from scripts import ROOT
-from scripts.processes import free_ports
-from tests.flow.gateways import Gateway, executor, gateway
-from tests.flow.grpc_flood import LARGE, field
-from tests.flow.test_gateway_status import data_request
-
-MIB = 1 << 20
-MEMORY = 512 * MIB  # of the chart's gateway
-RESIDENT = 500 * MIB  # of a gateway that has so much, whatever comes
-
-
-@pytest.fixture(scope="module")
-def wall(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    folder = tmp_path_factory.mktemp("wall")
-    [port] = free_ports(1)
-    settings = {"memory_bytes": MEMORY, "time_limit_seconds": 8}
-    with executor(port, folder / "executor.log"), gateway({"encoder": port}, folder / "gateway.log", settings) as found:
-        requests.post(f"{found.http}/embed", data=b"x", headers={"Content-Type": "image/png"}, timeout=30)
-        yield found
-
-
-@dataclass
-class Cost:
-    """Of the gateway's process: seconds of CPU time, bytes of memory at the most and over what it had."""
-
-    cpu: float = 0.0
-    peak: int = 0
-    over: int = 0
-
-
-def workers(gateway: Gateway) -> list[psutil.Process]:
-    own = psutil.Process(gateway.process.pid)
-    return [own, *own.children(recursive=True)]
-
-
-@contextmanager
-def cost(gateway: Gateway) -> Iterator[Cost]:
-    """What the block costs."""
-    found = Cost()
-    process = max(workers(gateway), key=lambda one: one.memory_info().rss)
-    Path(f"/proc/{process.pid}/clear_refs").write_text("5")  # the peak begins anew
-    before, used = process.memory_info().rss, sum(process.cpu_times()[:2])
-    yield found
-    status = Path(f"/proc/{process.pid}/status").read_text()
-    found.peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) << 10
-    found.over = found.peak - before
-    found.cpu = sum(process.cpu_times()[:2]) - used
-
-
-def of_documents(payload: bytes) -> bytes:
-    """A DataRequestProto with this DocumentArrayProto."""
-    return field(4, field(1, payload))
+from tests.flow.cost import MIB, cost
+from tests.flow.gateways import Gateway
+from tests.flow.grpc_flood import LARGE, field, of_documents
 
 
 def deep(levels: int) -> bytes:
@@ -205,144 +145,3 @@ def end_of(caller: socket.socket) -> bool:
         return caller.recv(1) == b""
     except ConnectionResetError:
         return True
-
-
-def test_uploads_at_once_hold_no_more_than_the_budget(wall: Gateway) -> None:
-    async def upload(session: aiohttp.ClientSession, headers: dict[str, str]) -> int:
-        try:
-            async with session.post(f"{wall.http}/embed", data=bytes(31 * MIB), headers=headers) as answer:
-                return answer.status
-        except aiohttp.ClientOSError:  # refused while it still sent
-            return 429
-
-    async def upload_all() -> list[int]:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(120)) as session:
-            return await asyncio.gather(*(upload(session, {"Content-Type": "image/png"}) for _ in range(16)))
-
-    with cost(wall) as found:
-        statuses = asyncio.run(upload_all())
-    assert set(statuses) == {200, 429}
-    assert found.peak <= RESIDENT, f"{found.peak / MIB} MiB"
-
-
-@pytest.mark.parametrize("after", [None, 0.1], ids=["answered", "cancelled"])
-@pytest.mark.parametrize("messages", [1, 4], ids=["single calls", "streams"])
-def test_messages_at_once_hold_no_more_than_there_is_and_are_all_freed(
-    wall: Gateway, messages: int, after: float | None
-) -> None:
-    arguments = [wall.grpc.removeprefix("grpc://"), str(messages), "5", *([str(after)] if after else [])]
-    with cost(wall) as found:
-        flood = subprocess.Popen([sys.executable, "-W", "ignore", "-m", "tests.flow.grpc_flood", *arguments], cwd=ROOT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            flood.wait(20)
-        flood.kill()
-        flood.wait()
-    assert found.over > 31 * MIB
-    assert found.peak <= RESIDENT, f"{found.peak / MIB} MiB"
-    process = max(workers(wall), key=lambda one: one.memory_info().rss)
-    deadline = time.monotonic() + 10
-    while process.memory_info().rss > 360 * MIB:  # 70 %, over which the gateway refuses
-        assert time.monotonic() < deadline, f"{process.memory_info().rss / MIB} MiB are kept"
-        time.sleep(0.1)
-
-
-def test_photographs_of_many_callers_hold_no_more_than_the_budget(wall: Gateway) -> None:
-    photograph = bytes(4 * MIB)
-
-    def by_grpc() -> str:
-        docs = DocumentArray([Document(blob=photograph) for _ in range(5)])
-        try:
-            return str(len(Client(host=wall.grpc).post("/", docs, request_size=1)))
-        except ConnectionError:
-            return "refused"
-
-    def by_http() -> str:
-        answers = [
-            requests.post(f"{wall.http}/embed", data=photograph, headers={"Content-Type": "image/jpeg"}, timeout=60)
-            for _ in range(5)
-        ]
-        return "/".join(str(answer.status_code) for answer in answers)
-
-    with cost(wall) as found, ThreadPoolExecutor(24) as callers:
-        ends = [callers.submit(ask) for _ in range(12) for ask in (by_grpc, by_http)]
-        results = [end.result() for end in ends]
-    assert "5" in results
-    statuses = {status for result in results if "/" in result for status in result.split("/")}
-    assert "200" in statuses
-    assert statuses <= {"200", "429"}
-    assert found.peak <= RESIDENT, f"{found.peak / MIB} MiB"
-
-
-def test_a_long_stream_of_photographs_is_slowed_down_and_not_refused(wall: Gateway) -> None:
-    docs = DocumentArray([Document(blob=bytes(4 * MIB)) for _ in range(60)])
-    with cost(wall) as found:
-        answers = Client(host=wall.grpc).post("/", docs, request_size=6)
-    assert len(answers) == 60
-    assert all(doc.embedding is not None for doc in answers)
-    assert found.peak <= RESIDENT, f"{found.peak / MIB} MiB"
-
-
-def test_answers_that_nobody_reads_over_grpc_stop_the_reading_and_end_with_the_connection(tmp_path: Path) -> None:
-    message = of_documents(field(1, field(2, bytes(2 * MIB))))
-    sent = 0
-    ages = {"grpc.max_connection_age_ms": 3000, "grpc.max_connection_age_grace_ms": 2000}
-    settings = {"memory_bytes": MEMORY, "grpc_server_options": ages}
-
-    async def send_and_read_nothing(address: str) -> grpc.StatusCode:
-        nonlocal sent
-        async with grpc.aio.insecure_channel(address) as channel:
-            stream = channel.stream_stream("/jina.JinaRPC/Call")(timeout=60)
-            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, asyncio.CancelledError):
-                for _ in range(400):
-                    await stream.write(message)
-                    sent += 1
-            return await stream.code()
-
-    [port] = free_ports(1)
-    with (
-        executor(port, tmp_path / "executor.log"),
-        gateway({"encoder": port}, tmp_path / "gateway.log", settings) as found,
-        cost(found) as costs,
-    ):
-        code = asyncio.run(send_and_read_nothing(found.grpc.removeprefix("grpc://")))
-        assert requests.get(f"{found.http}/readyz", timeout=5).status_code == 200
-    assert code != grpc.StatusCode.OK
-    assert sent < 100
-    assert costs.peak <= RESIDENT, f"{costs.peak / MIB} MiB"
-
-
-def test_answers_that_nobody_reads_over_http_hold_no_more_than_the_budget(wall: Gateway) -> None:
-    body = json.dumps({"data": [{"blob": "A" * (4 * MIB)}]}).encode()
-    head = f"POST /post HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    callers = []
-    with cost(wall) as found:
-        for _ in range(30):
-            caller = socket.create_connection(("127.0.0.1", wall.http_port), 5)
-            caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            callers.append(caller)
-            with contextlib.suppress(OSError):  # refused
-                caller.sendall(head.encode() + body)
-        time.sleep(1)
-        for caller in callers:
-            caller.close()
-    assert found.peak <= RESIDENT, f"{found.peak / MIB} MiB"
-
-
-def test_calls_that_are_called_off_keep_their_slots_until_their_work_has_ended(tmp_path: Path) -> None:
-    [port] = free_ports(1)
-    settings = {"max_concurrent_requests": 2}
-    with (
-        executor(port, tmp_path / "executor.log"),
-        gateway({"encoder": port}, tmp_path / "gateway.log", settings) as found,
-        grpc.insecure_channel(found.grpc.removeprefix("grpc://")) as channel,
-    ):
-        ask = jina_pb2_grpc.JinaSingleDataRequestRPCStub(channel).process_single_data
-        for _ in range(2):
-            call = ask.future(data_request(sleep=1.5))
-            time.sleep(0.2)
-            call.cancel()
-        with pytest.raises(grpc.RpcError) as error:
-            ask(data_request())
-        assert error.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-        time.sleep(2)
-        assert ask(data_request()).header.status.code == jina_pb2.StatusProto.SUCCESS

@@ -7,14 +7,17 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import aiohttp
 import grpc
 import pytest
 from docarray import Document, DocumentArray
 from jina import Client
+from jina.proto import jina_pb2, jina_pb2_grpc
 
-from tests.flow.gateways import Gateway
+from scripts.processes import free_ports
+from tests.flow.gateways import Gateway, executor, gateway
 from tests.flow.test_gateway_status import IMAGE, ask_grpc, ask_once, check_problem, data_request, post, send
 
 SLOTS = 4  # of the gateway `limited`
@@ -113,3 +116,23 @@ def test_callers_who_hang_up_leave_their_slots(limited: Gateway) -> None:
     with ThreadPoolExecutor(SLOTS) as threads:
         answers = threads.map(lambda _: send(limited.http, "/embed?sleep=0.2", data=b"x", headers=IMAGE), range(SLOTS))
         assert [answer.status_code for answer in answers] == [200] * SLOTS
+
+
+def test_calls_that_are_called_off_keep_their_slots_until_their_work_has_ended(tmp_path: Path) -> None:
+    [port] = free_ports(1)
+    settings = {"max_concurrent_requests": 2}
+    with (
+        executor(port, tmp_path / "executor.log"),
+        gateway({"encoder": port}, tmp_path / "gateway.log", settings) as found,
+        grpc.insecure_channel(found.grpc.removeprefix("grpc://")) as channel,
+    ):
+        ask = jina_pb2_grpc.JinaSingleDataRequestRPCStub(channel).process_single_data
+        for _ in range(2):
+            call = ask.future(data_request(sleep=1.5))
+            time.sleep(0.2)
+            call.cancel()
+        with pytest.raises(grpc.RpcError) as error:
+            ask(data_request())
+        assert error.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        time.sleep(2)
+        assert ask(data_request()).header.status.code == jina_pb2.StatusProto.SUCCESS
