@@ -45,7 +45,7 @@ def client(flow: RunningFlow) -> openai.OpenAI:
 
 def test_embed(flow: RunningFlow, reference: np.ndarray) -> None:
     answer = send(flow.http, "/embed", data=encoded(PICTURES[0]), headers=IMAGE).json()
-    assert answer.keys() == {"embedding", "dim", "model"}
+    assert answer.keys() == {"embedding", "dim", "model", "fingerprint"}
     assert (answer["dim"], answer["model"]) == (32, "tiny.pt")
     np.testing.assert_allclose(answer["embedding"], reference[0], atol=1e-5)
 

@@ -26,7 +26,7 @@ class GatedBackend:
     def __init__(self, inner: backends.Backend) -> None:
         self.name, self.precision = inner.name, inner.precision
         self.item_shape, self.item_dtype, self.dim = inner.item_shape, inner.item_dtype, inner.dim
-        self.best_batch_size = inner.best_batch_size
+        self.best_batch_size, self.calibration, self.logit_scale = inner.best_batch_size, "", inner.logit_scale
         self.inner = inner
         self.gate = threading.Event()
         self.gate.set()
@@ -53,7 +53,7 @@ def gated(make_executor: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(backends, "load", load_gated)
 
     def make(**uses_with: Any) -> tuple[Any, GatedBackend]:
-        executor = make_executor(**uses_with)
+        executor = make_executor(**{"self_check_seconds": 0, **uses_with})
         backend = made[-1]
         while backend.began.acquire(blocking=False):  # the passes that warm up
             backend.batches.clear()

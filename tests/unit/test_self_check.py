@@ -39,8 +39,6 @@ def checked(encoder: Any, seconds: float = LONG, **more: Any) -> tuple[SelfCheck
 
 def break_engine(encoder: Any, monkeypatch: pytest.MonkeyPatch, change: Forward) -> None:
     """From now on the engine's rows are changed."""
-    right = encoder._backend.encode
-    monkeypatch.setattr(encoder._backend, "encode", lambda batch: change(right(batch)))
     forward = encoder._batcher._forward
     monkeypatch.setattr(encoder._batcher, "_forward", lambda batch: change(forward(batch)))
 
