@@ -9,6 +9,7 @@
 |---|---|
 | `serving` | what every Executor does: the one room that knows Jina and DocArray |
 | `encoder`, `options` | the steps put together: pictures or texts in, embeddings out |
+| `fingerprint` | the name of what makes a vector so |
 | `batching` | items of many requests -> batches, fair between requests |
 | `image` | a picture, however it comes -> what the model sees of it |
 | `text` | a text -> its tokens |
