@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,7 +63,7 @@ class SelfCheck:
         self._tolerance = TOLERANCES[encoder.info["precision"]]
         self._ended = threading.Event()
         try:
-            self._first = self._vectors()
+            self._first = self._vectors(seconds=None)  # at the start nobody waits behind it
         except RequestError as error:
             raise ConfigError(f"the model cannot be used: {error.detail}") from error
         stored = _stored(encoder.info, known)
@@ -81,7 +80,7 @@ class SelfCheck:
     def check(self) -> str:
         """What is wrong now, or "". Where the queue is full nothing is."""
         try:
-            return self._difference(self._vectors(), self._first)
+            return self._difference(self._vectors(_ANSWER_SECONDS), self._first)
         except NotFinite as error:
             return str(error)
         except RequestError as error:
@@ -97,11 +96,12 @@ class SelfCheck:
                 self._on_drift(wrong)
                 return
 
-    def _vectors(self) -> np.ndarray:
-        """Of the references, float32 (2, dim)."""
-        end = time.monotonic() + _ANSWER_SECONDS
-        futures = [self._encoder.submit([item], batch_size=1)[0] for item in self._items]
-        return np.stack([future.result(max(0.0, end - time.monotonic())) for future in futures])
+    def _vectors(self, seconds: float | None) -> np.ndarray:
+        """Of the references, float32 (2, dim), one after the other.
+
+        :param seconds: that each may take.
+        """
+        return np.stack([self._encoder.submit([item], batch_size=1)[0].result(seconds) for item in self._items])
 
     def _difference(self, now: np.ndarray, before: np.ndarray) -> str:
         lengths = np.linalg.norm(now, axis=1) * np.linalg.norm(before, axis=1)
