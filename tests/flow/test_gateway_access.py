@@ -111,8 +111,8 @@ def test_a_valid_token_opens_both_protocols(guarded: Gateway) -> None:
     assert len(Client(host=guarded.grpc).post("/", Document(), metadata=tuple(metadata(FIRST)))) == 1
     assert len(Client(host=guarded.http).post("/", Document(), headers=bearer(FIRST))) == 1
     assert Client(host=guarded.grpc).is_flow_ready(metadata=metadata(FIRST))
-    # grpc.aio tells its caller INTERNAL when the call was refused before its message was sent.
-    with pytest.raises(BadServerFlow, match=r"UNAUTHENTICATED|INTERNAL"):
+    # grpc.aio tells its caller INTERNAL when the call was refused before its message was sent, which Jina may pass on.
+    with pytest.raises((BadServerFlow, grpc.RpcError), match=r"UNAUTHENTICATED|INTERNAL"):
         Client(host=guarded.grpc).post("/", Document())
     with pytest.raises(grpc.RpcError) as refused:
         ask_once(guarded.grpc, data_request())
