@@ -39,7 +39,7 @@ class OpenVINOBackend:
         self.best_batch_size = _BEST_BATCH_SIZES[self.precision]
         model = model_in(self.precision, tower)
         self.logit_scale = logit_scale(model)
-        self.calibration = calibration(tower) if self.precision == "int8" else ""
+        self.calibration = calibration(model)
         compiled = core.compile_model(model, "CPU", properties(self.precision, threads))
         item = compiled.input(0)
         self.item_shape = tuple(side.get_max_length() for side in list(item.partial_shape)[1:])

@@ -29,6 +29,7 @@ _CALIBRATED_WITH = {IMAGE: "PICTURES", TEXT: "--texts FILE"}
 _FOLDER = "openvino"  # of the cache
 _FILE = "model.xml"
 _LOGIT_SCALE = ["clip", "logit_scale"]  # where a model's rt_info has it
+_CALIBRATION = ["clip", "calibration"]  # the same, of int8 as it was read
 _CONVERSION = 5  # counts the ways in which `convert` has made a model
 _VERSION = re.sub(r"[^\w.]", "_", openvino.__version__.split("-")[0])
 
@@ -40,21 +41,6 @@ def model_in(precision: str, tower: Tower) -> openvino.Model:
     """
     if precision != "int8":
         return fp32_model(tower)
-    model = openvino.Core().read_model(_int8_folder(tower) / _FILE)
-    if not model.has_rt_info(_LOGIT_SCALE):  # a calibration of before there was one
-        _set_logit_scale(model, logit_scale(fp32_model(tower)))
-    return model
-
-
-def calibration(tower: Tower) -> str:
-    """Names the calibration that int8 runs with: SHA-256 of the list of its files' SHA-256, in hex.
-
-    :raises ConfigError: there is none.
-    """
-    return hashlib.sha256((_int8_folder(tower) / SUMS).read_bytes()).hexdigest()
-
-
-def _int8_folder(tower: Tower) -> Path:
     fingerprint = tower.fingerprint()
     folder = ConvertedModels(tower.cache / _FOLDER).find(_int8_name(tower, fingerprint)) if fingerprint else None
     if not folder:
@@ -62,7 +48,11 @@ def _int8_folder(tower: Tower) -> Path:
             f"precision 'int8' needs a calibration of the {tower.kind} half, once: python -m clip_image_flow.quantize "
             f"MODEL {_CALIBRATED_WITH[tower.kind]} (there is none for these weights in {tower.cache})"
         )
-    return folder
+    model = openvino.Core().read_model(folder / _FILE)
+    if not model.has_rt_info(_LOGIT_SCALE):  # a calibration of before there was one
+        _set_logit_scale(model, logit_scale(fp32_model(tower)))
+    model.set_rt_info(hashlib.sha256((folder / SUMS).read_bytes()).hexdigest(), _CALIBRATION)
+    return model
 
 
 def fp32_model(tower: Tower) -> openvino.Model:
@@ -131,6 +121,11 @@ def logit_scale(model: openvino.Model) -> float | None:
     """What `model` multiplies cosines with before a softmax, or None where it does not say."""
     text = str(model.get_rt_info(_LOGIT_SCALE).astype(str))
     return None if text == "none" else float(text)
+
+
+def calibration(model: openvino.Model) -> str:
+    """Names the calibration of a model in int8: SHA-256 of the list of its files' SHA-256, in hex; "" of others."""
+    return str(model.get_rt_info(_CALIBRATION).astype(str)) if model.has_rt_info(_CALIBRATION) else ""
 
 
 def _return_memory() -> None:
