@@ -118,10 +118,7 @@ def main() -> int:
     print(f"health beside bodies of 64 pictures: median {usual:.1f} ms, longest {worst:.1f} (aim: {MOST_HEALTH_MS:g})")
     measure.save("doors", {"images_per_second": rates, "ratios": ratios, "health_ms": {"median": usual, "most": worst}})
     low = [path for path, ratio in ratios.items() if ratio < LEAST[path]]
-    if options.check and (low or worst > MOST_HEALTH_MS):
-        print(f"below its floor: {', '.join(low) or 'health'}", file=sys.stderr)
-        return 1
-    return 0
+    return measure.exit_code(bool(options.check and (low or worst > MOST_HEALTH_MS)), low, "health")
 
 
 if __name__ == "__main__":

@@ -139,10 +139,7 @@ def main() -> int:
     figures = {"ratios": ratios, "cpu_ratios": cpu_ratios, "images_per_second": rates, "largest_difference": difference}
     measure.save("in_process", figures)
     low = [name for name, ratio in ratios.items() if ratio < LEAST.get(name, 0)]
-    if difference > LARGEST_DIFFERENCE or (options.check and low):
-        print(f"below its floor: {', '.join(low) or 'the difference'}", file=sys.stderr)
-        return 1
-    return 0
+    return measure.exit_code(difference > LARGEST_DIFFERENCE or bool(options.check and low), low, "the difference")
 
 
 if __name__ == "__main__":

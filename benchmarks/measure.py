@@ -8,7 +8,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -104,6 +104,17 @@ def save(name: str, figures: Mapping[str, Any]) -> Path:
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps({"machine": machine(), **figures}, indent=2) + "\n", encoding="utf-8")
     return path
+
+
+def exit_code(failed: bool, low: Sequence[str], otherwise: str) -> int:
+    """1 for what failed, with a word on why.
+
+    :param low: names of ratios that are below their floors.
+    :param otherwise: what failed where there are none.
+    """
+    if failed:
+        print(f"below its floor: {', '.join(low) or otherwise}", file=sys.stderr)
+    return int(failed)
 
 
 def rss_mb(pid: int) -> float:

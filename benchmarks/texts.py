@@ -103,10 +103,7 @@ def main() -> int:
     figures = {"ratios": ratios, "texts_per_second": rates, "single_ms": single, "largest_difference": difference}
     measure.save("texts", figures)
     low = [name for name, ratio in ratios.items() if ratio < LEAST[name]]
-    if difference > LARGEST_DIFFERENCE or (options.check and low):
-        print(f"below its floor: {', '.join(low) or 'the difference'}", file=sys.stderr)
-        return 1
-    return 0
+    return measure.exit_code(difference > LARGEST_DIFFERENCE or bool(options.check and low), low, "the difference")
 
 
 if __name__ == "__main__":
