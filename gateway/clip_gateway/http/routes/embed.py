@@ -8,20 +8,17 @@ from typing import Any
 
 import numpy as np
 from fastapi import APIRouter
-from jina.types.request.data import DataRequest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from clip_gateway.flow.messages import documents_of
 from clip_gateway.flow.request_handler import RequestHandler
-from clip_gateway.http.encoding import add, encode
+from clip_gateway.http.encoding import encode, to_request
 from clip_gateway.http.forms import is_form, read_form
 from clip_gateway.http.messages import ask, embeddings, json_response, made, media_type, read_body
 from clip_gateway.http.negotiation import choose
 from clip_gateway.http.openapi import NUMBERS, WORK_ERRORS, json_content, obj, route
 from clip_gateway.http.schemas.item import Item
 from clip_gateway.problems import Problem
-from clip_wire.endpoints import DEFAULT
 from clip_wire.errors import BadDocument, BadParameter, Malformed, NotAcceptable, UnsupportedMedia
 from clip_wire.info import IMAGE, TEXT
 
@@ -90,18 +87,10 @@ def router(handler: RequestHandler) -> APIRouter:
             )
         modality = _modality(request)
         model = await handler.models.current(modality)
-        data_request = DataRequest()
-        data_request.header.exec_endpoint = DEFAULT
-        data_request.header.target_executor = model.target
-        data_request.parameters = parameters(request)
-        if modality == TEXT:
-            text = await _read_text(request)
-            add(documents_of(data_request), Item(_DOCUMENT, TEXT, text))
-        else:
-            # Kept nowhere else: the message is one copy of the image, and what is sent on another.
-            document = documents_of(data_request).add(id=_DOCUMENT, blob=await read_body(request))
-            if not document.blob:
-                raise Problem(BadDocument, "the body is empty: send an image (curl --data-binary @cat.jpg)")
+        asked = parameters(request)
+        read = _read_text if modality == TEXT else _read_image
+        # Kept nowhere else: the message is one copy of the body, and what is sent on another.
+        data_request = to_request([Item(_DOCUMENT, modality, await read(request))], model, asked)
         (embedding,) = embeddings(await ask(handler, request, data_request))
         return _respond(
             answer, embedding, {"embedding": embedding.tolist(), "dim": len(embedding), **made(request, model.id)}
@@ -134,6 +123,17 @@ def _modality(request: Request) -> str:
             f"'Content-Type: text/plain', not {sent[:100]!r}",
         )
     return IMAGE
+
+
+async def _read_image(request: Request) -> bytes:
+    """The body as a file.
+
+    :raises Problem: it is empty.
+    """
+    body = await read_body(request)
+    if not body:
+        raise Problem(BadDocument, "the body is empty: send an image (curl --data-binary @cat.jpg)")
+    return body
 
 
 async def _read_text(request: Request) -> str:

@@ -54,8 +54,9 @@ def router(handler: RequestHandler) -> APIRouter:
     async def create_embeddings(request: Request) -> Response:
         """Encode images, sent as data URIs (`data:image/jpeg;base64,...`), and texts: one or a list, mixed as you like.
 
-        `model` may be left out; a name that is not served here is a 404. `dimensions` is refused. `modality` (`image`
-        or `text`, for every input) and `normalize` are not OpenAI's.
+        `model` may be left out; a name that is not served here is a 404. `dimensions` is the model's own length or an
+        error. Vectors have length 1. `modality` (`image` or `text`, for every input) and `normalize` (false for the
+        model's own numbers) are not OpenAI's.
         """
         body = EmbeddingsBody.read(await read_json(request, handler.limits))
         name = await handler.models.check(body.model, body.dimensions)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConstrainedList, Extra, root_validator, validate_model
 
 from clip_gateway.problems import Problem
-from clip_wire.errors import BadParameter, Malformed
+from clip_wire.errors import BadDocument, BadParameter, Malformed
 
 B = TypeVar("B", bound="Body")
 
@@ -70,6 +70,17 @@ class StrictBody(Body):
 
 # A sentence may begin with "data:" too, but has a space before its first comma.
 _URI = re.compile(r"data:(?:image/|[^\s,]*,)|[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+
+
+def filled(value: Any, place: str) -> str:
+    """A string that holds something.
+
+    :param place: its name in errors.
+    :raises Problem: it is none, or empty.
+    """
+    if not isinstance(value, str) or not value:
+        raise Problem(BadDocument, "send a string that is not empty", place)
+    return value
 
 
 def as_uri(image: str) -> str:

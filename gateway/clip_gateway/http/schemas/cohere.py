@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, validator
 
-from clip_gateway.http.schemas.body import StrictBody, as_uri
+from clip_gateway.http.schemas.body import StrictBody, as_uri, filled
 from clip_gateway.http.schemas.item import Item
 from clip_gateway.http.vectors import TYPES
 from clip_gateway.problems import Problem
@@ -67,9 +67,7 @@ class EmbedBody(StrictBody):
 
 
 def _text(place: str, value: Any) -> Item:
-    if not isinstance(value, str) or not value:
-        raise Problem(BadDocument, "send a string that is not empty", place)
-    return Item(place, TEXT, value)
+    return Item(place, TEXT, filled(value, place))
 
 
 def _image(place: str, value: Any) -> Item:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, validator
 
-from clip_gateway.http.schemas.body import Several, StrictBody, is_uri
+from clip_gateway.http.schemas.body import Several, StrictBody, filled, is_uri
 from clip_gateway.problems import Problem
 from clip_wire.errors import BadDocument, Malformed
 
@@ -27,7 +27,4 @@ class RankBody(StrictBody):
     def _texts(cls, value: Any) -> Any:  # noqa: N805
         if not isinstance(value, list) or not value:
             raise Problem(Malformed, "texts must be a list of strings, at least one")
-        for i, text in enumerate(value):
-            if not isinstance(text, str) or not text:
-                raise Problem(BadDocument, "send a string that is not empty", f"texts[{i}]")
-        return value
+        return [filled(text, f"texts[{i}]") for i, text in enumerate(value)]

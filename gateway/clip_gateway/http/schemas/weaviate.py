@@ -6,10 +6,10 @@ from typing import Any
 
 from pydantic import Field, validator
 
-from clip_gateway.http.schemas.body import StrictBody, as_uri
+from clip_gateway.http.schemas.body import StrictBody, as_uri, filled
 from clip_gateway.http.schemas.item import Item
 from clip_gateway.problems import Problem
-from clip_wire.errors import BadDocument, Malformed
+from clip_wire.errors import Malformed
 from clip_wire.info import IMAGE, TEXT
 
 
@@ -23,10 +23,7 @@ class VectorizeBody(StrictBody):
     def _strings(cls, value: Any, field: Any) -> Any:  # noqa: N805
         if not isinstance(value or [], list):
             raise Problem(Malformed, f"{field.name} must be a list of strings")
-        for i, content in enumerate(value or []):
-            if not isinstance(content, str) or not content:
-                raise Problem(BadDocument, "send a string that is not empty", f"{field.name}[{i}]")
-        return value or []
+        return [filled(content, f"{field.name}[{i}]") for i, content in enumerate(value or [])]
 
     @property
     def items(self) -> list[Item]:
