@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import math
 import os
 from pathlib import Path
 
-from clip_image_flow.platform import cgroups
+from threadpoolctl import threadpool_limits
 
-_MAPS = Path("/proc/self/maps")
-_OPENBLAS = ("scipy_openblas_set_num_threads64_", "openblas_set_num_threads64_", "openblas_set_num_threads")
+from clip_image_flow.platform import cgroups
 
 
 def available(root: Path = cgroups.ROOT, own: Path = cgroups.OWN) -> int:
@@ -42,10 +39,4 @@ def limit_libraries(threads: int) -> None:
     """
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(variable, str(threads))
-    for path in {line.split()[-1] for line in cgroups.read(_MAPS).splitlines() if "openblas" in line}:
-        with contextlib.suppress(OSError):
-            library = ctypes.CDLL(path)
-            for name in _OPENBLAS:
-                if hasattr(library, name):
-                    getattr(library, name)(threads)
-                    break
+    threadpool_limits(threads, user_api="blas")  # no context manager: the limit stays
