@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
 from jina import Client
-from jina.excepts import BadServer
 
 from scripts.flow.running import RunningFlow, running_flow
 from scripts.processes import free_ports
@@ -42,15 +40,6 @@ def clip_flow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFlow]
     settings = flow_environment("emoji-tiny", FLOW="flows/clip_flow.yml", REPLICAS="1")
     with log.open("wb") as output, running_flow(settings, output) as running:
         yield running
-
-
-def refusal(client: Client, *args: Any, **kwargs: Any) -> str:
-    """How `client.post(...)` is refused: over gRPC in the answer that BadServer holds, over HTTP in its body."""
-    with pytest.raises((BadServer, ValueError)) as raised:
-        client.post(*args, **kwargs)
-    (told,) = raised.value.args
-    status = told["header"]["status"]["description"] if isinstance(told, dict) else told.status.description
-    return str(status)
 
 
 @pytest.fixture(params=["grpc", "http"])

@@ -23,6 +23,7 @@ from scripts.processes import free_ports, process_group
 
 EXECUTOR = ROOT / "tests" / "flow" / "test_executor" / "config.yml"
 START_SECONDS = 60
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 @dataclass
@@ -46,6 +47,14 @@ class Gateway:
     def client(self, protocol: str) -> Client:
         return Client(host=getattr(self, protocol))
 
+    def status(self, path: str) -> int:
+        """That of a GET."""
+        return requests.get(self.http + path, timeout=10).status_code
+
+    def health(self, service: str = "") -> int:
+        """`SERVING` or `NOT_SERVING`, by `grpc.health.v1`."""
+        return health(self.grpc_port, service)
+
     def log_text(self) -> str:
         """The log up to now: lines are written some moments after they were made."""
         mark = uuid.uuid4().hex
@@ -57,6 +66,17 @@ class Gateway:
         """The JSON lines of the log that hold these values."""
         lines = [json.loads(line) for line in self.log_text().splitlines() if line.startswith('{"time"')]
         return [line for line in lines if wanted.items() <= line.items()]
+
+
+def health(port: int, service: str = "", *, seconds: float = 10, start: bool = False) -> int:
+    """What `grpc.health.v1` says of a service behind a port of this machine.
+
+    :param start: wait for a server that is starting.
+    :raises grpc.RpcError: nobody answers within `seconds`.
+    """
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        request = health_pb2.HealthCheckRequest(service=service)
+        return int(health_pb2_grpc.HealthStub(channel).Check(request, wait_for_ready=start, timeout=seconds).status)
 
 
 def running(
@@ -71,9 +91,7 @@ def executor(port: int, log: Path, uses: Path = EXECUTOR, wait: bool = True) -> 
     """An executor that listens on `port`."""
     with running(["executor", "--name", "encoder", "--uses", str(uses), "--port", str(port)], log) as process:
         if wait:
-            with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-                check = health_pb2_grpc.HealthStub(channel).Check
-                check(health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=START_SECONDS)
+            health(port, seconds=START_SECONDS, start=True)
         yield process
 
 

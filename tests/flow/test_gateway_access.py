@@ -18,8 +18,8 @@ from jina import Client
 from jina.excepts import BadServerFlow
 from jina.proto import jina_pb2_grpc
 
-from tests.flow.gateways import Gateway, gateway
-from tests.flow.test_gateway_status import IMAGE, ask_grpc, ask_once, check_problem, data_request, send
+from tests.flow.asking import IMAGE, ask_grpc, ask_once, check_problem, data_request, send
+from tests.flow.gateways import SERVING, Gateway, gateway
 
 FIRST, SECOND = "first-token-3kd9", "second-token-8fj2"
 
@@ -122,10 +122,7 @@ def test_a_valid_token_opens_both_protocols(guarded: Gateway) -> None:
 def test_health_is_open(guarded: Gateway) -> None:
     for path in ("/", "/healthz", "/readyz", "/startupz"):
         assert send(guarded.http, path, "GET").status_code == 200
-    with grpc.insecure_channel(guarded.grpc[7:]) as channel:
-        check = health_pb2_grpc.HealthStub(channel).Check
-        for service in ("", "encoder"):
-            assert check(health_pb2.HealthCheckRequest(service=service), timeout=9).status == 1
+    assert guarded.health() == guarded.health("encoder") == SERVING
 
 
 def test_reflection_wants_a_token(guarded: Gateway) -> None:
@@ -228,7 +225,7 @@ def test_grpc_over_tls(secure: Gateway, certificates: Certificates, monkeypatch:
         (answer,) = jina_pb2_grpc.JinaRPCStub(channel).Call(iter([data_request()]), timeout=30)
         assert answer.status.code == 0
         health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=30)
-        assert health.status == health_pb2.HealthCheckResponse.SERVING
+        assert health.status == SERVING
     for refused in (grpc.secure_channel(address, grpc.ssl_channel_credentials()), grpc.insecure_channel(address)):
         with pytest.raises(grpc.RpcError, match="UNAVAILABLE"), refused as channel:
             list(jina_pb2_grpc.JinaRPCStub(channel).Call(iter([data_request()]), timeout=30))

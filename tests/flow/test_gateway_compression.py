@@ -20,9 +20,9 @@ import pytest
 import requests
 
 from scripts.flow.running import RunningFlow
+from tests.flow.asking import IMAGE, JSON, PICTURE, URI, check_problem, send
 from tests.flow.cost import MIB, cost
 from tests.flow.gateways import Gateway, gateway
-from tests.flow.test_gateway_status import IMAGE, JSON, PICTURE, URI, check_problem, send
 
 POSTS = ["/embed", "/post", "/v1/embeddings"]
 

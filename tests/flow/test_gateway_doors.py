@@ -16,7 +16,7 @@ from jina import Client
 
 from scripts import ROOT
 from scripts.flow.running import RunningFlow
-from tests.flow.conftest import refusal
+from tests.flow.asking import refusal
 
 APPLE, OWL = ((ROOT / f"examples/pictures/heldout/{name}.png").read_bytes() for name in ("red-apple", "owl"))
 BARE = base64.b64encode(APPLE).decode()

@@ -15,27 +15,15 @@ import grpc
 import pytest
 import requests
 from docarray import Document, DocumentArray
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from jina import Client
 from jina.proto import jina_pb2, jina_pb2_grpc
 
 from scripts.processes import free_ports, kill
-from tests.flow.gateways import Gateway, executor, gateway, wait_for
-from tests.flow.test_gateway_status import IMAGE, check_problem, data_request, send
+from tests.flow.asking import IMAGE, check_problem, data_request, send
+from tests.flow.gateways import NOT_SERVING, SERVING, Gateway, executor, gateway, health, wait_for
 
-SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 TIME_LIMIT = 20.0  # far above what failing fast may take
 FAST = 5.0
-
-
-def status(running: Gateway, path: str) -> int:
-    return requests.get(running.http + path, timeout=10).status_code
-
-
-def health(running: Gateway, service: str = "") -> int:
-    with grpc.insecure_channel(running.grpc.removeprefix("grpc://")) as channel:
-        check = health_pb2_grpc.HealthStub(channel).Check
-        return int(check(health_pb2.HealthCheckRequest(service=service), timeout=10).status)
 
 
 def embed(running: Gateway) -> requests.Response:
@@ -67,23 +55,23 @@ def until(running: Gateway, condition: Any) -> None:
 
 def test_a_life(pair: Gateway, ports: list[int], logs: Path) -> None:
     """One story, since starting an executor takes seconds: none, one, both, one killed, back again."""
-    assert status(pair, "/healthz") == 200
-    assert health(pair) == SERVING
-    assert (status(pair, "/startupz"), status(pair, "/readyz")) == (503, 503)
+    assert pair.status("/healthz") == 200
+    assert pair.health() == SERVING
+    assert (pair.status("/startupz"), pair.status("/readyz")) == (503, 503)
     check_problem(embed(pair), 503, "Unavailable", "no answer from first, second")
 
     with executor(ports[0], logs / "first.log"):
-        until(pair, lambda: health(pair, "first") == SERVING)
-        assert health(pair, "second") == NOT_SERVING
+        until(pair, lambda: pair.health("first") == SERVING)
+        assert pair.health("second") == NOT_SERVING
         answer = requests.get(pair.http + "/readyz", timeout=10)
         assert (answer.status_code, answer.json()["missing"]) == (503, ["second"])
         assert answer.headers["retry-after"]
-        assert status(pair, "/startupz") == 503
+        assert pair.status("/startupz") == 503
 
         with executor(ports[1], logs / "second.log") as second:
             until(pair, lambda: embed(pair).status_code == 200)
-            assert (status(pair, "/startupz"), status(pair, "/readyz")) == (200, 200)
-            until(pair, lambda: health(pair, "second") == SERVING)
+            assert (pair.status("/startupz"), pair.status("/readyz")) == (200, 200)
+            until(pair, lambda: pair.health("second") == SERVING)
             kill(second)
 
             started = time.monotonic()
@@ -94,18 +82,18 @@ def test_a_life(pair: Gateway, ports: list[int], logs: Path) -> None:
                 Client(host=pair.grpc).post("/", Document())
             assert time.monotonic() - started < FAST
 
-            assert status(pair, "/readyz") == 503
-            assert (status(pair, "/startupz"), status(pair, "/healthz"), health(pair)) == (200, 200, SERVING)
-            until(pair, lambda: health(pair, "second") == NOT_SERVING)
-            assert health(pair, "first") == SERVING
+            assert pair.status("/readyz") == 503
+            assert (pair.status("/startupz"), pair.status("/healthz"), pair.health()) == (200, 200, SERVING)
+            until(pair, lambda: pair.health("second") == NOT_SERVING)
+            assert pair.health("first") == SERVING
             assert not Client(host=pair.grpc).is_flow_ready()
             assert not Client(host=pair.http).is_flow_ready()
 
         with executor(ports[1], logs / "second.log"):
             until(pair, lambda: embed(pair).status_code == 200)
-            assert status(pair, "/readyz") == 200
+            assert pair.status("/readyz") == 200
             assert len(Client(host=pair.grpc).post("/", Document())) == 1
-            until(pair, lambda: health(pair, "second") == SERVING)
+            until(pair, lambda: pair.health("second") == SERVING)
 
 
 @pytest.fixture
@@ -158,11 +146,11 @@ def test_an_executor_that_is_frozen_is_refused_soon(single: tuple[Gateway, Any])
     os.killpg(process.pid, signal.SIGSTOP)
     try:
         until(running, refused)
-        assert status(running, "/readyz") == 503
+        assert running.status("/readyz") == 503
     finally:
         os.killpg(process.pid, signal.SIGCONT)
     until(running, lambda: embed(running).status_code == 200)
-    assert status(running, "/readyz") == 200
+    assert running.status("/readyz") == 200
 
 
 def test_on_sigterm_requests_under_way_are_answered_and_new_ones_sent_away(single: tuple[Gateway, Any]) -> None:
@@ -176,7 +164,7 @@ def test_on_sigterm_requests_under_way_are_answered_and_new_ones_sent_away(singl
         time.sleep(0.7)
         running.process.send_signal(signal.SIGTERM)
         time.sleep(0.5)
-        assert status(running, "/startupz") == 503
+        assert running.status("/startupz") == 503
         check_problem(embed(running), 503, "Unavailable", "shutting down")
         assert by_http.result().status_code == 200
         assert len(by_grpc.result()) == 1
@@ -202,14 +190,11 @@ def test_discovery_lists_the_endpoints(limited: Gateway) -> None:
 
 def is_there(port: int, *, starting: bool = False) -> bool:
     """Whether an executor answers there: at once, or as soon as it has started."""
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        try:
-            health_pb2_grpc.HealthStub(channel).Check(
-                health_pb2.HealthCheckRequest(), wait_for_ready=starting, timeout=60
-            )
-        except grpc.RpcError:
-            return False
-        return True
+    try:
+        health(port, seconds=60, start=starting)
+    except grpc.RpcError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
@@ -237,7 +222,7 @@ def test_a_broken_picture_is_one_line_of_the_executors_log(tiny_model: Path, tmp
     )
     log = tmp_path / "executor.log"
     with executor(port, log, uses), gateway({"encoder": port}, tmp_path / "gateway.log") as running:
-        until(running, lambda: status(running, "/readyz") == 200)
+        until(running, lambda: running.status("/readyz") == 200)
         before = log.read_text()
         assert embed(running).status_code == 415
         time.sleep(0.5)

@@ -15,7 +15,7 @@ from jina.types.request.data import DataRequest
 
 from scripts import ROOT
 from scripts.flow.running import RunningFlow
-from tests.flow.conftest import refusal
+from tests.flow.asking import refusal
 
 APPLE = (ROOT / "examples/pictures/heldout/red-apple.png").read_bytes()
 URI = f"data:image/png;base64,{base64.b64encode(APPLE).decode()}"

@@ -15,11 +15,8 @@ from jina import Client
 from scripts import ROOT
 from scripts.processes import free_ports, kill
 from tests.conftest import encoded, photo, save_random_clip
-from tests.flow.gateways import Gateway, executor, gateway, wait_for
-from tests.flow.test_gateway_executors import NOT_SERVING, SERVING, health, status
-from tests.flow.test_gateway_routes import uri
-from tests.flow.test_gateway_status import IMAGE, check_problem, send
-from tests.flow.test_gateway_status import openai as embeddings
+from tests.flow.asking import IMAGE, check_problem, embeddings, send, uri
+from tests.flow.gateways import NOT_SERVING, SERVING, Gateway, executor, gateway, wait_for
 
 TEXT = {"Content-Type": "text/plain"}
 PICTURE = encoded(photo(60, 60, seed=1))
@@ -57,7 +54,7 @@ def test_a_life_of_two_halves(tiny_model: Path, tmp_path: Path) -> None:
 
         encoder = stack.enter_context(half("image", tiny_model, ports[0], tmp_path))
         with half("text", tiny_model, ports[1], tmp_path) as text:
-            until(lambda: status(running, "/startupz") == 200)
+            until(lambda: running.status("/startupz") == 200)
             assert (embed(running, IMAGE, PICTURE), embed(running, TEXT, b"a fox")) == (200, 200)
             assert send(running.http, **embeddings("a fox", FOX)).status_code == 200
             kill(text)
@@ -67,7 +64,7 @@ def test_a_life_of_two_halves(tiny_model: Path, tmp_path: Path) -> None:
                 assert send(running.http, **embeddings(FOX)).status_code == 200
             for lost in (embeddings("a fox"), embeddings(FOX, "a fox"), embeddings("a fox", FOX)):
                 check_problem(send(running.http, **lost), 503, "Unavailable", "no answer from text; try again")
-            assert status(running, "/readyz") == 503
+            assert running.status("/readyz") == 503
 
         with half("text", other, ports[1], tmp_path):
             until(lambda: "reason" in requests.get(running.http + "/readyz", timeout=10).json())
@@ -82,14 +79,14 @@ def test_a_life_of_two_halves(tiny_model: Path, tmp_path: Path) -> None:
                 with pytest.raises(ConnectionError):
                     Client(host=getattr(running, protocol)).post("/", Document(text="a fox"))
                 assert not Client(host=getattr(running, protocol)).is_flow_ready()
-            until(lambda: health(running, "encoder") == NOT_SERVING)
-            assert status(running, "/healthz") == 200
+            until(lambda: running.health("encoder") == NOT_SERVING)
+            assert running.status("/healthz") == 200
             assert running.log_text().count(reason) == 1
 
         with half("text", tiny_model, ports[1], tmp_path):
-            until(lambda: status(running, "/readyz") == 200)
-            until(lambda: health(running, "encoder") == health(running, "text") == SERVING)
-            assert status(running, "/startupz") == 200
+            until(lambda: running.status("/readyz") == 200)
+            until(lambda: running.health("encoder") == running.health("text") == SERVING)
+            assert running.status("/startupz") == 200
             assert send(running.http, **embeddings("a fox", FOX)).status_code == 200
             kill(encoder)
 

@@ -17,8 +17,8 @@ from jina import Client
 from jina.proto import jina_pb2, jina_pb2_grpc
 
 from scripts.processes import free_ports
+from tests.flow.asking import IMAGE, ask_grpc, ask_once, check_problem, data_request, post, send
 from tests.flow.gateways import Gateway, executor, gateway
-from tests.flow.test_gateway_status import IMAGE, ask_grpc, ask_once, check_problem, data_request, post, send
 
 SLOTS = 4  # of the gateway `limited`
 

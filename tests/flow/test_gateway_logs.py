@@ -21,8 +21,8 @@ from jina.proto import jina_pb2_grpc
 
 from scripts import ROOT
 from scripts.processes import free_ports
+from tests.flow.asking import IMAGE, PICTURE, ask_once, data_request, post, send
 from tests.flow.gateways import Gateway, gateway, running, wait_for
-from tests.flow.test_gateway_status import IMAGE, PICTURE, ask_once, data_request, post, send
 
 ID = "caller-7f3a"
 

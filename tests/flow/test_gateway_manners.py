@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.flow.asking import IMAGE, PICTURE, check_problem, send
 from tests.flow.gateways import Gateway, gateway
-from tests.flow.test_gateway_status import IMAGE, PICTURE, check_problem, send
 
 TOKEN = "a-token-9fk2"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}

@@ -21,15 +21,11 @@ from PIL import Image
 from scripts import ROOT
 from scripts.flow.running import RunningFlow
 from tests.conftest import encoded, photo
-from tests.flow.test_gateway_status import IMAGE, send
+from tests.flow.asking import IMAGE, send, uri
 
 PICTURES = [photo(90 + 10 * i, 60, seed=i) for i in range(3)]
 HOST = "http://127.0.0.1:8000"  # in the docs
 FOX = ROOT / "examples" / "pictures" / "heldout" / "fox.png"
-
-
-def uri(picture: Image.Image, format: str = "PNG") -> str:
-    return f"data:image/{format.lower()};base64," + base64.b64encode(encoded(picture, format)).decode()
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,35 +9,30 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-import requests
 from docarray import Document, DocumentArray
 from jina import Client
-from jina.proto import jina_pb2, jina_pb2_grpc
+from jina.proto import jina_pb2
 from jina.types.request.data import DataRequest
 
 from scripts.flow.running import RunningFlow
-from tests.conftest import encoded, photo
+from tests.flow.asking import (
+    IMAGE,
+    JSON,
+    PICTURE,
+    URI,
+    ask_grpc,
+    ask_once,
+    check_problem,
+    data_request,
+    documents,
+    embeddings,
+    post,
+    send,
+)
 from tests.flow.gateways import Gateway
 
-PICTURE = encoded(photo())
-JSON = {"Content-Type": "application/json"}
-IMAGE = {"Content-Type": "image/png"}
-
-
-def post(**body: Any) -> dict[str, Any]:
-    return {"path": "/post", "json": {"execEndpoint": "/", **body}}
-
-
-def documents(*blobs: bytes, **fields: Any) -> list[dict[str, Any]]:
-    return [{"id": f"doc-{i}", "blob": base64.b64encode(blob).decode(), **fields} for i, blob in enumerate(blobs)]
-
-
-def openai(*inputs: Any, **body: Any) -> dict[str, Any]:
-    return {"path": "/v1/embeddings", "json": {"input": list(inputs), "model": "", **body}}
-
-
 TRUNCATED = PICTURE[: len(PICTURE) // 2]
-URI = "data:image/png;base64," + base64.b64encode(PICTURE).decode()
+
 
 # (request, status, name, what its detail says), answered by the Flow with the real model
 HTTP = {
@@ -84,9 +78,9 @@ HTTP = {
     "path": ({"path": "/encode", "method": "GET"}, 404, "NotFound", "/docs"),
     "health: POST": ({"path": "/healthz"}, 405, "MethodNotAllowed", "POST /healthz"),
     "CRUD": ({"path": "/index", "json": {}}, 404, "NotFound", "/docs"),
-    "openai: text": (openai("a cat"), 400, "BadDocument", "data URI"),
-    "openai: tokens": (openai(1, 2), 400, "BadDocument", "check_embedding_ctx_length"),
-    "openai: empty": (openai(URI, ""), 400, "BadDocument", "empty"),
+    "openai: text": (embeddings("a cat"), 400, "BadDocument", "data URI"),
+    "openai: tokens": (embeddings(1, 2), 400, "BadDocument", "check_embedding_ctx_length"),
+    "openai: empty": (embeddings(URI, ""), 400, "BadDocument", "empty"),
     "embed: text": (
         {"path": "/embed", "data": b"a cat", "headers": {"Content-Type": "text/plain"}},
         404,
@@ -105,39 +99,20 @@ HTTP = {
         "BadDocument",
         "nothing in this Flow encodes this document",
     ),
-    "openai: truncated": (openai(URI, URI[:-200]), 400, "BadDocument", ""),
-    "openai: nothing": (openai(), 422, "Malformed", "at least one"),
-    "openai: dimensions": (openai(URI, dimensions=8), 400, "BadParameter", "dimensions"),
-    "openai: format": (openai(URI, encoding_format="hex"), 400, "BadParameter", "one of float, base64"),
-    "openai: modality": (openai(URI, modality="text"), 400, "BadDocument", "this Flow encodes no texts"),
-    "openai: no modality": (openai(URI, modality="audio"), 400, "BadParameter", "modality must be 'image' or 'text'"),
-    "openai: member": (openai(URI, size=3), 400, "BadParameter", "'size'"),
-    "openai: model": (openai(URI, model="text-embedding-3-small"), 404, "NotFound", "text-embedding-3-small"),
+    "openai: truncated": (embeddings(URI, URI[:-200]), 400, "BadDocument", ""),
+    "openai: nothing": (embeddings(), 422, "Malformed", "at least one"),
+    "openai: dimensions": (embeddings(URI, dimensions=8), 400, "BadParameter", "dimensions"),
+    "openai: format": (embeddings(URI, encoding_format="hex"), 400, "BadParameter", "one of float, base64"),
+    "openai: modality": (embeddings(URI, modality="text"), 400, "BadDocument", "this Flow encodes no texts"),
+    "openai: no modality": (
+        embeddings(URI, modality="audio"),
+        400,
+        "BadParameter",
+        "modality must be 'image' or 'text'",
+    ),
+    "openai: member": (embeddings(URI, size=3), 400, "BadParameter", "'size'"),
+    "openai: model": (embeddings(URI, model="text-embedding-3-small"), 404, "NotFound", "text-embedding-3-small"),
 }
-
-
-def send(base: str, path: str, method: str = "POST", **request: Any) -> requests.Response:
-    return requests.request(method, base + path, timeout=30, **request)
-
-
-def check_problem(answer: requests.Response, status: int, name: str, detail: str) -> dict[str, Any]:
-    """Every error has the same body, and shows nothing of the machine."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    body: dict[str, Any] = answer.json()
-    assert (body["status"], body["type"]) == (status, f"urn:clip-image-flow:problem:{name}")
-    assert body["title"]
-    assert detail in body["detail"]
-    assert body["request_id"] == answer.headers["x-request-id"]
-    header = body["header"]["status"]
-    assert body["detail"] in header["description"]
-    assert header["description"].startswith(name)
-    assert (header["exception"]["name"], header["exception"]["stacks"]) == (name, [])
-    assert "data" not in body
-    for private in ("Traceback", "site-packages", "File \\", "/work", "/tmp", ".py"):
-        assert private not in answer.text
-    assert ("retry-after" in answer.headers) == (status in (429, 503))
-    return body
 
 
 @pytest.mark.parametrize(("request_", "status", "name", "detail"), HTTP.values(), ids=HTTP)
@@ -195,7 +170,7 @@ def test_more_documents_than_the_limit_are_413(limited: Gateway) -> None:
     check_problem(send(limited.http, **post(data=documents(*[b"x"] * 9))), 413, "TooLarge", "9 documents")
     assert send(limited.http, **post(data=documents(*[b"x"] * 8))).status_code == 200
     uris = [URI] * 9
-    check_problem(send(limited.http, **openai(*uris)), 413, "TooLarge", "9 documents")
+    check_problem(send(limited.http, **embeddings(*uris)), 413, "TooLarge", "9 documents")
 
 
 def test_the_time_limit_is_504(limited: Gateway) -> None:
@@ -214,27 +189,6 @@ def test_a_body_that_does_not_arrive_is_408(limited: Gateway) -> None:
     connection.endheaders(b"some of it")
     answer = connection.getresponse()
     assert (answer.status, json.load(answer)["title"]) == (408, "Upload took too long")
-
-
-def ask_grpc(address: str, *requests_: DataRequest, timeout: float = 30, **options: Any) -> list[DataRequest]:
-    """The answers to all requests of one stream."""
-    with grpc.insecure_channel(address.removeprefix("grpc://")) as channel:
-        return list(jina_pb2_grpc.JinaRPCStub(channel).Call(iter(requests_), timeout=timeout, **options))
-
-
-def ask_once(address: str, request: DataRequest, timeout: float = 30, **options: Any) -> DataRequest:
-    """The answer to one request of a unary call."""
-    with grpc.insecure_channel(address.removeprefix("grpc://")) as channel:
-        stub = jina_pb2_grpc.JinaSingleDataRequestRPCStub(channel)
-        return stub.process_single_data(request, timeout=timeout, **options)
-
-
-def data_request(endpoint: str = "/", blobs: list[bytes] | None = None, **parameters: Any) -> DataRequest:
-    request = DataRequest()
-    request.header.exec_endpoint = endpoint
-    request.parameters = parameters
-    request.data.docs = DocumentArray([Document(id=f"doc-{i}", blob=b) for i, b in enumerate(blobs or [])])
-    return request
 
 
 def broken() -> DataRequest:

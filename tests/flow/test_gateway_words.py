@@ -17,10 +17,7 @@ from jina import Client
 from scripts import ROOT
 from scripts.flow.running import RunningFlow
 from tests.conftest import encoded, photo
-from tests.flow.conftest import refusal
-from tests.flow.test_gateway_routes import uri
-from tests.flow.test_gateway_status import check_problem, send
-from tests.flow.test_gateway_status import openai as embeddings
+from tests.flow.asking import check_problem, embeddings, refusal, send, uri
 
 TEXT = {"Content-Type": "text/plain"}
 WORDS = ["a fox", "a red apple", "a clock"]

@@ -16,7 +16,7 @@ from jina import Client
 
 from scripts.processes import free_ports
 from tests.conftest import encoded, photo
-from tests.flow.gateways import running
+from tests.flow.gateways import SERVING, health, running
 
 LIMIT_SECONDS = 0.05
 
@@ -27,8 +27,7 @@ def executor_port(vit_b_32: Path, tmp_path: Path) -> Iterator[int]:
     (port,) = free_ports(1)
     command = ["executor", "--uses", "executors/clip_image/config.yml", "--port", str(port), "--uses-with"]
     with running([*command, f"pretrained_model_name_or_path: {vit_b_32}"], tmp_path / "executor.log"):
-        health = health_pb2_grpc.HealthStub(grpc.insecure_channel(f"127.0.0.1:{port}"))
-        health.Check(health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=120)
+        health(port, seconds=120, start=True)
         yield port
 
 
@@ -36,14 +35,14 @@ def test_health_answers_within_50_ms_while_a_batch_runs(executor_port: int) -> N
     docs = DocumentArray([Document(blob=encoded(photo(640, 427, seed=i), "JPEG")) for i in range(32)])
     client = Client(host=f"grpc://127.0.0.1:{executor_port}")
     request = threading.Thread(target=client.post, args=("/", docs))
-    health = health_pb2_grpc.HealthStub(grpc.insecure_channel(f"127.0.0.1:{executor_port}"))
+    check = health_pb2_grpc.HealthStub(grpc.insecure_channel(f"127.0.0.1:{executor_port}")).Check
     waits = []
     request.start()
     while request.is_alive():
         begin = time.perf_counter()
-        answer = health.Check(health_pb2.HealthCheckRequest(), timeout=5)
+        answer = check(health_pb2.HealthCheckRequest(), timeout=5)
         waits.append(time.perf_counter() - begin)
-        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        assert answer.status == SERVING
         time.sleep(0.01)
     assert len(waits) > 20, "the batch was over before health could be asked"
     # The median: two busy cores now and then leave this process itself waiting.

@@ -16,7 +16,7 @@ from PIL import Image
 
 from scripts.flow.running import RunningFlow
 from tests.conftest import encoded, photo
-from tests.flow.conftest import refusal
+from tests.flow.asking import refusal
 
 PICTURES = [photo(90 + 10 * i, 60, seed=i) for i in range(5)]
 
