@@ -13,6 +13,7 @@ import contextlib
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from clip_image_flow.models import EMBEDDED
 from fuzz.hostile import HOSTILE
 
 PAUSE_SECONDS = 0.01
+LOOK_SECONDS = 0.02
 QUIET_SECONDS = 5.0
 MOST = {"cpu_seconds": 2.5, "mb": 400.0}  # of one file; the small picture's own costs are counted too
 
@@ -82,17 +84,33 @@ def memory_mb() -> float:
     return total
 
 
-def one(encoder: ImageEncoder, data: bytes, at_once: int, idle: float, neighbour: Neighbour) -> dict[str, Any]:
-    """A row of the table."""
-    neighbour.take()
-    peak, ended = [idle], threading.Event()
+@contextlib.contextmanager
+def memory_peak() -> Iterator[list[float]]:
+    """The most memory in MB, in a list of one, while the block runs. To look holds the neighbours up a little."""
+    peak, ended = [0.0], threading.Event()
 
     def watch() -> None:
-        while not ended.wait(0.02):
+        while not ended.wait(LOOK_SECONDS):
             peak[0] = max(peak[0], memory_mb())
 
     watching = threading.Thread(target=watch)
     watching.start()
+    try:
+        yield peak
+    finally:
+        ended.set()
+        watching.join()
+
+
+def one(encoder: ImageEncoder, data: bytes, at_once: int, idle: float, neighbour: Neighbour) -> dict[str, Any]:
+    """A row of the table."""
+    with memory_peak() as peak:
+        row = _cost(encoder, data, at_once, neighbour)
+    return {**row, "mb": max(0.0, peak[0] - idle)}
+
+
+def _cost(encoder: ImageEncoder, data: bytes, at_once: int, neighbour: Neighbour) -> dict[str, Any]:
+    neighbour.take()
     used, begin = cpu_seconds(), time.perf_counter()
     outcome = "encoded"
     for future in [encoder.submit([data])[0] for _ in range(at_once)]:
@@ -101,14 +119,11 @@ def one(encoder: ImageEncoder, data: bytes, at_once: int, idle: float, neighbour
         except RequestError as error:
             outcome = type(error).__name__
     seconds, used = time.perf_counter() - begin, cpu_seconds() - used
-    ended.set()
-    watching.join()
     waited = neighbour.take() or [0.0]
     return {
         "bytes": len(data),
         "seconds": seconds,
         "cpu_seconds": used / at_once,
-        "mb": peak[0] - idle,
         "p50_ms": 1000 * measure.percentile(waited, 0.5),
         "p99_ms": 1000 * measure.percentile(waited, 0.99),
         "outcome": outcome,
@@ -125,7 +140,8 @@ def main() -> int:
     time.sleep(1)
     neighbour.take()
     used = cpu_seconds()
-    time.sleep(QUIET_SECONDS)
+    with memory_peak():
+        time.sleep(QUIET_SECONDS)
     alone = 1000 * measure.percentile(neighbour.take(), 0.99)
     own = (cpu_seconds() - used) / QUIET_SECONDS
     idle = memory_mb()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from PIL import Image
 
+from clip_image_flow.image.pictures import MOST_SCANS
 from fuzz.mutants import encoded
 
 _SIDE = 7000  # pixels; 49 million of 50 that are allowed
@@ -38,9 +39,9 @@ def _behind(entries: int) -> int:
     return 8 + 2 + 12 * entries + 4
 
 
-def jpeg_of_many_scans(scans: int = 10_000) -> bytes:
+def jpeg_of_many_scans(scans: int = 10_000, side: int = 2048) -> bytes:
     """A progressive JPEG with empty scans, for each of which a decoder looks at all of its coefficients."""
-    data = encoded(Image.new("RGB", (2048, 2048)), "JPEG", progressive=True, quality=5)
+    data = encoded(Image.new("RGB", (side, side)), "JPEG", progressive=True, quality=5)
     empty = b"\xff\xda\x00\x08\x01\x01\x00\x01\x3f\x10" + bytes(2)
     return data[:-2] + scans * empty + data[-2:]
 
@@ -128,6 +129,7 @@ def bmp_of_run_lengths() -> bytes:
 
 HOSTILE: dict[str, Callable[[], bytes]] = {
     "jpeg-scans": jpeg_of_many_scans,
+    "jpeg-most-scans": lambda: jpeg_of_many_scans(MOST_SCANS - 10, _SIDE),  # those of the picture itself are ten
     "jpeg-fill-bytes": jpeg_of_fill_bytes,
     "png-column": png_of_one_column,
     "png-rgba": lambda: _png(_SIDE, _SIDE, 6, 8, 4 * _SIDE),

@@ -36,6 +36,9 @@ _DECODERS: dict[str, type[ImageFile.ImageFile]] = {
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # one decoder, one core; there is no other way to say so
 FORMATS = tuple(_DECODERS)
 LONGEST_SIDE = 65_535  # pixels; JPEG's own limit. Longer ones are no photographs, and rows of one pixel cost 60 times.
+# Of a JPEG. Encoders write some ten; one may be ten bytes, and have the decoder look at all coefficients. The authors
+# of libjpeg-turbo know of no use for more than a hundred ("Two Issues with the JPEG Standard", 2016).
+MOST_SCANS = 100
 
 _AVIF_BYTES = 20  # a pixel, of 12 bits with alpha; photographs of 8 bits take half
 _WEBP_BYTES = 18  # a pixel: two canvases of the animation decoder, what they are copied to, and Pillow's own pixels
@@ -130,6 +133,8 @@ def open_picture(
         with _DECODERS[container.format](io.BytesIO(container.data)) as image:
             check_size(*image.size, max_pixels)
             check_kind(image, container)
+            if container.format == "JPEG" and (scans := _scans(container.data)) > MOST_SCANS:
+                raise TooLarge(f"the image is a JPEG of {scans} scans; at most {MOST_SCANS} are decoded")
             if container.format != "WEBP":
                 full_size = image.size
                 if at_least:
@@ -172,6 +177,11 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
         raise TooLarge(f"the image has {width} x {height} pixels; at most {LONGEST_SIDE} are decoded on a side")
 
 
+def _scans(jpeg: bytes) -> int:
+    """How often a JPEG starts a scan: its marker stands nowhere in compressed data."""
+    return jpeg.count(b"\xff\xda")
+
+
 def _decoding_memory(image: Image.Image, full_size: tuple[int, int], data: bytes) -> int:
     """Bytes that decoding takes at its peak: Pillow's own pixels and what the decoder of the format holds besides.
 
@@ -181,7 +191,7 @@ def _decoding_memory(image: Image.Image, full_size: tuple[int, int], data: bytes
     """
     pixels = image.width * image.height
     size = pixels * (1 if image.mode in ("1", "L", "P") else 2 if image.mode.startswith("I;16") else 4)
-    if image.format == "JPEG" and data.count(b"\xff\xda") > 1:  # several scans: the coefficients of all of it
+    if image.format == "JPEG" and _scans(data) > 1:  # several scans: the coefficients of all of it
         size += 2 * _coefficients(full_size, getattr(image, "layer", []))
     elif image.format == "TIFF":
         size += _strip_memory(image)

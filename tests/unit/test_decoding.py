@@ -25,7 +25,7 @@ from clip_image_flow.image import pictures
 from clip_image_flow.image import preprocess as preprocess_module
 from clip_image_flow.image.decoding.budget import MemoryBudget
 from clip_image_flow.image.decoding.process import DecodingProcess, Options
-from clip_image_flow.image.pictures import open_picture
+from clip_image_flow.image.pictures import MOST_SCANS, open_picture
 from clip_image_flow.image.preprocess import preprocess, resize_and_crop
 from fuzz.hostile import jpeg_of_many_scans, tiff_of_many_strips, tiff_that_warns, webp_of_an_empty_canvas
 from tests.conftest import encoded, photo
@@ -90,16 +90,26 @@ def test_an_error_is_the_same_and_the_process_goes_on(
     assert process.decode(encoded(photo()), LONG).shape == (SIZE, SIZE, 3)
 
 
+def slow_jpeg() -> bytes:
+    """Half a second of CPU time, within all limits."""
+    return jpeg_of_many_scans(MOST_SCANS - 10, side=7000)
+
+
+def test_a_jpeg_of_more_scans_than_anybody_writes_is_refused_before_it_is_decoded(process: DecodingProcess) -> None:
+    with pytest.raises(TooLarge, match=r"a JPEG of 10010 scans; at most 100 are decoded"):
+        process.decode(jpeg_of_many_scans(10_000), 0.05)
+
+
 def test_a_picture_that_takes_more_time_than_it_may_ends_the_process(process: DecodingProcess) -> None:
     process.decode(encoded(photo()), LONG)
     before = psutil.Process(pid_of(process)).cpu_times()
     used = os.times()
     with pytest.raises(TakesLonger):
-        process.decode(jpeg_of_many_scans(), 0.3)
+        process.decode(slow_jpeg(), 0.1)
     assert not process.alive
     now = os.times()
     children = now.children_user + now.children_system - used.children_user - used.children_system
-    assert children - before.user - before.system <= 0.3 + 0.1  # counted in hundredths of a second
+    assert children - before.user - before.system <= 0.1 + 0.1  # counted in hundredths of a second
 
 
 def test_a_picture_that_takes_more_memory_than_it_says_is_too_large(process: DecodingProcess) -> None:
@@ -305,12 +315,12 @@ def test_a_bound_on_time_that_makes_no_sense_is_named(make_executor: Callable[..
 
 
 def test_a_picture_that_takes_too_long_is_refused_in_words_and_the_next_is_served(tiny_model: Path) -> None:
-    encoder = ImageEncoder(str(tiny_model), max_decode_seconds=0.2)
+    encoder = ImageEncoder(str(tiny_model), max_decode_seconds=0.1)
     good = encoded(photo())
     expected = encoder.encode([good])
-    futures = encoder.submit([jpeg_of_many_scans(), good])
+    futures = encoder.submit([slow_jpeg(), good])
     assert np.array_equal(futures[1].result(30), expected[0])
-    with pytest.raises(TooLarge, match=r"takes longer than 0\.2 s of CPU time to decode"):
+    with pytest.raises(TooLarge, match=r"takes longer than 0\.1 s of CPU time to decode"):
         futures[0].result(30)
     assert np.array_equal(encoder.encode([good]), expected)
     encoder.close()
