@@ -1,11 +1,11 @@
-"""What the gateway and the Executors agree on, and both import.
+"""Names and errors that the gateway and the Executors share.
 
-| module | what it says |
+| module | what it defines |
 |---|---|
-| `errors` | what can be wrong with a request: a class each, with its HTTP status |
-| `parameters` | the parameters of one request: known ones, and those reserved for the gateway |
-| `endpoints` | the endpoints that every Executor has |
-| `info` | the fields of what `/info` answers |
+| `errors` | the error classes of a request, with their HTTP status |
+| `parameters` | the names of request parameters: known ones, and those reserved for the gateway |
+| `endpoints` | the endpoints of every Executor |
+| `info` | the fields of the `/info` response |
 
-It imports the standard library alone.
+The package imports only the standard library.
 """

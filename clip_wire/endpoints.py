@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 DEFAULT = "/"
-"""Encodes, and so does every endpoint that an Executor has no other method for."""
+"""Encodes documents; the default for endpoints without a method of their own."""
 ENCODE = "/encode"
-"""The same by a name of its own."""
+"""Encodes documents."""
 RANK = "/rank"
-"""Encodes documents and their matches, and sorts the matches by how well they fit."""
+"""Encodes documents and their matches, and sorts the matches by score."""
 SCORE, COSINE = "clip_score", "clip_score_cosine"
-"""What each match then has in its scores: the softmax over the matches of its document, and the cosine."""
+"""Names of the scores of each match: the softmax over the matches of its document, and the cosine."""
 INFO = "/info"
-"""Says what runs; see `clip_wire.info`."""
+"""Describes the model and its configuration; see `clip_wire.info`."""
 
 ALWAYS = frozenset({DEFAULT, ENCODE})
-"""Those that answer whatever an Executor announces."""
+"""Endpoints that are served even if an Executor does not register them."""

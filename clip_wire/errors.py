@@ -1,7 +1,7 @@
-"""What can be wrong with a request: a class each, with the HTTP status that it has.
+"""Errors of a request, with their HTTP status.
 
-The class name and the `args` (detail, document id, place) are what crosses the wire: Jina copies `type(e).__name__` and
-`[str(a) for a in e.args]` into the status header, and the gateway finds the class by its name again.
+The class name and the `args` (detail, document id, place) are sent over the wire: Jina copies `type(e).__name__` and
+`[str(a) for a in e.args]` into the status header, and the gateway looks up the class by its name.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from typing import ClassVar
 
 
 class RequestError(Exception):
-    """A request that cannot be served as it is.
+    """Base class of errors that a request can get.
 
-    :param detail: what is wrong and how to mend it.
-    :param document_id: id of the document it is about, or "" when it is about the request.
-    :param place: where in that document, such as "chunk 2", or "".
-    :cvar status: of HTTP.
-    :cvar title: the same for every error of this class.
-    :cvar of_one_document: it may be about one document, without which the others can be served.
-    :cvar retry_after: seconds after which the same request may pass, or None when it has to change first.
+    :param detail: message with the cause and the fix.
+    :param document_id: id of the document that has the error, or "" for an error of the whole request.
+    :param place: position in that document, such as "chunk 2", or "".
+    :cvar status: HTTP status code.
+    :cvar title: short title, the same for all errors of this class.
+    :cvar of_one_document: whether the error may concern one document, so that the others can be served.
+    :cvar retry_after: seconds after which the same request can be retried, or None if it must be changed first.
     """
 
     status: ClassVar[int]
@@ -33,7 +33,7 @@ class RequestError(Exception):
         self.place = place
 
     def at(self, document_id: str, place: str = "") -> RequestError:
-        """The same error, naming the document it is about."""
+        """Return the same error with the document that it concerns."""
         return type(self)(self.detail, document_id, place)
 
     def __str__(self) -> str:
@@ -47,14 +47,14 @@ class RequestError(Exception):
 
 
 class BadParameter(RequestError):
-    """A parameter is unknown or its value is not allowed."""
+    """A parameter is unknown or its value is invalid."""
 
     status = 400
     title = "Bad parameter"
 
 
 class BadDocument(RequestError):
-    """A document has no image to read where there should be one, or a broken one."""
+    """A document has a missing or broken image, or another invalid content."""
 
     status = 400
     title = "Bad document"
@@ -62,7 +62,7 @@ class BadDocument(RequestError):
 
 
 class TooLarge(RequestError):
-    """An image, a request or a document is over a limit."""
+    """An image, a document or a request exceeds a limit."""
 
     status = 413
     title = "Too large"
@@ -70,7 +70,7 @@ class TooLarge(RequestError):
 
 
 class UnsupportedMedia(RequestError):
-    """The bytes are in no format that is read here."""
+    """The bytes are in an unsupported format."""
 
     status = 415
     title = "Unsupported media type"
@@ -78,7 +78,7 @@ class UnsupportedMedia(RequestError):
 
 
 class QueueFull(RequestError):
-    """There is no room for the request now; the same request may pass later."""
+    """The queue is full; the request can be retried later."""
 
     status = 429
     title = "The queue is full"
@@ -86,21 +86,21 @@ class QueueFull(RequestError):
 
 
 class Expired(RequestError):
-    """The time limit of the request passed before its turn came."""
+    """The request timed out while it waited."""
 
     status = 504
     title = "Time limit passed"
 
 
 class ModelChanged(RequestError):
-    """The vectors would be made otherwise than the caller expects: another model, or another way to run it."""
+    """The vectors would differ from those the caller expects: another model, or another configuration of it."""
 
     status = 409
     title = "Another model"
 
 
 class NotFinite(RequestError):
-    """The model gave numbers for an item that are infinite or none at all: a fault of weights or precision."""
+    """The embedding of an item has infinite or NaN values, because of weights or precision."""
 
     status = 500
     title = "Numbers that are not finite"
@@ -108,7 +108,7 @@ class NotFinite(RequestError):
 
 
 class BadEncoding(RequestError):
-    """The body is not what its Content-Encoding says."""
+    """The body does not match its Content-Encoding."""
 
     status = 400
     title = "Bad content encoding"
@@ -129,14 +129,14 @@ class NotFound(RequestError):
 
 
 class MethodNotAllowed(RequestError):
-    """The path has no such method."""
+    """The path does not support the method."""
 
     status = 405
     title = "Method not allowed"
 
 
 class NotAcceptable(RequestError):
-    """The answer comes in no media type that the caller accepts."""
+    """The response is not available in any media type that the caller accepts."""
 
     status = 406
     title = "Not acceptable"
@@ -150,14 +150,14 @@ class UploadTimeout(RequestError):
 
 
 class Malformed(RequestError):
-    """The body or the message does not read as what it should be."""
+    """The body or the message cannot be parsed."""
 
     status = 422
     title = "Malformed request"
 
 
 class TooManyRequests(RequestError):
-    """The gateway has no room for the request now."""
+    """The gateway has reached its limit of requests or bytes."""
 
     status = 429
     title = "Too many requests"
@@ -165,14 +165,14 @@ class TooManyRequests(RequestError):
 
 
 class InternalError(RequestError):
-    """A fault on our side, of which nothing else leaves the gateway: it may hold paths."""
+    """An unexpected error; its message stays in the log, since it may contain paths."""
 
     status = 500
     title = "Internal error"
 
 
 class Unavailable(RequestError):
-    """An executor does not answer, or the gateway is shutting down."""
+    """An executor does not respond, or the gateway is shutting down."""
 
     status = 503
     title = "Not available"
@@ -180,7 +180,7 @@ class Unavailable(RequestError):
 
 
 OF_EXECUTORS = (BadParameter, BadDocument, TooLarge, UnsupportedMedia, QueueFull, Expired, NotFinite, ModelChanged)
-"""What an Executor raises; the gateway raises these too, where it sees the same fault first."""
+"""Errors that an Executor raises; the gateway raises them too if it detects the same error first."""
 
 OF_THE_GATEWAY = (
     BadEncoding,
@@ -194,4 +194,4 @@ OF_THE_GATEWAY = (
     InternalError,
     Unavailable,
 )
-"""What the gateway alone raises; from an Executor such a name would be a fault."""
+"""Errors that only the gateway raises; from an Executor, such a name would be a bug."""

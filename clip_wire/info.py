@@ -1,4 +1,4 @@
-"""What `/info` answers, as the result of an endpoint and as one document's tags."""
+"""Fields of the `/info` response, which is both the result of the endpoint and the tags of a document."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ IMAGE, TEXT = "image", "text"
 
 
 class Info(TypedDict, total=False):
-    """What runs in an Executor; numbers arrive as floats.
+    """Model and configuration of an Executor; numbers arrive as floats.
 
     `model` is the name or path that the Executor was started with, `dim` the length of its embeddings, `input_size` is
-    in pixels a side, `context_length` in tokens, `backend` and `precision` are what it computes with, `version` is that
-    of the library. `modality` is what it encodes, `image` where it does not say. `checkpoint` is the SHA-256 of the
-    weights, in hex, the same for both halves of one model; `fingerprint` names what makes a vector so, see
+    in pixels, `context_length` in tokens, `backend` and `precision` are the engine and its number format, `version` is
+    that of the library. `modality` is what it encodes, by default `image`. `checkpoint` is the SHA-256 of the weights
+    in hex, the same for both halves of one model; `fingerprint` identifies everything that affects a vector, see
     `clip_image_flow.fingerprint`.
     """
 
@@ -31,12 +31,12 @@ class Info(TypedDict, total=False):
 
 
 class MadeBy(TypedDict, total=False):
-    """What an Executor returns with vectors that it made: the model by its name, and its `Info.fingerprint`."""
+    """Fields that an Executor returns with its vectors: the model's name, and `Info.fingerprint`."""
 
     model: str
     fingerprint: str
 
 
 def public_name(model: str) -> str:
-    """The model by the name that callers see: a file goes by its last name, where it lies is nobody's business."""
+    """Return the model name that clients see: of a path only the file name, to hide the directory."""
     return PurePath(model).name if model.startswith("/") else model

@@ -1,39 +1,39 @@
-"""The names of one request's parameters.
+"""Names of request parameters.
 
-Names that begin and end with two underscores are reserved: the gateway sets them, and nobody else.
+Names that begin and end with two underscores are reserved: only the gateway sets them.
 """
 
 from __future__ import annotations
 
 TRAVERSAL_PATHS = "traversal_paths"
 ACCESS_PATHS = "access_paths"
-"""What older clients call the traversal paths."""
+"""Older name of `traversal_paths`."""
 BATCH_SIZE = "batch_size"
 ON_ERROR = "on_error"
 NORMALIZE = "normalize"
 DROP_IMAGE_CONTENT = "drop_image_content"
 EXPECT_FINGERPRINT = "expect_fingerprint"
-"""What may make the vectors, several with commas between them; anything else is refused."""
+"""Comma-separated fingerprints; a request is rejected if its vectors would have another one."""
 
 MODEL_NAME = "model_name"
-"""The model that a caller asks for, as clip-as-service's clients say it. The gateway checks it; it changes nothing."""
+"""Model that the caller expects, as in clip-as-service's clients. The gateway checks it; it has no other effect."""
 
 KNOWN = (TRAVERSAL_PATHS, BATCH_SIZE, ON_ERROR, NORMALIZE, DROP_IMAGE_CONTENT, EXPECT_FINGERPRINT)
-"""What a caller may set."""
+"""Parameters that a caller may set."""
 OF_OTHER_CLIENTS = (ACCESS_PATHS, MODEL_NAME)
-"""What clients of other servers set, and this one understands."""
+"""Parameters of other servers' clients that are accepted."""
 
 DEADLINE = "__deadline__"
-"""Unix time in seconds after which the answer is of no use."""
+"""Unix time in seconds at which the request times out."""
 REQUEST_ID = "__request_id__"
-"""Names the request in logs."""
+"""Request id in logs."""
 
 SET_BY_THE_GATEWAY = (DEADLINE, REQUEST_ID)
 
 RESULTS = "__results__"
-"""Where Jina puts what an endpoint returns: executor -> dict."""
+"""Parameter in which Jina returns the results of an endpoint: executor name -> dict."""
 
 
 def is_reserved(name: str) -> bool:
-    """Whether the gateway, or Jina, sets parameters of this name, and nobody else."""
+    """Return whether only the gateway or Jina may set parameters of this name."""
     return name.startswith("__") and name.endswith("__")

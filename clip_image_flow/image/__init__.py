@@ -1,15 +1,15 @@
-"""Images, however they come -> what the model sees of them.
+"""Reads, decodes and preprocesses images: bytes, tensors and URIs become the model's input.
 
 | module | what it does |
 |---|---|
-| `uris` | what is behind a URI |
-| `containers` | a file: its format, and what of it the pixels need |
-| `pixels` | which kinds of pixels are read, and how each becomes RGB |
-| `pictures` | a file -> an upright RGB picture, within limits |
-| `reader` | bytes, a tensor or a URI -> a picture |
-| `preprocess` | a picture -> the model's input |
-| `decoding` | the same in processes that can be ended |
-| `preparation` | which of them, within which bounds |
+| `uris` | reads the content of a URI |
+| `containers` | detects a file's format, and removes metadata |
+| `pixels` | checks the pixel format, and converts it to RGB |
+| `pictures` | decodes a file to an upright RGB image, within limits |
+| `reader` | reads an image from bytes, a tensor or a URI |
+| `preprocess` | turns an image into the model's input |
+| `decoding` | does the same in separate processes with resource limits |
+| `preparation` | selects where an image is decoded, and with which limits |
 
-Nothing is imported here: the processes that decode start in a tenth of a second.
+This module imports nothing, so that decoding processes start in a tenth of a second.
 """

@@ -1,10 +1,10 @@
-"""The file around a picture: its format, and what of it the pixels need.
+"""Detects the format of an image file, and removes metadata before it is decoded.
 
-Colour profiles, comments, XMP, EXIF and thumbnails change no pixel, break in many ways, and may unpack to a hundred
-times their size. They are left out before a decoder sees the file. Of EXIF one value counts, the orientation, and it
-is read here; so no broken metadata can refuse a picture.
+Colour profiles, comments, XMP, EXIF and thumbnails do not affect pixels, are often broken, and may decompress to a
+hundred times their size. They are removed before a decoder reads the file. The only EXIF value in use, the orientation,
+is read here. So broken metadata never makes an image fail.
 
-Where a file is not what it should be, it stays as it is, and its decoder says what is wrong.
+A malformed file is passed on unchanged, and its decoder raises the error.
 """
 
 from __future__ import annotations
@@ -17,32 +17,31 @@ from typing import Literal
 from PIL.TiffImagePlugin import BITSPERSAMPLE, IMAGELENGTH, IMAGEWIDTH, PHOTOMETRIC_INTERPRETATION
 
 _ORIENTATION = 0x0112
-# The tags of TIFF that say how pixels are stored (TIFF 6.0, its technical notes 1 and 2, and libtiff's own).
+# TIFF tags that describe how pixels are stored (TIFF 6.0, its technical notes 1 and 2, and libtiff's own).
 _TIFF_NEEDED = frozenset(
     (*range(254, 260), 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, *range(320, 326), 332, 334, 336, 338, 339, 347)
 ).union(range(512, 522), range(529, 533))
 _SHORT = 3
 _WHOLE_NUMBERS = {1: 1, _SHORT: 2, 4: 4}  # types of TIFF and EXIF values -> bytes of one
 _ORDERS: dict[bytes, Literal["little", "big"]] = {b"II": "little", b"MM": "big"}
-_JPEG_NEEDED = (0xE0, 0xEE)  # JFIF and Adobe, of the application segments: they say how colours are stored
+_JPEG_NEEDED = (0xE0, 0xEE)  # application segments JFIF and Adobe: they describe how colours are stored
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _LONGEST_FTYP = 256  # bytes
-_LARGEST_ORIENTED = 1 << 16  # bytes of EXIF data, which JPEG cannot hold more of in a piece
+_LARGEST_ORIENTED = 1 << 16  # bytes of EXIF data; the maximum of one JPEG segment
 
 
 @dataclass(frozen=True)
 class Container:
-    """A file, without what its pixels do not need.
+    """An image file without metadata.
 
-    :param format: Pillow's name of it.
-    :param data: the file.
-    :param size: width and height in pixels that it declares; None where the decoder says so without further work.
-    :param orientation: as its EXIF data have it, 1 to 8. Of WebP and AVIF the decoder tells.
-    :param depth: bits of a value in a PNG or TIFF, of a pixel in a BMP; 8 where it does not matter.
-    :param frame: left, top, right and bottom of the only part of the picture that a GIF has pixels for.
-    :param white_is_zero: grey values count down from white, in a TIFF of more than 8 bits, whose photometric
-        interpretation says otherwise in `data`.
+    :param format: Pillow's name of the format.
+    :param data: bytes of the file.
+    :param size: declared width and height in pixels; None if the decoder reads them cheaply.
+    :param orientation: EXIF orientation, 1 to 8. For WebP and AVIF, the decoder reads it instead.
+    :param depth: bits per sample of a PNG or TIFF, bits per pixel of a BMP; 8 where it does not matter.
+    :param frame: left, top, right and bottom of a GIF's first frame if it covers only a part of the canvas.
+    :param white_is_zero: whether a TIFF of more than 8 bits has WhiteIsZero; `data` then declares BlackIsZero.
     """
 
     format: str
@@ -55,7 +54,7 @@ class Container:
 
 
 def open_container(data: bytes) -> Container | None:
-    """What is in a file; None when its first bytes are of no format that is read."""
+    """Return the container in `data`; None if the first bytes match no supported format."""
     if data.startswith(b"\xff\xd8\xff"):
         return _jpeg(data)
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -74,31 +73,31 @@ def open_container(data: bytes) -> Container | None:
 
 
 def is_heic(data: bytes) -> bool:
-    """Whether a file says that it is HEIF with pictures in HEVC, as telephones write it."""
+    """Return whether a file declares HEIF with HEVC images, as phones write it."""
     return bool(_brands(data) & _HEIC_BRANDS)
 
 
 def exif_orientation(exif: bytes) -> int:
-    """The orientation in EXIF data, 1 to 8; 1 where there is none, or none that can be read."""
+    """Return the orientation in EXIF data, 1 to 8; 1 if it is missing or unreadable."""
     return _orientation(_entries(exif[: 6 + _LARGEST_ORIENTED].removeprefix(b"Exif\0\0")))
 
 
 def _orientation(entries: Iterable[_Entry]) -> int:
-    """The first orientation among the entries of a directory, 1 where that is none."""
+    """Return the first orientation among the entries of a directory, else 1."""
     number = next((entry.number for entry in entries if entry.tag == _ORIENTATION), 1)
     return number if 1 <= number <= 8 else 1
 
 
 def _jpeg(data: bytes) -> Container:
-    """Up to the first scan the segments that are needed, and from there on everything.
+    """Keep the needed segments up to the first scan, and everything from there on.
 
     Segments: ITU-T T.81, annex B.
     """
     kept, orientation = [data[:2]], 0
-    at = start = 2  # of what is kept next
+    at = start = 2  # `start`: of the next part that is kept
     while at + 4 <= len(data) and data[at] == 0xFF:
         kind = data[at + 1]
-        if kind == 0xFF:  # fill bytes, as many as there are
+        if kind == 0xFF:  # any number of fill bytes
             kept.append(data[start:at])
             at = start = at + _run(data, at) - 1
             continue
@@ -116,7 +115,7 @@ def _jpeg(data: bytes) -> Container:
 
 
 def _run(data: bytes, at: int) -> int:
-    """How many bytes FF stand from `at` on."""
+    """Return the number of consecutive FF bytes from `at` on."""
     length = 1
     while data[at : at + 2 * length].count(0xFF) == 2 * length:
         length *= 2
@@ -125,13 +124,13 @@ def _run(data: bytes, at: int) -> int:
 
 
 def _png(data: bytes) -> Container:
-    """The chunks that are needed: https://www.w3.org/TR/png-3/#11Chunks. A picture stands before its animation."""
+    """Keep the needed chunks: https://www.w3.org/TR/png-3/#11Chunks. The image comes before its animation."""
     kept, orientation = [data[:8]], 1
     at = start = 8
     while at + 8 <= len(data):
         kind, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4], "big")
-        # A decoder is told of transparency only by a chunk that is whole; a lower-case letter says that it may pass it
-        # over.
+        # A lower-case first letter marks an ancillary chunk, which decoders may skip. Of these, only a valid tRNS
+        # (transparency) is kept.
         if kind[0] & 0x20 and not (kind == b"tRNS" and _is_whole(data, at, end)):
             if kind == b"eXIf" and _is_whole(data, at, end):
                 orientation = exif_orientation(data[at + 8 : end - 4])
@@ -144,14 +143,14 @@ def _png(data: bytes) -> Container:
 
 
 def _is_whole(data: bytes, at: int, end: int) -> bool:
-    """Whether the chunk there is short, and its checksum right."""
+    """Return whether the chunk from `at` to `end` is short, complete and has a valid checksum."""
     if end - at > _LARGEST_ORIENTED or end > len(data):
         return False
     return zlib.crc32(data[at + 4 : end - 4]) == int.from_bytes(data[end - 4 : end], "big")
 
 
 def _webp_size(data: bytes) -> tuple[int, int] | None:
-    """As its first chunk has it: https://developers.google.com/speed/webp/docs/riff_container"""
+    """Return the size in the first chunk: https://developers.google.com/speed/webp/docs/riff_container"""
     if len(data) < 30:
         return None
     if data[12:16] == b"VP8X":
@@ -163,7 +162,7 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
 
 
 def _gif(data: bytes) -> Container:
-    """Up to the end of the first picture, without comments and what applications wrote.
+    """Keep everything up to the end of the first frame, without comment and application extensions.
 
     Blocks: GIF89a, https://www.w3.org/Graphics/GIF/spec-gif89a.txt
     """
@@ -173,7 +172,7 @@ def _gif(data: bytes) -> Container:
     kept = [data[:at]]
     while at + 2 < len(data):
         start = at
-        if data[at] == 0x2C and at + 10 < len(data):  # a picture
+        if data[at] == 0x2C and at + 10 < len(data):  # an image descriptor
             end = _blocks_end(data, at + 10 + _colours(data[at + 9]) + 1)
             left, top, width, height = (int.from_bytes(data[i : i + 2], "little") for i in range(at + 1, at + 9, 2))
             canvas = tuple(int.from_bytes(data[i : i + 2], "little") for i in (6, 8))
@@ -188,19 +187,19 @@ def _gif(data: bytes) -> Container:
 
 
 def _colours(flags: int) -> int:
-    """Bytes of a colour table."""
+    """Return the size of a colour table in bytes."""
     return 3 << (1 + (flags & 7)) if flags & 0x80 else 0
 
 
 def _blocks_end(data: bytes, at: int) -> int:
-    """Behind the block of length zero that ends those from `at` on."""
+    """Return the offset after the zero-length block that ends the blocks from `at` on."""
     while at < len(data) and data[at]:
         at += 1 + data[at]
     return at + 1
 
 
 def _brands(data: bytes) -> set[bytes]:
-    """What a file of boxes says that it is (ISO/IEC 14496-12, `ftyp`); nothing where it has no such box in front."""
+    """Return the brands in the `ftyp` box (ISO/IEC 14496-12); none if the file does not begin with one."""
     if data[4:8] != b"ftyp":
         return set()
     end = min(int.from_bytes(data[:4], "big"), _LONGEST_FTYP, len(data))
@@ -208,9 +207,9 @@ def _brands(data: bytes) -> set[bytes]:
 
 
 def _avif(data: bytes) -> Container:
-    """The file with its EXIF data and XMP called something else.
+    """Hide the file's EXIF data and XMP from the decoder by renaming their items.
 
-    How it is turned stands in the properties of the picture, which count alone: ISO/IEC 23008-12, 6.5.10 and 6.5.12.
+    Only the image properties determine the rotation: ISO/IEC 23008-12, 6.5.10 and 6.5.12.
     """
     changed = bytearray(data)
     metas = [box for box in _boxes(data, 0, len(data)) if box[0] == b"meta"]
@@ -218,9 +217,9 @@ def _avif(data: bytes) -> Container:
         for kind, at, last in _boxes(data, start + 4, end):
             if kind != b"iinf":
                 continue
-            first = at + (6 if data[at : at + 1] == b"\0" else 8)  # behind the version and the number of entries
+            first = at + (6 if data[at : at + 1] == b"\0" else 8)  # after the version and the number of entries
             for _, entry, _ in _boxes(data, first, last):
-                wide = data[entry : entry + 1] == b"\3"  # a version of which ids have four bytes
+                wide = data[entry : entry + 1] == b"\3"  # version 3 has ids of four bytes
                 name = slice(entry + (10 if wide else 8), entry + (14 if wide else 12))
                 if data[name] in (b"Exif", b"mime"):
                     changed[name] = b"free"
@@ -228,7 +227,7 @@ def _avif(data: bytes) -> Container:
 
 
 def _boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """The boxes from `start` to `end`: type, where the content begins, where it ends."""
+    """Yield the boxes from `start` to `end`: type, start and end of the content."""
     at = start
     while at + 8 <= end:
         size, kind, head = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8], 8
@@ -244,7 +243,7 @@ def _boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]
 
 @dataclass(frozen=True)
 class _Entry:
-    """An entry of a TIFF directory: where it stands, its bytes, and its first value if that is a whole number."""
+    """An entry of a TIFF directory: offset, size in bytes, tag, and first value if that is an integer."""
 
     at: int
     size: int
@@ -253,7 +252,7 @@ class _Entry:
 
 
 def _entries(data: bytes) -> Iterator[_Entry]:
-    """Of the first directory in a TIFF or in EXIF data; none where there is none."""
+    """Yield the entries of the first directory in a TIFF or in EXIF data."""
     if (order := _ORDERS.get(data[:2])) is None:
         return
 
@@ -272,7 +271,7 @@ def _entries(data: bytes) -> Iterator[_Entry]:
 
 
 def _tiff(data: bytes) -> Container:
-    """The first directory alone, with the tags that are needed."""
+    """Keep only the first directory, with the needed tags."""
     entries = list(_entries(data))
     values = {entry.tag: entry.number for entry in reversed(entries)}
     bits, photometric = values.get(BITSPERSAMPLE, 1), values.get(PHOTOMETRIC_INTERPRETATION, 0)
@@ -283,12 +282,12 @@ def _tiff(data: bytes) -> Container:
         wide = kept[0].size == 20  # BigTIFF
         count_size, pointer_size = (8, 8) if wide else (2, 4)
         table = [data[entry.at : entry.at + entry.size] for entry in kept]
-        if white_is_zero:  # of this depth Pillow knows only the contrary, which is 1
+        if white_is_zero:  # at this depth Pillow supports only BlackIsZero, which is 1
             head = b"".join(number.to_bytes(2, order) for number in (PHOTOMETRIC_INTERPRETATION, _SHORT))
             value = (1).to_bytes(pointer_size, order) + (1).to_bytes(2, order) + bytes(pointer_size - 2)
             table = [head + value if raw[:2] == head[:2] else raw for raw in table]
         start = entries[0].at - count_size
-        # Behind the shorter table stands that there is no other directory, and everything else where it was.
+        # The shorter table ends with "no next directory"; all other offsets stay the same.
         directory = len(kept).to_bytes(count_size, order) + b"".join(table) + bytes(pointer_size)
         data = data[:start] + directory + data[start + len(directory) :]
     size = (values.get(IMAGEWIDTH, 0), values.get(IMAGELENGTH, 0))

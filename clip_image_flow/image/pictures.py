@@ -1,9 +1,9 @@
-"""Encoded bytes -> an upright RGB picture, within limits, a strip of rows at a time.
+"""Decodes image files to upright RGB images, within limits.
 
-A plain RGB picture is what `Image.open(...).convert("RGB")` gives, bit for bit. Only the decoded picture itself is ever
-held whole; turning and converting happen by strips, so that they need no second one.
+A plain RGB image is bit for bit the result of `Image.open(...).convert("RGB")`. Rotation and conversion work on strips
+of rows, so that only one full-size copy of the image is in memory.
 
-Nothing here imports numpy: it runs in processes that start in a tenth of a second and of which there are many.
+This module does not import numpy: it runs in many processes, which have to start in a tenth of a second.
 """
 
 from __future__ import annotations
@@ -33,15 +33,16 @@ _DECODERS: dict[str, type[ImageFile.ImageFile]] = {
     "TIFF": TiffImageFile,
     "AVIF": AvifImagePlugin.AvifImageFile,
 }
-AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # one decoder, one core; there is no other way to say so
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # one core per decoder; Pillow has no other option for it
 FORMATS = tuple(_DECODERS)
-LONGEST_SIDE = 65_535  # pixels; JPEG's own limit. Longer ones are no photographs, and rows of one pixel cost 60 times.
-# Of a JPEG. Encoders write some ten; one may be ten bytes, and have the decoder look at all coefficients. The authors
-# of libjpeg-turbo know of no use for more than a hundred ("Two Issues with the JPEG Standard", 2016).
+LONGEST_SIDE = 65_535  # pixels; JPEG's own limit. Longer images are not photographs, and one-pixel rows cost 60 times.
+# Maximum number of scans of a JPEG. Encoders write about ten. A scan of ten bytes makes the decoder visit all
+# coefficients. The authors of libjpeg-turbo know no use for more than a hundred ("Two Issues with the JPEG Standard",
+# 2016).
 MOST_SCANS = 100
 
-_AVIF_BYTES = 20  # a pixel, of 12 bits with alpha; photographs of 8 bits take half
-_WEBP_BYTES = 18  # a pixel: two canvases of the animation decoder, what they are copied to, and Pillow's own pixels
+_AVIF_BYTES = 20  # per pixel, at 12 bits with alpha; photographs of 8 bits need half
+_WEBP_BYTES = 18  # per pixel: two canvases of the animation decoder, their copy, and Pillow's own pixels
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -54,11 +55,11 @@ _TURNS = {
 
 
 class Picture:
-    """An image as people see it: upright, in RGB.
+    """A decoded image that is read upright and in RGB.
 
-    :param image: decoded, in any mode.
-    :param orientation: its EXIF orientation, 1 to 8.
-    :param to_rgb: converts it, and strips of it, to mode RGB.
+    :param image: decoded image, in any mode.
+    :param orientation: EXIF orientation of the image, 1 to 8.
+    :param to_rgb: function that converts the image, or strips of it, to mode RGB.
     """
 
     def __init__(
@@ -75,15 +76,15 @@ class Picture:
 
     @property
     def strip_height(self) -> int:
-        """Rows that are worth having at a time; all of them where nothing is copied for it."""
+        """Number of rows to read at a time; all of them if reading makes no copy."""
         as_it_is = self._image.mode == "RGB" and self._orientation == 1 and self._to_rgb is plain
         return self.size[1] if as_it_is else max(1, STRIP_PIXELS // self.size[0])
 
     def rows(self, top: int, bottom: int) -> Image.Image:
-        """The rows from `top` to before `bottom`, in mode RGB."""
+        """Return the rows from `top` up to, but not including, `bottom`, in mode RGB."""
         image, turn = self._image, self._orientation
         width, height = image.size
-        # Where these rows lie in the image as it is stored: from its other end, and across, for some turns.
+        # Position of these rows in the stored image: for some orientations counted from the other end, or columns.
         first, last = (top, bottom) if turn in (1, 2, 5, 6) else (self.size[1] - bottom, self.size[1] - top)
         box = (first, 0, last, height) if turn >= 5 else (0, first, width, last)
         if box != (0, 0, width, height):
@@ -93,7 +94,7 @@ class Picture:
         return self._to_rgb(image)
 
     def whole(self) -> Image.Image:
-        """The picture in one piece, in mode RGB."""
+        """Return the whole image, in mode RGB."""
         if (height := self.strip_height) >= self.size[1]:
             return self.rows(0, self.size[1])
         whole = Image.new("RGB", self.size)
@@ -109,16 +110,17 @@ def open_picture(
     at_least: int | None = None,
     before_decoding: Callable[[int, int, int], None] = lambda *_: None,
 ) -> Iterator[Picture]:
-    """The picture in a file, decoded.
+    """Decode an image file.
 
-    :param max_pixels: most pixels; the declared size is checked before anything is decoded.
-    :param at_least: a JPEG may be decoded to a half, a quarter or an eighth of its size, as long as each side keeps
-        this many pixels; None for its own size. Nearly the same picture, for a fraction of the time.
-    :param before_decoding: called with width, height and the bytes of memory that decoding takes; what it raises
-        is raised here.
-    :raises BadDocument: a broken image.
-    :raises TooLarge: over `max_pixels`, `LONGEST_SIDE`, or what fits into memory.
-    :raises UnsupportedMedia: bytes in none of `FORMATS`.
+    :param data: bytes of the file.
+    :param max_pixels: maximum number of pixels; the declared size is checked before decoding.
+    :param at_least: minimum length of each side in pixels to which a JPEG may be reduced, by a half, a quarter or an
+        eighth; None decodes at full size. The result is nearly the same, in a fraction of the time.
+    :param before_decoding: callback with width, height and the memory in bytes that decoding needs; its exceptions
+        are passed on.
+    :raises BadDocument: if the image is broken.
+    :raises TooLarge: if the image exceeds `max_pixels`, `LONGEST_SIDE`, or the available memory.
+    :raises UnsupportedMedia: if the bytes are in none of `FORMATS`.
     """
     container = open_container(data)
     if container is None:
@@ -128,7 +130,7 @@ def open_picture(
     try:
         if size := container.size:
             check_size(*size, max_pixels)
-            if container.format == "WEBP":  # whose decoder takes all of its memory when it is opened
+            if container.format == "WEBP":  # the decoder allocates all of its memory when it is opened
                 before_decoding(*size, _WEBP_BYTES * size[0] * size[1] + 3 * len(data))
         with _DECODERS[container.format](io.BytesIO(container.data)) as image:
             check_size(*image.size, max_pixels)
@@ -138,7 +140,7 @@ def open_picture(
             if container.format != "WEBP":
                 full_size = image.size
                 if at_least:
-                    image.draft(None, (at_least, at_least))  # of a format that cannot, nothing happens
+                    image.draft(None, (at_least, at_least))  # no effect on formats other than JPEG
                 before_decoding(*image.size, _decoding_memory(image, full_size, container.data))
             image.load()
             yield _as_shown(image, container)
@@ -147,19 +149,19 @@ def open_picture(
     except Image.DecompressionBombError as error:
         raise TooLarge(f"the image is over the limit of {max_pixels} pixels") from error
     except MemoryError as error:
-        raise TooLarge("the image takes more memory to decode than an image of its size should") from error
-    except Exception as error:  # decoders answer hostile bytes with anything from OSError to struct.error
+        raise TooLarge("the image needs more memory to decode than an image of its size should") from error
+    except Exception as error:  # on malicious bytes decoders raise anything from OSError to struct.error
         reason = str(error)[:300] or type(error).__name__
         raise BadDocument(f"the image cannot be decoded: broken {container.format}, {reason}") from error
 
 
 def _as_shown(image: ImageFile.ImageFile, container: Container) -> Picture:
-    """The decoded `image`, with what Pillow does not know of its file."""
+    """Apply to the decoded `image` what Pillow ignores: orientation, white background, RGB conversion."""
     orientation = container.orientation
     if container.format in ("WEBP", "AVIF"):
         orientation = exif_orientation(image.info.get("exif", b""))
     shown = to_rgb(image, container)
-    if container.frame:  # of the rest viewers show what is behind
+    if container.frame:  # viewers show the background around the frame
         canvas = Image.new("RGB", image.size, "white")
         canvas.paste(shown(image.crop(container.frame)), container.frame[:2])
         return Picture(canvas)
@@ -167,9 +169,9 @@ def _as_shown(image: ImageFile.ImageFile, container: Container) -> Picture:
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
-    """Pass when an image of this size may be decoded.
+    """Check that an image of this size may be decoded.
 
-    :raises TooLarge: it has too many pixels, or too many in a row or a column.
+    :raises TooLarge: if the image has too many pixels in total, or on one side.
     """
     if width * height > max_pixels:
         raise TooLarge(f"the image has {width} x {height} pixels; at most {max_pixels} are decoded")
@@ -178,34 +180,34 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
 
 
 def _scans(jpeg: bytes) -> int:
-    """How often a JPEG starts a scan: its marker stands nowhere in compressed data."""
+    """Return the number of scans of a JPEG: the marker cannot occur in compressed data."""
     return jpeg.count(b"\xff\xda")
 
 
 def _decoding_memory(image: Image.Image, full_size: tuple[int, int], data: bytes) -> int:
-    """Bytes that decoding takes at its peak: Pillow's own pixels and what the decoder of the format holds besides.
+    """Return the peak memory of decoding, in bytes: Pillow's own pixels plus the buffers of the format's decoder.
 
     Measured with Pillow 13 on 20 megapixels of each format, by the peak of the address space.
 
-    :param full_size: what the file declares; `image.size` may be a draft of it.
+    :param full_size: declared size in pixels; `image.size` may be reduced by `draft`.
     """
     pixels = image.width * image.height
     size = pixels * (1 if image.mode in ("1", "L", "P") else 2 if image.mode.startswith("I;16") else 4)
-    if image.format == "JPEG" and _scans(data) > 1:  # several scans: the coefficients of all of it
+    if image.format == "JPEG" and _scans(data) > 1:  # several scans: libjpeg keeps all coefficients
         size += 2 * _coefficients(full_size, getattr(image, "layer", []))
     elif image.format == "TIFF":
         size += _strip_memory(image)
     elif image.format == "BMP":
-        size += 2 * pixels  # run lengths are unpacked into bytes first
+        size += 2 * pixels  # run lengths are decompressed into bytes first
     elif image.format == "AVIF":
         size = _AVIF_BYTES * pixels
     elif image.format == "GIF":
-        size += 8 * pixels  # likewise, and where the first frame is only a part, that and the whole in RGB
+        size += 8 * pixels  # the same, and for a partial first frame also frame and canvas in RGB
     return size + 3 * len(data)
 
 
 def _strip_memory(image: Image.Image) -> int:
-    """Bytes of one strip or tile of a TIFF, as it is unpacked; the first may be all of the picture."""
+    """Return the size of one decompressed strip or tile of a TIFF in bytes; it may be the whole image."""
     tags = image.tag_v2  # type: ignore[attr-defined]
     if TILEWIDTH in tags and TILELENGTH in tags:
         pixels = int(tags[TILEWIDTH]) * int(tags[TILELENGTH])
@@ -215,6 +217,6 @@ def _strip_memory(image: Image.Image) -> int:
 
 
 def _coefficients(size: tuple[int, int], layers: list[tuple[int, int, int, int]]) -> int:
-    """DCT coefficients of a JPEG whose layers have these sampling factors."""
+    """Return the number of DCT coefficients of a JPEG whose layers have these sampling factors."""
     largest = max((layer[1] for layer in layers), default=1) * max((layer[2] for layer in layers), default=1)
     return sum(layer[1] * layer[2] for layer in layers) * size[0] * size[1] // max(1, largest)

@@ -1,16 +1,14 @@
-"""What the pixels of a file mean: which kinds are read, and how each becomes RGB.
+"""Checks pixel formats and converts them to RGB.
 
-Where there is a choice:
+- EXIF orientation is applied.
+- Transparency is blended onto white; a fully transparent BMP is opaque, since its fourth byte has no meaning.
+- Greyscale of 12, 16 and 32 bits keeps the highest 8 bits, as Pillow does for 16-bit colour.
+- Palette, greyscale, CMYK and YCbCr are converted by Pillow; colour profiles are not applied.
+- Of an animation, the first frame is used.
 
-- EXIF orientation is applied, so a photograph stands as people see it;
-- transparency is laid over white; a BMP that is transparent everywhere is not, its fourth byte means nothing;
-- grey of 12, 16 and 32 bits keeps its highest 8, as Pillow does for 16-bit colour;
-- palette, grey, CMYK and YCbCr become RGB by Pillow's conversion; colour profiles are not applied;
-- of an animation the first frame counts.
+An image that Pillow would decode differently from image viewers is rejected, and the error says what to do.
 
-What Pillow would show otherwise than viewers do is refused in words.
-
-tests/unit/test_picture_kinds.py goes through the kinds, and asks a second reader.
+tests/unit/test_picture_kinds.py tests all pixel formats, and compares with a second decoder.
 """
 
 from __future__ import annotations
@@ -33,43 +31,47 @@ from PIL.TiffImagePlugin import (
 from clip_image_flow.errors import BadDocument
 from clip_image_flow.image.containers import Container
 
-STRIP_PIXELS = 1 << 20  # of a picture that are worth having at a time
+STRIP_PIXELS = 1 << 20  # number of pixels that are converted at a time
 
 
 def check_kind(image: ImageFile.ImageFile, container: Container) -> None:
-    """Pass when Pillow shows this kind of pixels as viewers do.
+    """Check that Pillow decodes this pixel format as image viewers do.
 
-    :raises BadDocument: it does not.
+    :raises BadDocument: if it does not.
     """
     if image.mode == "F":
-        raise BadDocument("a picture of floating-point numbers has no stated range; save it with 8 bits a channel")
+        raise BadDocument("floating-point pixels have no defined range; save the image with 8 bits per channel")
     if image.mode == "LAB":
-        raise BadDocument("a picture in CIELab is not read; save it as RGB")
+        raise BadDocument("CIELab is not supported; save the image as RGB")
     if container.format == "PNG" and image.mode == "RGB" and "transparency" in image.info and container.depth == 16:
-        raise BadDocument("a PNG of 16 bits a channel with a transparent colour is not read; save it with 8 bits")
+        raise BadDocument(
+            "a PNG of 16 bits per channel with a transparent colour is not supported; save it with 8 bits"
+        )
     if container.format == "BMP" and container.depth == 16 and _bmp_has_alpha(container.data):
-        raise BadDocument("a BMP of 16 bits a pixel with transparency is not read; save it with 32")
+        raise BadDocument("a BMP of 16 bits per pixel with transparency is not supported; save it with 32 bits")
     if isinstance(image, TiffImageFile):
         _check_tiff(image)
 
 
 def _check_tiff(image: TiffImageFile) -> None:
-    """The same for a TIFF."""
+    """Check the pixel format of a TIFF."""
     tags = image.tag_v2
     photometric, bands = tags.get(PHOTOMETRIC_INTERPRETATION), tags.get(SAMPLESPERPIXEL, 1)
     if 2 in tags.get(SAMPLEFORMAT, ()):
-        raise BadDocument("a TIFF of signed numbers has no stated range; save it with 8 bits a channel")
+        raise BadDocument("a TIFF of signed integers has no defined range; save it with 8 bits per channel")
     if tags.get(PLANAR_CONFIGURATION) == 2 and bands > 1:
-        # Without ExtraSamples four planes of RGB may be anything.
+        # Without ExtraSamples the fourth plane of RGB is undefined.
         stated = photometric in (2, 5) and (EXTRASAMPLES in tags or (photometric, bands) != (2, 4))
         if not stated or bands != len(image.getbands()) or max(tags.get(BITSPERSAMPLE, (1,))) > 8:
-            raise BadDocument("a TIFF of such planes is read interleaved only; save it as PlanarConfiguration 1")
+            raise BadDocument(
+                "a TIFF with these planes is supported only interleaved; save it as PlanarConfiguration 1"
+            )
     if photometric == 6 and tags.get(COMPRESSION) not in (6, 7) and tags.get(YCBCRSUBSAMPLING, (2, 2)) != (1, 1):
-        raise BadDocument("a TIFF of subsampled YCbCr is read with JPEG compression only; save it as RGB")
+        raise BadDocument("a TIFF of subsampled YCbCr is supported only with JPEG compression; save it as RGB")
 
 
 def to_rgb(image: ImageFile.ImageFile, container: Container) -> Callable[[Image.Image], Image.Image]:
-    """What turns the decoded `image`, or strips of it, into RGB."""
+    """Return the function that converts the decoded `image`, or strips of it, to RGB."""
     if image.mode.startswith("I"):
         bits = 32 if image.mode == "I" else container.depth
         colour = image.info.get("transparency")
@@ -82,20 +84,20 @@ def to_rgb(image: ImageFile.ImageFile, container: Container) -> Callable[[Image.
 
 
 def _bmp_has_alpha(data: bytes) -> bool:
-    """Whether some bits of a pixel are named as alpha: BITMAPV3INFOHEADER and later have a mask for it."""
+    """Return whether a BMP has an alpha mask, as BITMAPV3INFOHEADER and later may."""
     header, compression = (int.from_bytes(data[at : at + 4], "little") for at in (14, 30))
     return header >= 56 and compression == 3 and any(data[66:70])
 
 
 def _is_all_clear(image: Image.Image) -> bool:
-    """Whether every pixel of an RGBA image is transparent."""
+    """Return whether all pixels of an RGBA image are transparent."""
     height = max(1, STRIP_PIXELS // image.width)
     strips = (image.crop((0, y, image.width, min(y + height, image.height))) for y in range(0, image.height, height))
     return not any(strip.getchannel("A").getextrema()[1] for strip in strips)
 
 
 def plain(image: Image.Image) -> Image.Image:
-    """Pillow's own conversion."""
+    """Convert an image to RGB with Pillow's own conversion."""
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
@@ -105,11 +107,11 @@ def _over_white(image: Image.Image) -> Image.Image:
 
 
 def _grey(image: Image.Image, bits: int, white_is_zero: bool, colour: int | None) -> Image.Image:
-    """The highest 8 bits of grey values.
+    """Convert greyscale to RGB by keeping the highest 8 bits of each value.
 
-    :param bits: of a value, 9 to 16, or 32.
-    :param white_is_zero: they count down from white.
-    :param colour: the value that is transparent; None where there is none.
+    :param bits: bits per value, 9 to 16, or 32.
+    :param white_is_zero: whether 0 is white.
+    :param colour: transparent value, or None.
     """
     values = image.convert("I")
     if bits == 32:

@@ -1,8 +1,8 @@
-"""Images, however they come -> what the model sees of them, with bounds on what each may cost.
+"""Prepares images for a model, with limits on the cost of each.
 
-Most pictures are small files that take some milliseconds to decode. They get little time and memory each, so that a
-hostile one among them holds up nobody; one that needs more, and one that is large from the beginning, waits for a place
-among its like, where it gets as much as the operator allows.
+Most images are small files that take a few milliseconds to decode. They get little CPU time and memory each, so that
+a malicious one delays no other. An image that needs more, or is a large file, goes to the lane for large images, where
+it gets as much as the operator allows.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from clip_image_flow.image.decoding.process import Options
 from clip_image_flow.image.preprocess import preprocess
 from clip_image_flow.image.reader import Content, ImageReader
 
-_SMALL_FILE = 256 << 10  # bytes; of those of photographs hardly any takes longer than the time below
+_SMALL_FILE = 256 << 10  # bytes; hardly any photograph of this size exceeds `_SHORT_SECONDS`
 _SMALL_TENSOR = 16 << 20  # bytes
-_TENSOR_BYTES = 8  # a pixel: a copy without gaps, and Pillow's own pixels
-_SHORT_SECONDS = 0.05  # of CPU time
-_NICE = 10  # of what takes longer: a tenth of a CPU that others want too
-_WARM = 3  # processes that are ready before the first picture comes
-_BYTES_A_PIXEL = 8  # of memory, for a picture at the limit of pixels; few formats take more
+_TENSOR_BYTES = 8  # per pixel: a contiguous copy, and Pillow's own pixels
+_SHORT_SECONDS = 0.05  # CPU time
+_NICE = 10  # niceness of the lane for large images: a tenth of a CPU that other processes need
+_WARM = 3  # number of processes that are started in advance
+_BYTES_A_PIXEL = 8  # memory for an image of the maximum size; few formats need more
 
 
 @dataclass(frozen=True)
 class ImagePreparer:
-    """An image, however it comes -> what the model sees of it, in this process.
+    """Reads and preprocesses an image in this process.
 
-    :param reader: with the limits of images.
-    :param size: n, pixels a side of what the model sees.
+    :param reader: image reader, with its limits.
+    :param size: input size n of the model, in pixels.
     :param exact: see `preprocess`.
     :param at_least: see `pictures.open_picture`.
     """
@@ -44,21 +44,21 @@ class ImagePreparer:
     at_least: int | None = None
 
     def __call__(self, content: Content | None) -> np.ndarray:
-        """uint8 (n, n, 3).
+        """Return the model's input, uint8 (n, n, 3).
 
-        :raises RequestError: it cannot be read.
+        :raises RequestError: if the image cannot be read.
         """
         return preprocess(self.reader.read(content, self.at_least), self.size, exact=self.exact)
 
 
 class Preparation:
-    """Prepares images for a model. Safe to use from many threads; each runs a process for pictures of its own.
+    """Prepares images for a model in decoding processes, one per calling thread. Thread-safe.
 
-    :param preparer: says what the model sees of an image.
-    :param threads: that prepare at the same time.
-    :param max_seconds: of CPU time, for decoding and preparing one picture.
-    :param decode_memory: bytes, for all pictures that are decoded at the same time; what a small one takes, up
-        to 32 MiB of a process, is not counted.
+    :param preparer: reader and preprocessing options.
+    :param threads: number of threads that call at the same time.
+    :param max_seconds: maximum CPU time in seconds to decode and preprocess one image.
+    :param decode_memory: maximum memory in bytes of all images that are decoded at the same time, not counting
+        small images, which need up to 32 MiB per process.
     """
 
     def __init__(
@@ -86,42 +86,40 @@ class Preparation:
         self._small.start(min(_WARM, threads + 1))
 
     def check(self) -> None:
-        """Wait until a process that decodes has answered.
+        """Wait until a decoding process has responded.
 
-        :raises ConfigError: it has ended.
+        :raises ConfigError: if the process has exited.
         """
         try:
             self._small.decode(b"", self._max_seconds)
         except RequestError:
-            pass  # nothing is no image, says the process, and so it runs
+            pass  # the process runs: it has rejected the empty image
         except (OSError, RuntimeError) as error:
-            raise ConfigError(
-                f"pictures are decoded in processes of their own, which cannot run here: {error}"
-            ) from error
+            raise ConfigError(f"images are decoded in separate processes, which cannot run here: {error}") from error
 
     def is_large(self, content: Content | None) -> bool:
-        """Whether preparing `content` takes longer than others should wait."""
+        """Return whether `content` belongs to the lane for large images."""
         if isinstance(content, np.ndarray):
             return content.nbytes > _SMALL_TENSOR
         if isinstance(content, str) and content[:5].lower() != "data:":
-            return True  # it is fetched
+            return True  # has to be fetched
         return content is not None and len(content) > _SMALL_FILE
 
     def small(self, content: Content | None) -> np.ndarray:
-        """What the model sees of an image, uint8 (n, n, 3).
+        """Prepare a small image: uint8 (n, n, 3).
 
-        :raises TakesLonger: it is for `large` to prepare.
-        :raises RequestError: it cannot be read.
+        :raises TakesLonger: if `large` has to prepare the image.
+        :raises RequestError: if the image cannot be read.
         """
         if isinstance(content, np.ndarray):
             return self._preparer(content)
         return self._small.decode(self._reader.encoded(content), min(_SHORT_SECONDS, self._max_seconds))
 
     def large(self, content: Content | None) -> np.ndarray:
-        """The same for an image that takes longer.
+        """Prepare a large image: uint8 (n, n, 3).
 
-        :raises TooLarge: it takes more CPU time than any may.
-        :raises RequestError: it cannot be read.
+        :raises TooLarge: if the image needs more than `max_seconds` of CPU time.
+        :raises RequestError: if the image cannot be read.
         """
         if isinstance(content, np.ndarray):
             with self._budget.granting(_TENSOR_BYTES * content.size // 3):
@@ -136,6 +134,6 @@ class Preparation:
             ) from error
 
     def close(self) -> None:
-        """End the processes."""
+        """Stop the decoding processes."""
         self._small.close()
         self._large.close()

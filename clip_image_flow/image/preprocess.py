@@ -1,8 +1,8 @@
-"""CLIP's own preprocessing: resize the shorter side to n pixels (bicubic), cut out the centre; the tower normalises.
+"""CLIP's own preprocessing: resizes the shorter side to n pixels (bicubic) and crops the centre.
 
-The same numbers as `clip`'s transform (https://github.com/openai/CLIP/blob/main/clip/clip.py, `_transform`), without
-torch, so that it can run in threads beside the model. What leaves here are bytes: a quarter of float32's memory, and
-the network's module scales and normalises them.
+The result equals that of `clip`'s transform (https://github.com/openai/CLIP/blob/main/clip/clip.py, `_transform`)
+before normalization, without torch. It is uint8, a quarter of the memory of float32; the tower scales and normalizes
+it.
 """
 
 from __future__ import annotations
@@ -16,27 +16,28 @@ from clip_image_flow.image.pictures import Picture
 if TYPE_CHECKING:
     import numpy as np
 
-# A 1 x 60,000 picture would be resized to 224 x 13 million before its centre is cut out. From this many output pixels
-# on, only the centre is resized; below, the whole, since Pillow rounds the edges of a box to float32.
+# A 1 x 60,000 image would be resized to 224 x 13 million before its centre is cropped. Above this many output pixels,
+# only the centre is resized; below, the whole image, since Pillow rounds the edges of a box to float32.
 _LARGEST_RESIZED = 1 << 25
-_LARGEST_WHOLE = 1 << 23  # pixels, up to which a picture is turned and converted in one piece
+_LARGEST_WHOLE = 1 << 23  # pixels up to which an image is rotated and converted as a whole
 
 
 def preprocess(image: Image.Image, size: int, *, exact: bool = True) -> np.ndarray:
-    """What the model sees of a picture, before it is normalised.
+    """Resize and crop an image to the model's input size.
 
-    :param image: any size, mode RGB.
-    :param size: the model's input size n, in pixels.
-    :param exact: the pixels of `clip`; else the resizing is a third faster, and rare pixels are one level of 255 off.
-    :return: uint8 (n, n, 3).
+    :param image: image of any size, in mode RGB.
+    :param size: input size n of the model, in pixels.
+    :param exact: whether pixels equal those of `clip`; if false, resizing is a third faster, and a few pixels differ
+        by one level of 255.
+    :return: uint8 (n, n, 3), not normalized.
     """
-    import numpy as np  # not above: what decodes pictures does without
+    import numpy as np  # not at the top: decoding processes do not need it
 
     return np.asarray(resize_and_crop(Picture(image), size, exact=exact))
 
 
 def resize_and_crop(picture: Picture, size: int, *, exact: bool) -> Image.Image:
-    """The centre (size, size) of the picture whose shorter side is `size` pixels long."""
+    """Resize the shorter side of an image to `size` pixels, and crop the centre (size, size)."""
     width, height = picture.size
     # torchvision's Resize truncates the longer side; its CenterCrop rounds half to even, as round() does.
     if width <= height:
@@ -52,7 +53,7 @@ def resize_and_crop(picture: Picture, size: int, *, exact: bool) -> Image.Image:
 
 
 def resizing_memory(width: int, height: int, size: int) -> int:
-    """Bytes that `resize_and_crop` takes besides the picture: some megabytes, and many more for a thin one."""
+    """Return the memory in bytes that `resize_and_crop` needs in addition to the image; thin images need much more."""
     shorter, longer = sorted((width, height))
     resized = size * (size * longer // shorter)
     whole = width * height if width * height <= _LARGEST_WHOLE else 0
@@ -60,11 +61,11 @@ def resizing_memory(width: int, height: int, size: int) -> int:
 
 
 def _resize(picture: Picture, size: tuple[int, int], box: tuple[float, float, float, float]) -> Image.Image:
-    """The part `box` of the picture, `size` large.
+    """Resize the part `box` of the image to `size`.
 
-    Pillow resizes in two passes, with 8 bits between them: rows first, each by itself, but for pictures twice as high
-    as wide. So of a large picture the first pass may go strip by strip, with the same result to the bit; of a very high
-    one values are one level off here and there.
+    Pillow resizes in two passes, with 8 bits in between: first each row, except for images twice as high as wide. So
+    the first pass over a large image can work on strips, with exactly the same result. For very high images, a few
+    values differ by one level.
     """
     height = picture.size[1]
     strip = picture.strip_height

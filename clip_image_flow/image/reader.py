@@ -1,4 +1,4 @@
-"""One image, however it comes -> an RGB picture, within limits: encoded bytes, a tensor or a URI."""
+"""Reads an image from encoded bytes, a tensor or a URI, within limits."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Content = bytes | np.ndarray | str
 
 @dataclass(frozen=True)
 class ImageReader:
-    """Turns contents into pictures.
+    """Reads images.
 
-    :param max_bytes: most bytes of one encoded image.
-    :param max_pixels: most pixels of one image; its declared size is checked before anything is decoded.
-    :param uris: reads the URIs that are allowed.
+    :param max_bytes: maximum size of one encoded image, in bytes.
+    :param max_pixels: maximum number of pixels of one image; the declared size is checked before decoding.
+    :param uris: reader of allowed URIs.
     """
 
     max_bytes: int
@@ -29,14 +29,14 @@ class ImageReader:
     uris: UriReader
 
     def read(self, content: Content | None, at_least: int | None = None) -> Image.Image:
-        """The picture in mode RGB.
+        """Return the image in mode RGB.
 
-        :param at_least: a JPEG may be decoded to a half, a quarter or an eighth of its size, as long as each side keeps
-            this many pixels; None for its own size. Nearly the same picture, for a fraction of the time.
-        :raises BadDocument: nothing there, a broken image, a tensor of another dtype or shape, a URI that is not
-            allowed.
-        :raises TooLarge: over `max_bytes` or `max_pixels`.
-        :raises UnsupportedMedia: bytes in none of the formats that are read.
+        :param content: encoded bytes, uint8 (height, width, 3), or a URI.
+        :param at_least: see `pictures.open_picture`.
+        :raises BadDocument: if the image is missing or broken, the tensor has another dtype or shape, or the URI is
+            not allowed.
+        :raises TooLarge: if the image exceeds `max_bytes` or `max_pixels`.
+        :raises UnsupportedMedia: if the bytes are in an unsupported format.
         """
         if isinstance(content, np.ndarray):
             return self.from_tensor(content)
@@ -44,10 +44,10 @@ class ImageReader:
             return picture.whole()
 
     def encoded(self, content: bytes | str | None) -> bytes:
-        """The bytes of a file, be they given or behind a URI.
+        """Return the bytes of a file; a URI is read first.
 
-        :raises BadDocument: there are none, or the URI is not allowed or cannot be read.
-        :raises TooLarge: over `max_bytes`.
+        :raises BadDocument: if `content` is empty, or the URI is not allowed or cannot be read.
+        :raises TooLarge: if the file exceeds `max_bytes`.
         """
         if content is None:
             raise BadDocument("no image here; give it a blob, a uint8 tensor or a URI")
@@ -59,15 +59,16 @@ class ImageReader:
         return data
 
     def from_tensor(self, tensor: np.ndarray) -> Image.Image:
-        """The picture whose pixels these are, in mode RGB.
+        """Return the image with these pixels, in mode RGB.
 
-        :raises BadDocument: another dtype or shape than uint8 (height, width, 3).
-        :raises TooLarge: over `max_pixels`.
+        :param tensor: uint8 (height, width, 3), or int64 with values from 0 to 255.
+        :raises BadDocument: if dtype or shape differ.
+        :raises TooLarge: if the image exceeds `max_pixels`.
         """
         if tensor.ndim != 3 or tensor.shape[2] != 3 or 0 in tensor.shape:
             raise BadDocument(f"a tensor must have the shape (height, width, 3), not {tensor.shape}")
         check_size(tensor.shape[1], tensor.shape[0], self.max_pixels)
-        # JSON has no uint8: over HTTP every tensor of whole numbers arrives as int64.
+        # JSON has no uint8: over HTTP every integer tensor arrives as int64.
         if tensor.dtype == np.int64 and tensor.min() >= 0 and tensor.max() <= 255:
             tensor = tensor.astype(np.uint8)
         if tensor.dtype != np.uint8:

@@ -1,7 +1,7 @@
-"""URIs -> bytes, from nowhere but where the operator allows.
+"""Reads the content of URIs that the operator allows.
 
-Data URIs are read by default, and nothing else: an address that a caller names is fetched by this machine, with this
-machine's view of the network. Redirects are not followed, since they lead where nobody allowed.
+By default only data URIs are allowed: other URIs are fetched by this machine, from this machine's network. Redirects
+are not followed, since they may lead to addresses that are not allowed.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from clip_image_flow.errors import BadDocument, ConfigError, TooLarge
 _PORTS = {"http": 80, "https": 443}
 _BLOCK = 1 << 16  # bytes
 _SPACE = b" \t\r\n\f\v"
-_BASE64 = bytes.maketrans(b"-_", b"+/")  # the alphabet of URLs (RFC 4648, section 5)
+_BASE64 = bytes.maketrans(b"-_", b"+/")  # the URL-safe alphabet (RFC 4648, section 5)
 _NO_ESCAPE = re.compile(rb"%(?![0-9a-fA-F]{2})")
 
 
 class UriReader:
-    """Reads the URIs that begin with one of `allowed`.
+    """Reads URIs that begin with one of `allowed`.
 
     :param allowed: prefixes such as `data:`, `https://images.example.com/` (this scheme, host and port, and paths
-        below) or `file:///pictures/` (files below that folder, links resolved).
-    :param timeout: seconds for one whole fetch.
-    :raises ConfigError: for a prefix that allows more than it seems to.
+        below it) or `file:///pictures/` (files below that directory, with links resolved).
+    :param timeout: timeout of one whole fetch, in seconds.
+    :raises ConfigError: if a prefix allows more than it seems to.
     """
 
     def __init__(self, allowed: Sequence[str] = ("data:",), timeout: float = 10.0) -> None:
@@ -43,12 +43,13 @@ class UriReader:
         self._opener = urllib.request.build_opener(_NoRedirects)
 
     def read(self, uri: str, max_bytes: int) -> bytes:
-        """The bytes behind `uri`.
+        """Return the content of `uri`.
 
-        :raises BadDocument: not allowed, malformed, or not available.
-        :raises TooLarge: more than `max_bytes`.
+        :param max_bytes: maximum size of the content, in bytes.
+        :raises BadDocument: if the URI is not allowed, malformed, or not available.
+        :raises TooLarge: if the content exceeds `max_bytes`.
         """
-        if uri[:5].lower() == "data:":  # no parser of addresses sees what is in it: they copy it, and keep the copies
+        if uri[:5].lower() == "data:":  # not parsed with urllib, which would copy the data and cache the copies
             return self._read_data(uri, max_bytes)
         try:
             parts = urlsplit(uri)
@@ -77,7 +78,7 @@ class UriReader:
             while block := source.read1(_BLOCK):
                 data += block
                 if len(data) > max_bytes:
-                    raise TooLarge(f"behind {_short(uri)} are more than {max_bytes} bytes")
+                    raise TooLarge(f"the content of {_short(uri)} has more than {max_bytes} bytes")
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"not complete after {self._timeout:g} s")
         return bytes(data)
@@ -89,25 +90,26 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def _prefix(prefix: str) -> SplitResult:
-    with contextlib.suppress(ValueError):  # brackets without an end, a port that is no number
+    with contextlib.suppress(ValueError):  # an unclosed bracket, a port that is not a number
         parts = urlsplit(prefix)
         if parts.scheme == "data" or (parts.scheme in _PORTS and parts.hostname and _port(parts)):
             return parts
         if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
             return parts
     raise ConfigError(
-        f"allowed_uris: {prefix!r} is not understood; "
-        "allowed are 'data:', 'https://HOST/', 'http://HOST/' and 'file:///FOLDER/'"
+        f"allowed_uris: {prefix!r} is not a valid prefix; "
+        "use 'data:', 'https://HOST/', 'http://HOST/' or 'file:///FOLDER/'"
     )
 
 
 def _covers(prefix: SplitResult, uri: SplitResult) -> bool:
-    if prefix.scheme != uri.scheme or uri.scheme == "data":  # a data URI behind control characters is none
+    # A data URI that follows control characters is not one.
+    if prefix.scheme != uri.scheme or uri.scheme == "data":
         return False
     if uri.scheme == "file":
         return not uri.netloc and _resolve(uri).is_relative_to(_resolve(prefix))
     same_host = prefix.hostname == uri.hostname and _port(prefix) == _port(uri)
-    # A path that climbs ("..", also as %2e%2e) may mean another place to the server than to us.
+    # The server may resolve a path with ".." (also as %2e%2e) to another place than this code.
     climbs = ".." in unquote(uri.path).split("/")
     return same_host and not climbs and (uri.path or "/").startswith(prefix.path or "/")
 
@@ -125,11 +127,11 @@ def _not_allowed(uri: str) -> BadDocument:
 
 
 def _data(uri: str, max_bytes: int) -> bytes:
-    """The bytes of a data URI (RFC 2397), as people write them.
+    """Return the content of a data URI (RFC 2397).
 
-    White space may stand anywhere in base64, its padding may be missing, its alphabet may be that of URLs.
+    Base64 may have white space anywhere, no padding, and the URL-safe alphabet.
     """
-    if len(uri) > 4 * max_bytes:  # percent-encoding triples, base64 adds a third: no need to decode it to know
+    if len(uri) > 4 * max_bytes:  # percent-encoding triples the size, base64 adds a third: too large in any case
         raise TooLarge(f"the data URI has {len(uri)} characters; at most {max_bytes} bytes are read")
     head, comma, body = uri.partition(",")
     if not comma:
@@ -148,10 +150,10 @@ def _data(uri: str, max_bytes: int) -> bytes:
 
 
 def _unquoted(data: bytes) -> bytes:
-    """`data` without percent-encoding.
+    """Return `data` without percent-encoding.
 
-    `urllib` makes a list of its escapes, of 60 bytes for each; those of quoted-printable are the same but for a letter,
-    and decoded in C.
+    `urllib` would create a list with 60 bytes per escape. Quoted-printable escapes differ only in one character, and
+    are decoded in C.
     """
     if b"%" not in data:
         return data

@@ -1,8 +1,8 @@
-"""Decoding where it can be ended: in processes that are bounded in CPU time and memory.
+"""Decodes images in separate processes with limits on CPU time and memory.
 
-`worker` is the program that runs in each of them, `process` the side of it that starts, asks and ends one, `decoders`
-keeps as many as there is work for, and `budget` shares out the memory that decoding may take.
+`worker` is the program of a decoding process, `process` starts, calls and kills one, `decoders` is the pool of them,
+and `budget` limits their total memory.
 
-A picture is a stranger's program for somebody else's decoder. No limit on its size says what it costs: ten thousand
-empty scans make a JPEG of 193 kB take half a minute. So the kernel bounds it, and a process is what the kernel can end.
+An image is untrusted input, and limits on its size do not limit its cost: a JPEG of 193 kB with ten thousand empty
+scans takes half a minute to decode. A process, unlike a thread, can be limited and killed.
 """

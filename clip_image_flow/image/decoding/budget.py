@@ -1,4 +1,4 @@
-"""The memory that pictures take while they are decoded, shared out."""
+"""Limits the total memory of the images that are being decoded."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 
 class MemoryBudget:
-    """Bytes that may be in use at the same time. What does not fit waits, first come, first served.
+    """Limits the bytes in use at the same time. Requests that do not fit wait in order of arrival.
 
-    :param total: of them. What is more than all of it is let in alone.
+    :param total: maximum number of bytes. A larger request is admitted when no other is.
     """
 
     def __init__(self, total: int) -> None:
@@ -22,7 +22,7 @@ class MemoryBudget:
 
     @contextmanager
     def granting(self, count: int) -> Iterator[bool]:
-        """Use `count` bytes, as soon as there is room for them."""
+        """Wait until `count` bytes are free, and hold them during the context."""
         with self._changed:
             place = object()
             self._waiting.append(place)

@@ -1,4 +1,4 @@
-"""As many decoding processes as there is work for."""
+"""The pool of decoding processes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from clip_image_flow.image.decoding.process import DecodingProcess, Options
 
 
 class Decoders:
-    """Processes that decode pictures, one for each thread that asks at the same time, kept for the next.
+    """Pool of decoding processes, one for each thread that decodes at the same time.
 
-    :param options: of all pictures.
+    :param options: options of all images.
     :param granting: see `DecodingProcess`.
     """
 
@@ -26,10 +26,10 @@ class Decoders:
         self._closed = False
 
     def start(self, count: int) -> None:
-        """Have `count` more of them ready: a start takes a tenth of a second."""
+        """Start `count` more processes, each of which needs a tenth of a second."""
         started = [DecodingProcess(self._options, self._granting) for _ in range(count)]
         with self._lock:
-            self._idle[:0] = started  # behind those that run already
+            self._idle[:0] = started  # running processes are used first
 
     def decode(self, data: bytes, seconds: float) -> np.ndarray:
         """See `DecodingProcess.decode`."""
@@ -55,10 +55,10 @@ class Decoders:
             return
         process.close()
         if not self._closed:
-            self.start(1)  # so that the next picture does not wait for it
+            self.start(1)  # so that the next image does not wait for the start
 
     def close(self) -> None:
-        """End those that are idle; the others end with their picture."""
+        """Stop idle processes; the others stop after their image."""
         with self._lock:
             self._closed = True
             for process in self._idle:

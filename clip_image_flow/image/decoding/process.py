@@ -1,4 +1,4 @@
-"""One process that decodes, as the process sees it that has the model."""
+"""Starts, calls and kills one decoding process."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from clip_image_flow.errors import BadDocument, TakesLonger, TooLarge
 
 _PROGRAM = "clip_image_flow.image.decoding.worker"
 _PACKAGES = Path(__file__).parents[3]
-_KEPT_BYTES = 1 << 20  # of a file, which the next one is written over
+_KEPT_BYTES = 1 << 20  # file size up to which its memory is reused for the next file
 _CHANNELS = 3
 
 
 @dataclass(frozen=True)
 class Options:
-    """What all pictures have in common.
+    """Options of all images of a decoding process.
 
-    :param size: pixels a side of what the model sees.
-    :param max_bytes: most bytes of a file.
-    :param max_pixels: most pixels of a picture.
+    :param size: input size of the model, in pixels.
+    :param max_bytes: maximum size of a file, in bytes.
+    :param max_pixels: maximum number of pixels of an image.
     :param at_least: see `pictures.open_picture`.
     :param exact: see `preprocess.resize_and_crop`.
-    :param max_memory: most bytes of memory that decoding one picture may take.
-    :param nice: added to the process' niceness.
+    :param max_memory: maximum memory to decode one image, in bytes.
+    :param nice: increment of the process' niceness.
     """
 
     size: int
@@ -49,19 +49,19 @@ class Options:
 
 
 class DecodingProcess:
-    """A process that decodes one picture at a time. To be used by one thread at a time.
+    """A process that decodes one image at a time. Not thread-safe.
 
-    It is started anew, not forked: this process has threads, and a model.
+    The process is spawned, not forked: the parent has threads and a model.
 
-    :param options: of all its pictures.
-    :param granting: for pictures that are not small: called with the bytes of memory that one takes, a context in which
-        they may be used, or with False may not. Entering it may wait.
+    :param options: options of all images.
+    :param granting: function that takes the memory in bytes that a large image needs, and returns a context manager:
+        entering it may wait, and yields whether the memory may be used.
     """
 
     def __init__(self, options: Options, granting: Callable[[int], AbstractContextManager[bool]]) -> None:
         self._options = options
         self._granting = granting
-        # Not in /dev/shm, which may be small or missing; pages exist once they are written.
+        # Not in /dev/shm, which may be small or missing; pages are allocated when they are written.
         self._shared = os.memfd_create("decoding", os.MFD_CLOEXEC)
         self._shared_bytes = options.max_bytes + options.size * options.size * _CHANNELS
         os.ftruncate(self._shared, self._shared_bytes)
@@ -85,14 +85,15 @@ class DecodingProcess:
         self._questions, self._answers = self._process.stdin, self._process.stdout
 
     def decode(self, data: bytes, seconds: float) -> np.ndarray:
-        """A file -> what the model sees of it, uint8 (size, size, 3).
+        """Decode and preprocess a file: uint8 (size, size, 3).
 
-        :param seconds: of CPU time, at most.
-        :raises TakesLonger: it takes more, and this process has ended; or its memory was not granted.
-        :raises RequestError: the picture cannot be decoded, or is over a limit.
+        :param data: bytes of the file.
+        :param seconds: maximum CPU time, in seconds.
+        :raises TakesLonger: if the image exceeds `seconds`, which kills the process, or its memory was not granted.
+        :raises RequestError: if the image cannot be decoded, or exceeds a limit.
         """
-        # Written and given back by system calls, which other threads need not wait for: to copy 20 MB into the mapping
-        # held all of them up for 15 ms.
+        # Written and freed by system calls, which release the GIL: copying 20 MB into the mapping blocked all other
+        # threads for 15 ms.
         os.pwrite(self._shared, data, 0)
         try:
             return self._pixels(self._answer(len(data), seconds))
@@ -119,14 +120,14 @@ class DecodingProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether it can be asked again."""
+        """Whether the process is running."""
         return self._process.poll() is None
 
     def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
         try:
             self._questions.write(json.dumps(question).encode())
             packet = self._answers.read(select.PIPE_BUF)
-        except OSError:  # it has ended before it was asked, or without reading all
+        except OSError:  # the process exited before the question, or before reading all of it
             packet = b""
         if not packet:
             raise self._how_it_ended()
@@ -137,14 +138,14 @@ class DecodingProcess:
         code = self._process.wait()
         if code == -signal.SIGPROF:
             return TakesLonger()
-        if code == -signal.SIGKILL:  # nobody else does that than a kernel that is out of memory
+        if code == -signal.SIGKILL:  # only sent by the kernel's OOM killer
             return TooLarge("decoding the image was ended for want of memory")
         if code < 0:
             return BadDocument(f"the image cannot be decoded: the decoder ended by {signal.Signals(-code).name}")
-        return RuntimeError(f"a process that decodes pictures ended with code {code}; its messages are above")
+        return RuntimeError(f"a decoding process exited with code {code}; its messages are above")
 
     def close(self) -> None:
-        """End it, whatever it is at."""
+        """Kill the process, even while it decodes."""
         self._process.kill()
         self._process.wait()
         self._questions.close()
@@ -161,7 +162,7 @@ def _error(answer: dict[str, Any]) -> errors.RequestError:
 
 
 def _environment() -> dict[str, str]:
-    """This process' environment, with this very package in front and an allocator that gives back large pictures."""
+    """Return the environment, with this package first in PYTHONPATH and malloc set to free large images at once."""
     paths = [str(_PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])]
     malloc = {"MALLOC_MMAP_THRESHOLD_": str(4 << 20), "MALLOC_TRIM_THRESHOLD_": str(16 << 20)}
     return {**os.environ, **malloc, "PYTHONPATH": os.pathsep.join(paths)}

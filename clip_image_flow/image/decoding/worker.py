@@ -1,15 +1,15 @@
-"""The program that decodes pictures, one after the other, until its input ends.
+"""The program of a decoding process: decodes images, one after the other, until its standard input is closed.
 
-Started by `process.DecodingProcess`, with which it shares a block of memory, where files come in and pixels go out.
-Questions come by standard input and answers go by standard output, JSON, no more than a pipe hands over in one piece.
-For each `{"bytes": n, "seconds": s}` it answers one of
+It is started by `process.DecodingProcess`. Files and pixels are passed in shared memory; questions come from standard
+input, and answers go to standard output, as JSON of at most PIPE_BUF bytes. For each `{"bytes": n, "seconds": s}` the
+answer is one of
 
-- `{}`: the pixels stand in the memory, behind `max_bytes`;
+- `{}`: the pixels are in the shared memory, after the first `max_bytes`;
 - `{"error": class, "detail": text}`: a `RequestError`;
-- `{"needs": n}`: it is no small picture and takes n bytes of memory; it waits for `{"granted": true}`, or for `false`,
-  to which it answers `{"refused": true}`.
+- `{"needs": n}`: the image is large and needs n bytes of memory. The process waits for `{"granted": true}`, or for
+  `false`, and then answers `{"refused": true}`.
 
-More than s seconds of CPU time end the process by SIGPROF; more memory than was granted is a `MemoryError`.
+More than s seconds of CPU time kill the process by SIGPROF; more memory than granted raises `MemoryError`.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from clip_image_flow.image.pictures import open_picture
 from clip_image_flow.image.preprocess import resize_and_crop, resizing_memory
 
 _SMALL_PIXELS = 1_500_000
-_SMALL_BYTES = 16 << 20  # of memory; of WebP, which takes most, 0.9 megapixels
-_ALLOWED_BYTES = 32 << 20  # without asking: a small picture, and what converting strips of it takes
+_SMALL_BYTES = 16 << 20  # memory; enough for 0.9 megapixels of WebP, which needs most
+_ALLOWED_BYTES = 32 << 20  # memory that needs no grant: a small image, and the conversion of its strips
 
 
 class Worker:
-    """Decodes what the other side asks for.
+    """Decodes images for the parent process.
 
-    :param answers: where answers are written, a file descriptor.
-    :param memory: shared, `max_bytes` for a file and the rest for pixels.
-    :param options: `max_bytes`, `max_pixels`, `size`, `at_least` and `exact`, as in `pictures` and `preprocess`.
+    :param answers: file descriptor for answers.
+    :param memory: shared memory: `max_bytes` for a file, the rest for pixels.
+    :param options: `process.Options` as a dict.
     """
 
     def __init__(self, answers: int, memory: mmap.mmap, options: dict[str, Any]) -> None:
@@ -49,7 +49,7 @@ class Worker:
         self._idle_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
     def run(self) -> None:
-        """Answer until nobody asks any more."""
+        """Answer questions until standard input is closed."""
         while job := self._hear():
             signal.setitimer(signal.ITIMER_PROF, job["seconds"])
             answer = self._answer(job["bytes"])
@@ -57,7 +57,7 @@ class Worker:
             self._say(answer)
 
     def _hear(self) -> dict[str, Any] | None:
-        """What is asked; None when nobody asks any more."""
+        """Return the next question; None if standard input is closed."""
         packet = os.read(0, select.PIPE_BUF)
         return json.loads(packet) if packet else None
 
@@ -82,7 +82,7 @@ class Worker:
         def before_decoding(width: int, height: int, needs: int) -> None:
             needs += resizing_memory(width, height, size)
             if needs > (most := self._options["max_memory"]):
-                detail = f"the image takes {needs >> 20} MiB of memory to decode; at most {most >> 20} are given to one"
+                detail = f"the image needs {needs >> 20} MiB of memory to decode; at most {most >> 20} MiB are allowed"
                 raise TooLarge(detail)
             if needs > _SMALL_BYTES or width * height > _SMALL_PIXELS:
                 self._say({"needs": needs})
@@ -94,23 +94,23 @@ class Worker:
             return resize_and_crop(picture, size, exact=self._options["exact"]).tobytes()
 
     def _allow(self, count: int) -> None:
-        """Let the address space be `count` bytes larger than it was at the start."""
+        """Limit the address space to its size at startup plus `count` bytes."""
         _, most = resource.getrlimit(resource.RLIMIT_AS)
         wanted = self._idle_bytes + count
         resource.setrlimit(resource.RLIMIT_AS, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most))
 
 
 def main() -> None:
-    """`worker MEMORY OPTIONS`: a file descriptor, and JSON."""
+    """Run `worker MEMORY OPTIONS`, with the file descriptor of the shared memory, and options as JSON."""
     memory, options = int(sys.argv[1]), json.loads(sys.argv[2])
-    for number in (signal.SIGINT, signal.SIGTERM):  # the process group is told to end; this one ends with its input
+    for number in (signal.SIGINT, signal.SIGTERM):  # sent to the process group; this process exits with its input
         signal.signal(number, signal.SIG_IGN)
     os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) + options["nice"])
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with contextlib.suppress(OSError):  # if memory runs out, this process and not the one that has the model
+    with contextlib.suppress(OSError):  # if memory runs out, the kernel kills this process, not the parent
         Path("/proc/self/oom_score_adj").write_text("1000")
     worker = Worker(os.dup(1), mmap.mmap(memory, 0), options)
-    for output in (1, 2):  # libtiff writes a line for each thing that is wrong with a file
+    for output in (1, 2):  # libtiff prints a line for each defect of a file
         os.dup2(os.open(os.devnull, os.O_WRONLY), output)
     worker.run()
 

@@ -1,1 +1,1 @@
-"""gRPC: the server, its calls, and what they hold of memory while they are read."""
+"""The gRPC server, its calls, and their memory limits."""

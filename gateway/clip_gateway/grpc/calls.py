@@ -1,7 +1,7 @@
-"""Jina's gRPC services, answered by `serve`.
+"""Implements Jina's gRPC services with `RequestHandler.serve`.
 
-Jina's Client sends all requests of one `post` on one stream, where a gRPC status would end the neighbours of a bad
-request: errors stay in the status header of their own answer. gRPC statuses are for what refuses the whole call.
+Jina's Client sends all requests of one `post` on one stream, and a gRPC status would end all of them. So the error of a
+request is returned in the status header of its response; a gRPC status rejects a whole call.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from clip_gateway.memory import Holding
 from clip_gateway.observing.logs import request_id
 from clip_gateway.problems import Problem, problem_of
 
-_Answered = tuple[DataRequest, DataRequest]  # a request and its answer
+_Answered = tuple[DataRequest, DataRequest]  # a request and its response
 
 
 class GrpcCalls(RequestHandler):
-    """The servicer that Jina registers for its services."""
+    """The servicer of Jina's gRPC services."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._under_way: set[asyncio.Task[Any]] = set()  # asyncio itself would let them be collected
+        self._under_way: set[asyncio.Task[Any]] = set()  # strong references: asyncio keeps only weak ones
         self.guard = Guard(self.settings.memory_bytes, self.settings.max_body_bytes)
 
     async def stream(
         self, request_iterator: AsyncIterator[DataRequest], context: grpc.aio.ServicerContext, *_: Any
     ) -> AsyncIterator[DataRequest]:
-        """All requests of one gRPC stream, answered as they are done. One that is refused does not end the others."""
+        """Answer the requests of one gRPC stream as they finish; a request that fails does not end the others."""
         metadata = dict(context.invocation_metadata() or ())
         caller = _open(context, metadata)
         prefetch = str(metadata.get("__prefetch__", ""))
@@ -80,7 +80,7 @@ class GrpcCalls(RequestHandler):
                 request, found = await item if isinstance(item, asyncio.Task) else item
                 answered += 1
                 problem = problem_of(found)
-                if problem and problem.grpc_status:  # of the whole call, but what is under way is still answered
+                if problem and problem.grpc_status:  # rejects the call; requests in flight are still answered
                     stream.refusal = problem
                 else:
                     yield found
@@ -91,14 +91,14 @@ class GrpcCalls(RequestHandler):
             stream.close()
         if stream.refusal:
             await _refuse(context, stream.refusal, caller)
-        await reader  # raises what ended it, if that was not the stream's end
+        await reader  # raises the error that stopped reading, if any
 
     Call = stream
 
     async def single(
         self, request_iterator: AsyncIterator[DataRequest], context: grpc.aio.ServicerContext
     ) -> DataRequest:
-        """The same as `process_single_data`, which Jina calls with a message that was read; this reads it itself."""
+        """Read the message of a unary call and answer it as `process_single_data` does."""
         try:
             request = await self.guard.first(request_iterator)
         except Problem as full:
@@ -108,20 +108,20 @@ class GrpcCalls(RequestHandler):
         return await self.process_single_data(request, context)
 
     async def process_single_data(self, request: DataRequest, context: grpc.aio.ServicerContext) -> DataRequest:
-        """One request, one answer."""
+        """Answer one request."""
         caller = _open(context, dict(context.invocation_metadata() or ()))
         holding = Holding(self.budget)
         try:
             holding.grow(len(request.buffer or b""))
         except Problem as full:
-            request.buffer = None  # it is no longer needed, and what ends a call may be held for some time
+            request.buffer = None  # frees the message: the exception that ends the call may keep it alive for a while
             await _refuse(context, full, caller)
         if not self.slots.take():
             holding.release()
             request.buffer = None
             await _refuse(context, self.slots.full(), caller)
-        # Slot and bytes are held until both have ended: the work, which goes on when the caller hangs up, and the call,
-        # which goes on until the caller has read its answer.
+        # Slot and bytes are held until both have ended: the work, which continues when the caller cancels, and the
+        # call, which lasts until the caller has read the response.
         work = asyncio.create_task(self.serve(request, caller))
         self._under_way.add(work)
         ends = iter((False, True))
@@ -148,12 +148,12 @@ class GrpcCalls(RequestHandler):
         self.ended("gRPC", "post", request.header.exec_endpoint or "/", status, name, started)
 
     async def stream_doc(self, _: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
-        """Jina's streaming of one document, which no Executor of ours has."""
+        """Reject Jina's streaming of single documents, which no Executor here supports."""
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, "use jina.JinaRPC/Call")
         yield
 
     async def dry_run(self, *_: Any) -> jina_pb2.StatusProto:
-        """Whether all executors answer now and run one checkpoint; `Client.is_flow_ready` asks this."""
+        """Return whether all executors respond and run the same checkpoint, for `Client.is_flow_ready`."""
         await self.executors.refresh()
         status = jina_pb2.StatusProto()
         if refusal := self.executors.refusal:
@@ -161,14 +161,14 @@ class GrpcCalls(RequestHandler):
         return status
 
     async def endpoint_discovery(self, *_: Any) -> jina_pb2.EndpointsProto:
-        """The endpoints of all executors, as far as they are known; Jina's own would wait for ever."""
+        """Return the known endpoints of all executors; Jina's own implementation would wait forever."""
         if self.executors.endpoints is None:
             await self.executors.refresh()
         return jina_pb2.EndpointsProto(endpoints=sorted(self.executors.endpoints or ()))
 
 
 def _open(context: grpc.aio.ServicerContext, metadata: Mapping[str, Any]) -> Caller:
-    """Who calls, by the id in its metadata, which it gets back at the end, and with the time that it gives us."""
+    """Return the caller, with request id and deadline of the call; the id is returned in the trailing metadata."""
     remaining = context.time_remaining()
     deadline = float("inf") if remaining is None else time.time() + remaining
     expects = str(metadata.get("x-expect-fingerprint", ""))
@@ -179,7 +179,7 @@ def _open(context: grpc.aio.ServicerContext, metadata: Mapping[str, Any]) -> Cal
 
 
 async def _refuse(context: grpc.aio.ServicerContext, problem: Problem, caller: Caller) -> None:
-    """End the call with a gRPC status."""
+    """Abort the call with a gRPC status."""
     seconds = problem.kind.retry_after
     metadata = (("x-request-id", caller.id), *((("retry-after", str(seconds)),) if seconds else ()))
     await context.abort(problem.grpc_status or grpc.StatusCode.INTERNAL, problem.detail, metadata)

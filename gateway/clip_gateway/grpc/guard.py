@@ -1,8 +1,8 @@
-"""The gateway's memory while gRPC messages are being read.
+"""Limits the gateway's memory while gRPC messages are received.
 
-A gRPC message is in memory before anybody can look at it, and any number of calls may bring one at the same time. What
-HTTP says beforehand, in Content-Length, gRPC does not. So few calls read their first message at the same time, and the
-process looks at itself: while its memory runs out, calls that are being read are ended.
+A gRPC message is in memory before it can be checked, its size is not announced as in HTTP's Content-Length, and any
+number of calls may send one at the same time. So only a few calls receive their first message at the same time, and
+when the process runs out of memory, calls that are receiving a message are aborted.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from clip_gateway.observing.logs import LOG
 from clip_gateway.problems import Problem
 from clip_wire.errors import TooManyRequests
 
-_PERIOD_SECONDS = 0.01  # a local caller brings some 10 MB in it
-_FULL = 0.7  # of the container's memory
-_READ = 0.25  # of it, for messages that are read at the same time
+_PERIOD_SECONDS = 0.01  # a local client sends about 10 MB in this time
+_FULL = 0.7  # share of the container's memory
+_READ = 0.25  # share of the container's memory for messages that are received at the same time
 _COLLECT_SECONDS = 0.3
-_TURN_SECONDS = 0.25  # after which a call that is slow lets the next one read too
+_TURN_SECONDS = 0.25  # after which the next call may receive beside a slow one
 _STATM = Path("/proc/self/statm")
 
 T = TypeVar("T")
@@ -34,19 +34,19 @@ T = TypeVar("T")
 class Guard:
     """Watches the memory of this process.
 
-    :param memory: bytes that there are.
-    :param largest: bytes of a message.
+    :param memory: memory of the container, in bytes.
+    :param largest: maximum size of a message, in bytes.
     """
 
     def __init__(self, memory: int, largest: int) -> None:
         self._most = int(_FULL * memory)
-        # Each message is there three times: as it arrives, in one piece, and parsed.
+        # Each message is in memory three times: received slices, one buffer, and parsed.
         self._turns = asyncio.Semaphore(max(1, int(_READ * memory) // (3 * largest)))
         self._numbers = itertools.count()
         self._reading: dict[int, Callable[[Problem], None]] = {}
 
     async def paced(self, requests: AsyncIterator[T]) -> AsyncIterator[T]:
-        """`requests`, the first of them in turn with the first ones of other calls."""
+        """Yield `requests`; the first one waits until few other calls receive their first one."""
         await self._turns.acquire()
         turn = _Turn(self._turns, self._most // 2)
         try:
@@ -57,9 +57,9 @@ class Guard:
             turn.end()
 
     async def first(self, requests: AsyncIterator[T]) -> T | None:
-        """The first of `requests`, in turn; None where there is none.
+        """Return the first of `requests`, received as in `paced`; None if there is none.
 
-        :raises Problem: memory is full.
+        :raises Problem: if the memory is full.
         """
         full: asyncio.Future[Problem] = asyncio.get_running_loop().create_future()
 
@@ -73,7 +73,7 @@ class Guard:
         reading, reader = self.reading(shed), asyncio.create_task(read())
         waiting: list[asyncio.Future[Any]] = [reader, full]
         try:
-            # Not `await reader`, which would tie this call to the exception that ends it.
+            # Not `await reader`: its exception would keep a reference to this call.
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self.ended(reading)
@@ -84,28 +84,28 @@ class Guard:
         return reader.result()
 
     def reading(self, shed: Callable[[Problem], None]) -> int:
-        """A call has begun to read messages.
+        """Register a call that receives messages.
 
-        :param shed: ends it.
-        :return: for `ended`.
+        :param shed: function that aborts the call.
+        :return: number for `ended`.
         """
         number = next(self._numbers)
         self._reading[number] = shed
         return number
 
     def ended(self, number: int) -> None:
-        """The call reads no more."""
+        """Unregister a call."""
         self._reading.pop(number, None)
 
     async def watch(self) -> None:
-        """Look for ever."""
+        """Watch the memory forever."""
         collected = 0.0
-        gc.freeze()  # what is here stays, and need not be looked at again below
+        gc.freeze()  # existing objects are permanent: `gc.collect` below skips them
         while True:
             await asyncio.sleep(_PERIOD_SECONDS)
             if _resident_bytes() > self._most:
                 if time.monotonic() - collected > _COLLECT_SECONDS:
-                    gc.collect()  # calls that have ended in an error, with what they read
+                    gc.collect()  # failed calls, with the messages that they received
                     trim()
                     collected = time.monotonic()
                 if self._reading and _resident_bytes() > self._most:
@@ -113,17 +113,19 @@ class Guard:
 
     def _shed(self) -> None:
         problem = Problem(TooManyRequests, "the gateway's memory is full; try again")
-        LOG.warning("memory is full: %d calls that were being read are ended", len(self._reading))
+        LOG.warning("memory is full: %d calls that were receiving a message are aborted", len(self._reading))
         for shed in list(self._reading.values()):
             shed(problem)
         self._reading.clear()
 
 
 class _Turn:
-    """A call's turn to read. One that is slow lets the next one read too, as long as memory is at most half full.
+    """Permission of a call to receive its first message.
 
-    :param turns: where it was taken.
-    :param most: bytes of memory, up to which it is.
+    A slow call gives it up after `_TURN_SECONDS`, so that the next call can receive too, while memory is below `most`.
+
+    :param turns: semaphore from which the turn was acquired.
+    :param most: memory in bytes above which a turn is kept.
     """
 
     def __init__(self, turns: asyncio.Semaphore, most: int) -> None:
@@ -142,7 +144,7 @@ class _Turn:
             self._wait()
 
     def end(self) -> None:
-        """Give it back, once."""
+        """Release the turn, once."""
         if self._timer:
             self._timer.cancel()
             self._timer = None
@@ -150,10 +152,10 @@ class _Turn:
 
 
 async def _each_read_to_its_end(requests: AsyncIterator[T]) -> AsyncIterator[T]:
-    """`requests`, each read in a task that is not cancelled with its reader.
+    """Yield `requests`, each read in a task that is not cancelled with its reader.
 
-    grpc.aio frees a message when the read of it was awaited, and not when that was cancelled
-    (https://github.com/grpc/grpc/issues/43360). A call that has ended ends its read.
+    grpc.aio leaks a message if the read of it is cancelled (https://github.com/grpc/grpc/issues/43360). The read ends
+    when the call ends.
     """
     iterator = aiter(requests)
 
@@ -169,13 +171,13 @@ async def _each_read_to_its_end(requests: AsyncIterator[T]) -> AsyncIterator[T]:
         yield request
 
 
-_READS: set[asyncio.Task[Any]] = set()  # asyncio itself would let them be collected
+_READS: set[asyncio.Task[Any]] = set()  # strong references: asyncio keeps only weak ones
 
 
 def _forget(task: asyncio.Task[Any]) -> None:
     _READS.discard(task)
     if not task.cancelled():
-        task.exception()  # where nobody waits for it any more, nobody is told
+        task.exception()  # marks it as retrieved, so that asyncio logs nothing if the reader is gone
 
 
 def _resident_bytes() -> int:

@@ -1,4 +1,4 @@
-"""The gRPC server: Jina's, with an interceptor that asks for a token, and the executors' names in its health."""
+"""Jina's gRPC server with token authentication, and with the executors in its health service."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from clip_gateway.problems import Problem
 from clip_gateway.tokens import Tokens
 
 _LAST_ANSWERS_SECONDS = 1.0
-_LONGEST_MS = 3_600_000  # that a connection is used for new calls, and
-_LAST_CALLS_MS = 60_000  # that those on it have left then; the chart's are far shorter
+_LONGEST_MS = 3_600_000  # maximum age of a connection; the chart sets a much shorter one
+_LAST_CALLS_MS = 60_000  # grace period for the calls on it
 _SINGLE = "/jina.JinaSingleDataRequestRPC/process_single_data"
 _OPEN = "/grpc.health.v1.Health/"
 
@@ -28,10 +28,10 @@ _Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHand
 
 
 class GrpcServer(GRPCServer):
-    """Jina's gRPC server.
+    """Jina's gRPC server with authentication, limits and health of executors.
 
-    :param tokens: who may come in.
-    :param max_body_bytes: of one message.
+    :param tokens: valid tokens.
+    :param max_body_bytes: maximum size of one message, in bytes.
     """
 
     grpc_tracing_server_interceptors: Sequence[Any] | None
@@ -44,36 +44,36 @@ class GrpcServer(GRPCServer):
         if tokens.asked_for:
             own.insert(0, TokenInterceptor(tokens, self._handler))
         self.grpc_tracing_server_interceptors = [*(self.grpc_tracing_server_interceptors or []), *own]
-        # An answer that its caller does not read can be ended in no other way than with its connection.
+        # A response that the client does not read can only be dropped by closing its connection.
         ages = {"grpc.max_connection_age_ms": _LONGEST_MS, "grpc.max_connection_age_grace_ms": _LAST_CALLS_MS}
-        # The length is checked after a message was unpacked, whatever it grew to; pictures are compressed already.
+        # Compression is off: gRPC checks the size only after decompression; images are already compressed.
         options = {"grpc.max_receive_message_length": max_body_bytes, "grpc.compression_enabled_algorithms_bitset": 1}
-        # With probes of the bandwidth gRPC takes in megabytes of each call before anybody reads it; a message that is
-        # being read arrives as fast without them.
+        # With bandwidth probes, gRPC buffers megabytes of each call before it is read; without them, messages that are
+        # being read arrive as fast.
         options["grpc.http2.bdp_probe"] = 0
         self.grpc_server_options = {**ages, **options, **dict(self.grpc_server_options or {})}
 
     async def setup_server(self) -> None:
-        """Start; executors are not there until they have answered."""
+        """Start the server; executors are NOT_SERVING until they have responded."""
         for name in self._handler.executors.names:
             await self.set_health(name, False)
         await super().setup_server()
 
     async def shutdown(self) -> None:
-        """End; answers that are on their way are still delivered, which Jina's own end would cut off."""
+        """Stop the server after responses in flight are sent, which Jina's own shutdown would cut off."""
         await self.server.stop(grace=_LAST_ANSWERS_SECONDS)
         await super().shutdown()
 
     async def set_health(self, name: str, answers: bool) -> None:
-        """What `grpc.health.v1` says of an executor."""
+        """Set the status of an executor in `grpc.health.v1`."""
         status = health_pb2.HealthCheckResponse
         await self.health_servicer.set(name, status.SERVING if answers else status.NOT_SERVING)
 
 
 class SingleInterceptor(grpc.aio.ServerInterceptor):
-    """Has unary calls read as streams of one message are, to which they are the same on the wire.
+    """Handles unary calls as streams of one message, which are the same on the wire.
 
-    :param handler: that reads them.
+    :param handler: servicer that reads the message.
     """
 
     def __init__(self, handler: GrpcCalls) -> None:
@@ -82,7 +82,7 @@ class SingleInterceptor(grpc.aio.ServerInterceptor):
     async def intercept_service(
         self, continuation: _Continuation, details: grpc.HandlerCallDetails
     ) -> grpc.RpcMethodHandler:
-        """Jina's handler for the call, or ours for its single requests."""
+        """Return Jina's handler for the call, or for unary requests that of `handler`."""
         jinas = await continuation(details)
         if details.method != _SINGLE or jinas is None:
             return jinas
@@ -92,10 +92,10 @@ class SingleInterceptor(grpc.aio.ServerInterceptor):
 
 
 class TokenInterceptor(grpc.aio.ServerInterceptor):
-    """Refuses calls without a valid token in their metadata, before a message is read; health is open.
+    """Rejects calls without a valid token in their metadata, before a message is read; health needs no token.
 
-    :param tokens: the valid ones.
-    :param handler: told of what is refused.
+    :param tokens: valid tokens.
+    :param handler: request handler that logs and counts rejected calls.
     """
 
     def __init__(self, tokens: Tokens, handler: RequestHandler) -> None:
@@ -105,7 +105,7 @@ class TokenInterceptor(grpc.aio.ServerInterceptor):
     async def intercept_service(
         self, continuation: _Continuation, details: grpc.HandlerCallDetails
     ) -> grpc.RpcMethodHandler:
-        """Jina's handler for the call, or one that refuses it."""
+        """Return Jina's handler for the call, or one that rejects it."""
         if details.method.startswith(_OPEN):
             return await continuation(details)
         metadata = dict(details.invocation_metadata or ())

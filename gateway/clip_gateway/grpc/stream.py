@@ -1,4 +1,4 @@
-"""One gRPC stream: which of its requests are read, and when."""
+"""Flow control of one gRPC stream: when its requests are read."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from clip_gateway.problems import Problem
 
 
 class Stream:
-    """The requests of one gRPC stream: as many under way as there is room for, the next ones wait unread.
+    """Reads the requests of one gRPC stream as slots and bytes become free.
 
-    A stream that finds no room is refused as a whole, unless it has work under way: then it waits for that, so that a
-    long stream slows down where others are turned away. It never holds more than half of the slots, or of the bytes.
-    A request is under way until its answer was sent.
+    If there is no room, a stream without requests in flight is rejected as a whole; a stream with some waits for them,
+    so that a long stream slows down instead of failing. It never uses more than half of the slots or bytes. A request
+    is in flight until its response is sent.
 
-    :param slots: of the gateway.
-    :param prefetch: most requests under way, as the caller asked; 0 is no wish.
-    :param budget: of the gateway's bytes; by default one of its own.
-    :param limits: of what is in a request.
+    :param slots: slots of the gateway.
+    :param prefetch: maximum number of requests in flight that the caller wants; 0 for no limit.
+    :param budget: byte budget of the gateway; by default a separate one.
+    :param limits: limits on the content of a request.
     """
 
-    _DOCUMENTS = 256  # under way, after which no more are read: one stream must not fill an Executor's queue
+    _DOCUMENTS = 256  # in flight, after which reading pauses: one stream must not fill an Executor's queue
 
     def __init__(
         self, slots: Slots, prefetch: int = 0, budget: Budget | None = None, limits: Limits = DEFAULT_LIMITS
@@ -37,15 +37,15 @@ class Stream:
         self._budget = budget or Budget(bytes_under_way(container_bytes()))
         self._limits = limits
         self._most = max(1, min(prefetch or slots.limit, slots.limit // 2))
-        self._under_way: dict[int, tuple[int, Holding]] = {}  # identity of a request -> its documents and bytes
-        self._answered: set[int] = set()  # of these, those whose work has ended
+        self._under_way: dict[int, tuple[int, Holding]] = {}  # id() of a request -> number of documents, bytes
+        self._answered: set[int] = set()  # those of them whose work has ended
         self._changed = asyncio.Event()
         self._closed = False
         self.admitted = 0
         self.refusal: Problem | None = None
 
     async def admit(self, requests: AsyncIterator[DataRequest]) -> AsyncIterator[DataRequest]:
-        """The requests, each when there is room for it; ends early when the stream is refused."""
+        """Yield each request when there is room for it; stop when the stream is rejected."""
         async for request in requests:
             holding = Holding(self._budget)
             holding.add(len(request.buffer or b""))
@@ -53,7 +53,7 @@ class Stream:
                 while self.refusal is None and not (self._has_room(holding) and self._slots.take()):
                     if not self._under_way:
                         self.refusal = self._slots.full() if self._has_room(holding) else self._budget.full()
-                        request.buffer = None  # what ends a call may be held for some time
+                        request.buffer = None  # frees the message: the exception that ends the call may keep it alive
                         break
                     await self._change()
                 if self.refusal:
@@ -63,27 +63,27 @@ class Stream:
             finally:
                 holding.release()
             yield request
-            while self._under_way and self._holds_its_share():  # what is not read yet holds nothing
+            while self._under_way and self._holds_its_share():  # unread requests use no bytes
                 await self._change()
 
     def _admit(self, request: DataRequest, holding: Holding) -> None:
-        with contextlib.suppress(Problem):  # whoever serves it finds the same, and says so
+        with contextlib.suppress(Problem):  # raised again when the request is served
             parse(request, self._limits)
         self._under_way[id(request)] = (document_count(request), holding)
         self.admitted += 1
 
     def answered(self, request: DataRequest) -> None:
-        """The work for a request has ended."""
+        """Mark the work of a request as finished."""
         self._answered.add(id(request))
         if self._closed:
             self.done(request)
 
     def done(self, request: DataRequest) -> None:
-        """The answer to a request was sent."""
+        """Mark the response of a request as sent, and release its slot and bytes."""
         self._done(id(request))
 
     def close(self) -> None:
-        """The call has ended: what is answered holds nothing any more, the rest until its work has ended."""
+        """End the call: release finished requests now, and the others when their work has finished."""
         self._closed = True
         for identity in list(self._answered):
             self._done(identity)
