@@ -1,1 +1,1 @@
-"""HTTP: the server, what a request passes, what its body holds, and the routes."""
+"""The HTTP server, its middleware, request schemas and routes."""

@@ -1,7 +1,7 @@
-"""`Content-Encoding`: a body's coding by name, and its bytes decoded step by step, so that none costs more than it may.
+"""Decompresses request bodies by their `Content-Encoding`, in steps, with limits on size and CPU time.
 
-A kilobyte can decode to a megabyte, a megabyte to nothing at all after seconds of work. So whoever reads says how many
-bytes there may be at a time, and the CPU time that decoding takes has to be worth its bytes.
+A kilobyte can decompress to a megabyte, and a megabyte to nothing after seconds of work. So the reader sets the maximum
+number of bytes of each step, and CPU time is limited in proportion to the output.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from clip_wire.errors import BadEncoding, TooLarge, UnsupportedMedia
 _KNOWN = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
 _ACCEPTED = "gzip, deflate, identity"
 _GZIP, _ZLIB, _RAW = 31, 15, -15  # `wbits` of zlib
-_PIECE = 1 << 14  # bytes that zlib gets at a time: what it leaves over is copied each time
-# Honest bodies decode at a hundred megabytes a second and more.
+_PIECE = 1 << 14  # bytes of input per call of zlib, which copies the unused rest each time
+# Normal bodies decompress at a hundred megabytes per second and more.
 _CPU_SECONDS = 0.5
 _BYTES_A_CPU_SECOND = 20 << 20
 
 
 def coding_of(lines: Iterable[str]) -> str:
-    """The coding of a body: `gzip`, `deflate`, or "" where it is not encoded.
+    """Return the coding of a body: `gzip`, `deflate`, or "" for none.
 
-    :param lines: the values of all lines of Content-Encoding.
-    :raises Problem: it is another one, or several.
+    :param lines: values of all Content-Encoding headers.
+    :raises Problem: if the coding is not supported, or there are several.
     """
     names = [name.strip(" \t").lower() for name in ",".join(lines).split(",")]
     codings = [_KNOWN.get(name, name) for name in names if name not in ("", "identity")]
@@ -37,40 +37,41 @@ def coding_of(lines: Iterable[str]) -> str:
     named = ", ".join(codings)[:100]
     raise Problem(
         UnsupportedMedia,
-        f"Content-Encoding: {named!r} is not decoded here; send one of {_ACCEPTED}, or no such header",
+        f"Content-Encoding: {named!r} is not supported; send one of {_ACCEPTED}, or no such header",
         headers={"Accept-Encoding": _ACCEPTED},
     )
 
 
 class Decoder:
-    """Decodes one body, whose blocks are given when it is hungry.
+    """Decompresses one body step by step.
 
-    `deflate` is the zlib format, or bare deflate data as some clients send it; `gzip` may have several members.
+    `deflate` is the zlib format, or raw deflate data as some clients send it; `gzip` may have several members.
 
     :param coding: `gzip` or `deflate`.
-    :ivar hungry: nothing is left to take before another block was given.
-    :ivar count: bytes taken so far.
+    :ivar hungry: whether `take` needs another block of input first.
+    :ivar count: number of decompressed bytes so far.
     """
 
     def __init__(self, coding: str) -> None:
         self._coding = coding
         self._stream: zlib._Decompress | None = None
-        self._members = 0  # that have ended
+        self._members = 0  # number of complete members
         self._block = memoryview(b"")
-        self._left = b""  # by zlib, of what stood before the block
+        self._left = b""  # unused input of zlib, before `_block`
         self._seconds = 0.0
         self.hungry = True
         self.count = 0
 
     def give(self, block: bytes) -> None:
-        """More of the body, when all before it was taken."""
+        """Add the next block of the body, after all output of the one before was taken."""
         self._block = memoryview(block)
         self.hungry = not block
 
     def take(self, most: int) -> bytes:
-        """The next bytes, `most` of them (at least 1) or fewer. It may take some milliseconds.
+        """Return the next bytes. It may take a few milliseconds.
 
-        :raises Problem: the body is broken, or takes too long.
+        :param most: maximum number of bytes, at least 1.
+        :raises Problem: if the body is broken, or decompression takes too long.
         """
         found, room, began = [], most, time.thread_time()
         while room and not self.hungry:
@@ -82,12 +83,12 @@ class Decoder:
         return b"".join(found)
 
     def finish(self) -> None:
-        """The body has ended.
+        """Check that the body is complete.
 
-        :raises Problem: in the middle of what was encoded.
+        :raises Problem: if it is truncated.
         """
         if self._stream or not self._members:
-            raise self._broken("it is cut off")
+            raise self._broken("it is truncated")
 
     def _step(self, room: int) -> bytes:
         data = self._left
@@ -97,14 +98,14 @@ class Decoder:
         try:
             found = stream.decompress(data, room)
         except zlib.error as error:
-            where = f" behind member {self._members}" if self._members else ""
+            where = f" after member {self._members}" if self._members else ""
             raise self._broken(f"{error}{where}") from error
         if stream.eof:
             self._left, self._stream = stream.unused_data, None
             self._members += 1
         else:
             self._left = stream.unconsumed_tail
-        # Without input there may still be output, where there was no room for all of it.
+        # If the output filled the room, there may be more output without further input.
         self.hungry = not self._left and not self._block and not (self._stream and len(found) == room)
         return found
 
@@ -113,17 +114,17 @@ class Decoder:
             return zlib.decompressobj(_GZIP)
         if self._members:
             raise self._broken("bytes follow its end")
-        # The first byte of zlib names its method, 8; bare deflate data would begin with padding that nobody writes.
+        # The first byte of the zlib format has method 8; raw deflate data never begins like that in practice.
         return zlib.decompressobj(_ZLIB if data[0] & 15 == 8 else _RAW)
 
     def _check_time(self, seconds: float) -> None:
         if self._seconds + seconds > _CPU_SECONDS + self.count / _BYTES_A_CPU_SECOND:
             raise Problem(
                 TooLarge,
-                f"Content-Encoding: {self._coding}: decoding takes too long for the {self.count} bytes it has brought; "
-                "encode the body anew, in one piece",
+                f"Content-Encoding: {self._coding}: decompression takes too long for its {self.count} bytes of output; "
+                "compress the body again, in one piece",
             )
 
     def _broken(self, why: str) -> Problem:
-        detail = f"the body is not what Content-Encoding: {self._coding} says: {why}; send all of it, and nothing else"
+        detail = f"the body is not valid for Content-Encoding: {self._coding}: {why}; send all of it, and nothing else"
         return Problem(BadEncoding, detail)

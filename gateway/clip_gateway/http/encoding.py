@@ -1,4 +1,4 @@
-"""Images and texts of one HTTP request -> their embeddings, from the executors that encode them."""
+"""Encodes the images and texts of one HTTP request on their executors."""
 
 from __future__ import annotations
 
@@ -27,10 +27,13 @@ async def encode(
     items: Sequence[Item],
     parameters: Mapping[str, Any],
 ) -> list[np.ndarray]:
-    """The embedding of each item, in their order. Images and texts are encoded side by side.
+    """Return the embedding of each item, in the same order. Images and texts are encoded in parallel.
 
-    :param parameters: of the Flow.
-    :raises Problem: what went wrong first; nobody waits for the rest then.
+    :param handler: request handler of the gateway.
+    :param request: HTTP request.
+    :param items: images and texts to encode.
+    :param parameters: request parameters of the Flow.
+    :raises Problem: the first error, without waiting for the rest.
     """
     handler.check_count(len(items))
     if not items:
@@ -57,7 +60,7 @@ async def encode(
 
 
 async def _refuse(item: Item, handler: RequestHandler) -> None:
-    """Say why nothing encodes this item.
+    """Raise the reason why no executor encodes this item.
 
     :raises Problem: always.
     """
@@ -71,9 +74,9 @@ async def _refuse(item: Item, handler: RequestHandler) -> None:
 
 
 def to_request(items: Sequence[Item], model: Model, parameters: Mapping[str, Any]) -> DataRequest:
-    """The message that has `model` encode these items.
+    """Return the message that makes `model` encode these items.
 
-    :raises Problem: the content of one cannot be sent.
+    :raises Problem: if the content of an item cannot be sent.
     """
     request = DataRequest()
     request.header.exec_endpoint = DEFAULT
@@ -87,13 +90,13 @@ def to_request(items: Sequence[Item], model: Model, parameters: Mapping[str, Any
 
 
 def add(documents: Any, item: Item) -> Any:
-    """Add an item to the documents of a message.
+    """Add an item to the documents of a message, and return its document.
 
-    :raises Problem: its content cannot be sent.
+    :raises Problem: if the content of the item cannot be sent.
     """
     kind = "blob" if isinstance(item.content, bytes) else "text" if item.modality == TEXT else "uri"
     try:
         return documents.add(id=item.id, **{kind: item.content})
     except ValueError as error:
-        wrong = "this is no Unicode text: half of a surrogate pair stands alone in it"
+        wrong = "this is not valid Unicode: it contains a lone surrogate"
         raise Problem(BadDocument, wrong, item.id) from error

@@ -1,4 +1,4 @@
-"""A form with files, as browsers and `requests` send it (multipart/form-data) -> what is to be encoded of it."""
+"""Reads multipart/form-data, as browsers and `requests` send it."""
 
 from __future__ import annotations
 
@@ -21,26 +21,27 @@ _FIELDS = (IMAGE, TEXT)
 
 
 class _InMemory(MultiPartParser):
-    """Starlette's parser without files on disk: the body is counted against the gateway's memory, and bounded."""
+    """Starlette's parser without files on disk: the size of the body is already limited and counted."""
 
     spool_max_size = sys.maxsize
     is_whole = False
 
     def on_end(self) -> None:
-        """Its last boundary was read."""
+        """Record that the last boundary was read."""
         self.is_whole = True
 
 
 def is_form(request: Request) -> bool:
-    """Whether the body is a form."""
+    """Return whether the body is multipart/form-data."""
     return media_type(request) == "multipart/form-data"
 
 
 async def read_form(request: Request, most: int) -> list[Item]:
-    """The fields `image` and `text` in order; an `image` without a file name is a data URI or bare base64.
+    """Return the fields `image` and `text` in order; an `image` without a file name is a data URI or base64.
 
-    :param most: fields of either kind.
-    :raises Problem: it is no form, or a field is empty or unknown.
+    :param request: HTTP request with a form.
+    :param most: maximum number of files, and of other fields.
+    :raises Problem: if the form is invalid, or a field is empty or unknown.
     """
     parser = _InMemory(request.headers, request.stream(), max_files=most, max_fields=most, max_part_size=sys.maxsize)
     try:
@@ -49,7 +50,7 @@ async def read_form(request: Request, most: int) -> list[Item]:
         raise Problem(Malformed, f"the form cannot be read: {error.message}") from error
     except FormParserError as error:
         raise Problem(Malformed, f"the form cannot be read: {str(error)[:200]}") from error
-    except KeyError as error:  # of the Content-Type's parameters
+    except KeyError as error:  # a missing parameter of the Content-Type
         raise Problem(
             Malformed, "the form has no boundary in its Content-Type; let your client set the header"
         ) from error
@@ -70,7 +71,7 @@ async def read_form(request: Request, most: int) -> list[Item]:
         else:
             items.append(Item(place, IMAGE, content if isinstance(content, bytes) else as_uri(content)))
     if not items:
-        raise Problem(BadDocument, "the form has no field image and no field text: curl -F image=@cat.jpg")
+        raise Problem(BadDocument, "the form has neither a field image nor a field text: curl -F image=@cat.jpg")
     return items
 
 

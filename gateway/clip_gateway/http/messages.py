@@ -1,4 +1,4 @@
-"""HTTP bodies in and out, for every route: JSON read within limits, answers of the Flow, problems."""
+"""Request and response bodies of all routes: JSON within limits, responses of the Flow, errors."""
 
 from __future__ import annotations
 
@@ -21,29 +21,31 @@ from clip_gateway.memory import Holding
 from clip_gateway.problems import Problem, problem_of
 from clip_wire.errors import BadDocument, Malformed, UnsupportedMedia
 
-_VALUE_BYTES = 64  # of memory for each value of a JSON body, besides its text; half of what the worst take
+_VALUE_BYTES = 64  # memory per value of a JSON body, in addition to its text; the worst case is twice as much
 
 
 def media_type(request: Request) -> str:
-    """Of the body, without its parameters; "" when the caller does not say."""
+    """Return the media type of the body without parameters, or "" if there is none."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 async def read_body(request: Request) -> bytes:
-    """The body, which Starlette's own `body()` would keep until the answer."""
+    """Return the body; unlike Starlette's `body()`, without keeping it until the response."""
     return b"".join([block async for block in request.stream()])
 
 
 async def read_json(request: Request, limits: Limits) -> dict[str, Any]:
-    """The body as a JSON object.
+    """Return the body as a JSON object.
 
-    :raises Problem: it is something else, or holds more than it may.
+    :param request: HTTP request.
+    :param limits: limits on the content of the body.
+    :raises Problem: if the body is not a JSON object, or exceeds a limit.
     """
     if media_type(request) != "application/json":
         raise Problem(UnsupportedMedia, "the body must be JSON, sent with 'Content-Type: application/json'")
     body = await read_body(request)
     holding: Holding = request.scope["holding"]
-    try:  # in a thread: megabytes of base64 must not keep health waiting
+    try:  # in a thread: megabytes of base64 must not delay health checks
         await asyncio.to_thread(check_json, body, limits)
         holding.grow(_VALUE_BYTES * json_values(body))
         value = await asyncio.to_thread(json.loads, body, parse_constant=_no_constant)
@@ -55,13 +57,13 @@ async def read_json(request: Request, limits: Limits) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 async def ask(handler: RequestHandler, request: Request, data_request: DataRequest) -> DataRequest:
-    """What the Flow answers to `data_request`.
+    """Return the Flow's response to `data_request`.
 
-    :raises Problem: what went wrong.
+    :raises Problem: if the request failed.
     """
     caller: Caller = request.scope["caller"]
     answer = await handler.serve(data_request, caller)
@@ -72,53 +74,54 @@ async def ask(handler: RequestHandler, request: Request, data_request: DataReque
 
 
 def made(request: Request, model: str) -> dict[str, str]:
-    """The members `model` and `fingerprint` of an answer, as who made it says; else the name alone.
+    """Return the fields `model` and `fingerprint` of a response, as the executors reported them.
 
-    :param model: the name, where nobody says one.
+    :param request: HTTP request.
+    :param model: model name if no executor reported one.
     """
     found: dict[str, str] = request.scope["made_by"]
     return {"model": next(iter(found.values())), "fingerprint": ", ".join(found)} if found else {"model": model}
 
 
 def embeddings(answer: DataRequest) -> list[np.ndarray]:
-    """The embedding of each document, float32 (dim,).
+    """Return the embedding of each document, float32 (dim,).
 
-    :raises Problem: a document has none.
+    :raises Problem: if a document has no embedding.
     """
     found = []
     for document in documents_of(answer):
         dense = document.embedding.dense
         array = np.frombuffer(dense.buffer, dtype=dense.dtype or np.float32).reshape(dense.shape)
         if array.size == 0 or array.ndim != 1:
-            raise Problem(BadDocument, "the Flow has no embedding for this; is it an image or a text?", document.id)
+            raise Problem(BadDocument, "the Flow returned no embedding; is this an image or a text?", document.id)
         found.append(array.astype(np.float32, copy=False))
     return found
 
 
 def json_response(content: Any, status: int = 200, media: str = "application/json", **headers: str) -> Response:
-    """`content` as JSON; the numbers are written so that they read back the same."""
+    """Return `content` as JSON, with numbers that are parsed to the same value."""
     text = json.dumps(content, separators=(",", ":"), allow_nan=False)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Response(text, status, named, media_type=media)
 
 
 class Vendor(Protocol):
-    """A module of routes in the shape of somebody else's service.
+    """A module of routes that are compatible with another service.
 
-    :ivar PATHS: of its routes, or what they begin with.
+    :ivar PATHS: paths of its routes, or their prefixes.
     """
 
     PATHS: tuple[str, ...]
 
     def router(self, handler: RequestHandler) -> APIRouter:
-        """Its routes."""
+        """Return the routes."""
 
     def error(self, problem: Problem) -> dict[str, Any]:
-        """The members of a problem's body that its clients read, beside those of RFC 9457."""
+        """Return the fields of an error body that the service's clients read, in addition to those of RFC 9457."""
 
 
 def problem_response(scope: Scope, problem: Problem) -> Response:
-    """A problem as its answer; on a vendor's paths with the members that its clients read."""
+    """Return the error response; on a vendor's paths with the fields that its clients read."""
     scope["problem"] = problem.name  # for the log
     body = problem.body(scope["caller"].id)
     for vendor in scope["app"].state.vendors:

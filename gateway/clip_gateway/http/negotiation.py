@@ -1,6 +1,6 @@
-"""Which of several media types an answer has, by the caller's `Accept` (RFC 9110, 12.5.1).
+"""Selects the media type of a response by the `Accept` header (RFC 9110, 12.5.1).
 
-No library that is installed here does this: Starlette reads no `Accept`, and Werkzeug is not among the locked ones.
+No installed library does this: Starlette does not parse `Accept`, and Werkzeug is not a dependency.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-# Quoted strings may hold commas and semicolons; one that does not end takes the rest. Possessive, so never slow.
+# Quoted strings may contain commas and semicolons; an unclosed one takes the rest. Possessive quantifiers never
+# backtrack.
 _QUOTED = r'"(?:[^"\\]++|\\.)*+"?+'
 _ENTRY = re.compile(rf'(?:[^,"]++|{_QUOTED})++', re.DOTALL)
 _PART = re.compile(rf'(?:[^;"]++|{_QUOTED})++', re.DOTALL)
@@ -17,15 +18,15 @@ _NAME = r"[!#$%&'+.^_`|~0-9A-Za-z-]+"
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _RANGE = re.compile(rf"(\*|{_NAME})/(\*|{_NAME})")
 _PARAMETER = re.compile(rf'({_TOKEN})=({_TOKEN}|"(?:[^"\\]|\\.)*")', re.DOTALL)
-# As the standard has it, and without the first digit, as Java's HttpURLConnection writes it.
+# As in the standard, and without the leading digit, as Java's HttpURLConnection sends it.
 _WEIGHT = re.compile(r"0?\.[0-9]{1,3}|0\.?|1(\.0{0,3})?")
 
 
 @dataclass(frozen=True)
 class _Range:
-    """`type/subtype`, lower-case or `*`, and its weight.
+    """A media range: `type/subtype` in lower case, each maybe `*`, with its weight.
 
-    :param is_plain: it has no parameters, which nothing that is offered here has either.
+    :param is_plain: whether it has no parameters, as all offers here.
     """
 
     type: str
@@ -35,7 +36,7 @@ class _Range:
 
     @property
     def rank(self) -> tuple[bool, int, bool, float]:
-        """Of several that hold an offer, the highest has the say."""
+        """Precedence among the ranges that match an offer: the highest rank decides."""
         return self.is_plain, (self.type != "*") + (self.subtype != "*"), self.weight == 0, self.weight
 
     def holds(self, offer: str) -> bool:
@@ -44,15 +45,14 @@ class _Range:
 
 
 def choose(accept: Iterable[str], offers: Sequence[str]) -> str | None:
-    """The offer that a caller likes best, the first of several; None where none is acceptable.
+    """Return the offer with the highest weight, the first of equal ones; None if none is acceptable.
 
-    The most precise range that holds an offer has the say, and weight 0 excludes it. Entries that do not read as media
-    ranges are ignored; without any that do, everything is acceptable. Nothing here has parameters, so a range with
-    some (`application/json;version=2`) counts only for what no other range holds, and
-    where the caller would else get nothing.
+    The most specific range that matches an offer decides, and weight 0 excludes the offer. Entries that are not valid
+    media ranges are ignored; without a valid one, everything is acceptable. No offer has parameters, so a range with
+    parameters (`application/json;version=2`) is used only if no offer is acceptable otherwise.
 
-    :param accept: the values of all lines of the header.
-    :param offers: media types in lower case, the server's favourite first.
+    :param accept: values of all `Accept` headers.
+    :param offers: media types in lower case, the server's default first.
     """
     ranges = [found for entry in _ENTRY.findall(",".join(accept)) if (found := _range(entry))]
     if not ranges:
@@ -66,12 +66,12 @@ def _best(ranges: list[_Range], offers: Sequence[str]) -> str | None:
     for offer in offers:
         holding = [one for one in ranges if one.holds(offer)]
         weights[offer] = max(holding, key=lambda one: one.rank).weight if holding else 0.0
-    best = max(offers, key=lambda offer: weights[offer])  # the first of those with the same weight
+    best = max(offers, key=lambda offer: weights[offer])  # the first of equal weights
     return best if weights[best] else None
 
 
 def _range(entry: str) -> _Range | None:
-    """An entry of the header, None where it does not read as one."""
+    """Parse an entry of the header; None if it is not a valid media range."""
     name, *parts = (part.strip(" \t") for part in [*_PART.findall(entry), ""])
     types = _RANGE.fullmatch(name.lower())
     if not types or (types[1] == "*" and types[2] != "*"):
@@ -81,9 +81,9 @@ def _range(entry: str) -> _Range | None:
         parameter = _PARAMETER.fullmatch(part)
         if parameter is None:
             return None
-        if parameter[1].lower() == "q":  # what follows belongs to no media type
+        if parameter[1].lower() == "q":  # parameters after the weight do not belong to the media type
             weight = _WEIGHT.fullmatch(parameter[2])
             return _Range(types[1], types[2], float(weight[0]), is_plain) if weight else None
-        # JSON has one charset, and many a client names it.
+        # JSON has only one charset, which many clients send.
         is_plain = is_plain and parameter[1].lower() == "charset"
     return _Range(types[1], types[2], 1.0, is_plain)

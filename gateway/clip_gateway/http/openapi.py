@@ -1,4 +1,4 @@
-"""What `/docs` and `/openapi.json` say beyond the routes' own words: bodies, answers, errors, examples that run."""
+"""Adds bodies, responses, errors and examples to `/docs` and `/openapi.json`."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAFUlEQVR42mM8oaHBgA0wM
 
 _PROBLEM = {
     "type": "object",
-    "description": "Problem details (RFC 9457), beside the status header that Jina's Client reads.",
+    "description": "Problem details (RFC 9457), plus the status header that Jina's Client reads.",
     "required": ["type", "title", "status", "detail", "request_id", "header"],
     "properties": {
         "type": {"type": "string", "example": "urn:clip-image-flow:problem:BadDocument"},
         "title": {"type": "string", "example": "Bad document"},
         "status": {"type": "integer", "example": 400},
-        "detail": {"type": "string", "description": "what is wrong and how to mend it"},
-        "document_id": {"type": "string", "description": "of the document it is about"},
-        "place": {"type": "string", "description": "where in that document", "example": "chunk 2"},
-        "request_id": {"type": "string", "description": "the same as in the header X-Request-Id"},
-        "header": {"type": "object", "description": "`header.status` as in every answer of Jina"},
-        "error": {"type": "object", "description": "under /v1: what OpenAI's clients read"},
+        "detail": {"type": "string", "description": "cause of the error, and how to fix it"},
+        "document_id": {"type": "string", "description": "id of the document with the error"},
+        "place": {"type": "string", "description": "position in that document", "example": "chunk 2"},
+        "request_id": {"type": "string", "description": "request id, as in the header X-Request-Id"},
+        "header": {"type": "object", "description": "`header.status` as in every response of Jina"},
+        "error": {"type": "object", "description": "only under /v1: error object for OpenAI's clients"},
     },
 }
 
 
 def route(answer: dict[str, Any] | None, *errors: int, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Arguments for a route's decorator.
+    """Return arguments for the decorator of a route.
 
-    :param answer: `content` of the answer 200.
-    :param errors: status codes that the route may answer.
-    :param body: `content` of the request.
+    :param answer: `content` of the response with status 200.
+    :param errors: status codes of errors that the route may return.
+    :param body: `content` of the request body.
     """
     responses: dict[int | str, Any] = {200: {"description": "OK", **({"content": answer} if answer else {})}}
     for status in errors:
@@ -50,12 +50,12 @@ def route(answer: dict[str, Any] | None, *errors: int, body: dict[str, Any] | No
 
 
 def json_content(schema: dict[str, Any], example: Any) -> dict[str, Any]:
-    """`content` of a JSON body."""
+    """Return the `content` of a JSON body."""
     return {"application/json": {"schema": schema, "example": example}}
 
 
 def obj(required: list[str], **properties: dict[str, Any]) -> dict[str, Any]:
-    """The schema of an object."""
+    """Return the schema of an object."""
     return {"type": "object", "required": required, "properties": properties}
 
 
@@ -64,9 +64,10 @@ WORK_ERRORS = (400, 401, 408, 413, 415, 422, 429, 500, 503, 504)
 
 
 def describe(app: FastAPI, with_tokens: bool) -> None:
-    """Put what all routes share into the page.
+    """Add the error schema and authentication to the OpenAPI page of `app`.
 
-    :param with_tokens: a token is asked for.
+    :param app: FastAPI application.
+    :param with_tokens: whether the gateway requires a token.
     """
     generate = app.openapi
 

@@ -1,4 +1,4 @@
-"""The HTTP server: Jina's, with our routes and our middleware in front of them."""
+"""Jina's HTTP server with the gateway's routes and middleware."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ from clip_wire.errors import Malformed, MethodNotAllowed, NotFound, RequestError
 
 _DESCRIPTION = "CLIP embeddings of images and texts. Limits, errors and clients: docs/http-api.md."
 _TAGS = [
-    {"name": "Images and texts", "description": "one image or text as it is, and how well they fit each other"},
+    {"name": "Images and texts", "description": "encode an image or text, and compare an image with texts"},
     {"name": "OpenAI", "description": "for the clients of OpenAI, Jina, vLLM and infinity"},
     {"name": "Cohere", "description": "for the clients of Cohere"},
     {"name": "Weaviate", "description": "for Weaviate's module multi2vec-clip"},
-    {"name": "Jina", "description": "what Jina's Client speaks"},
-    {"name": "Health", "description": "never asks for a token"},
+    {"name": "Jina", "description": "for Jina's Client"},
+    {"name": "Health", "description": "health checks, without a token"},
 ]
 
 VENDORS: tuple[Vendor, ...] = (openai, cohere, weaviate)
-"""Modules of routes in the shape of somebody else's service, each with the shape of its errors."""
+"""Modules of routes that are compatible with other services, with their error formats."""
 _OF_STARLETTE: dict[int, type[RequestError]] = {404: NotFound, 405: MethodNotAllowed}
 _SLASHES = re.compile("/{2,}")
 
 
 class _App(FastAPI):
-    """FastAPI for which a path has one spelling: what looks at it, middleware, routes or tracing, sees the same."""
+    """FastAPI with normalized paths, so that middleware, routes and tracing see the same path."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """An ASGI call."""
+        """Normalize the path of an ASGI call."""
         if scope["type"] == "http" and (path := one_spelling(scope["path"])) != scope["path"]:
             scope["path"], scope["raw_path"] = path, quote(path).encode()
         await super().__call__(scope, receive, send)
 
 
 def one_spelling(path: str) -> str:
-    """`path` without a slash at its end, and with one where several stand together."""
+    """Return `path` without a trailing slash and without repeated slashes."""
     plain = _SLASHES.sub("/", path)
     return plain.removesuffix("/") or "/"
 
@@ -62,15 +62,15 @@ def one_spelling(path: str) -> str:
 class HttpServer(FastAPIBaseServer):
     """Jina's server for a FastAPI app.
 
-    :param tokens: who may come in.
-    :param settings: of the gateway.
+    :param tokens: valid tokens.
+    :param settings: settings of the gateway.
     """
 
     uvicorn_kwargs: dict[str, Any]
 
     def __init__(self, tokens: Tokens, settings: Settings, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        # We write a line of our own; X-Forwarded-* are not ours to believe.
+        # The gateway has its own access log, and does not trust X-Forwarded-*.
         own = {
             "access_log": False,
             "proxy_headers": False,
@@ -83,14 +83,14 @@ class HttpServer(FastAPIBaseServer):
 
     @property
     def app(self) -> FastAPI:
-        """The routes, behind the middleware."""
+        """The FastAPI application: middleware and routes."""
         handler: RequestHandler = request_handler_of(self)
         app = _App(
             title=self.title or "clip-image-flow",
             description=self.description
             or "CLIP embeddings of images and texts. Limits, errors and clients: docs/http-api.md.",
             openapi_tags=_TAGS,
-            redirect_slashes=False,  # to where, only a proxy in front would know
+            redirect_slashes=False,  # behind a proxy, the target would be wrong
         )
         app.add_exception_handler(Problem, _answer)
         app.add_exception_handler(HTTPException, _answer_starlette)
@@ -122,7 +122,7 @@ async def _answer(request: Request, problem: Exception) -> Response:
 
 
 async def _answer_starlette(request: Request, error: Exception) -> Response:
-    """What the framework refuses by itself: a path or a method that is not there."""
+    """Answer errors of the framework: an unknown path or method."""
     assert isinstance(error, HTTPException)
     kind = _OF_STARLETTE.get(error.status_code, Malformed)
     detail = f"{request.method} {request.scope['path'][:200]}: {error.detail}; the routes are at /docs"
@@ -134,7 +134,7 @@ async def _answer_starlette(request: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request) -> list[str]:
-    """What the routes of a path take, all of them together."""
+    """Return the methods of all routes of the request's path."""
     routes = [route for route in request.app.routes if isinstance(route, Route)]
     found = {name for route in routes if route.matches(request.scope)[0] != Match.NONE for name in route.methods or ()}
     return sorted(found | {"HEAD"} if "GET" in found else found)

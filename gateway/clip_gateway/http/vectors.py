@@ -1,4 +1,4 @@
-"""Embeddings as clients ask for their numbers: floating point, small integers, or one bit each."""
+"""Converts embeddings to the types that clients request: float, base64, integers, or bits."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 
 import numpy as np
 
-_STEPS = 127  # of an integer for 1.0, the most that a number in a vector of length 1 can be
+_STEPS = 127  # integer value of 1.0, the maximum in a vector of length 1
 
 
 def _base64(vector: np.ndarray) -> str:
-    """Little-endian float32, as OpenAI and Cohere send them."""
+    """Encode as little-endian float32 in base64, as OpenAI and Cohere do."""
     return base64.b64encode(vector.astype("<f4").tobytes()).decode()
 
 
 def _int8(vector: np.ndarray) -> np.ndarray:
-    """Rounded to 1/127, so that products of such vectors are those of the originals times 127 squared, nearly."""
+    """Multiply by 127 and round, so that dot products are about 127 squared times the original ones."""
     return np.asarray(np.clip(np.rint(_STEPS * vector), -_STEPS, _STEPS), dtype=np.int16)
 
 
 def _bits(vector: np.ndarray) -> np.ndarray:
-    """Whether each number is 0 or more, eight to a byte, the first in the highest bit."""
+    """Pack one bit per number, set if it is 0 or more, eight per byte, most significant bit first."""
     return np.asarray(np.packbits(vector >= 0), dtype=np.int16)
 
 
@@ -38,8 +38,9 @@ TYPES = tuple(_WAYS)
 
 
 def as_type(vectors: Sequence[np.ndarray], name: str) -> list[Any]:
-    """Each vector, float32 (dim,) of length 1, as JSON has it.
+    """Convert each vector to a JSON value.
 
+    :param vectors: float32 (dim,), of length 1.
     :param name: one of `TYPES`: `float` and the integers are lists of dim numbers, `base64` is float32 in
         little-endian order, `binary` and `ubinary` are lists of dim / 8 bytes, -128 to 127 and 0 to 255.
     """

@@ -1,4 +1,4 @@
-"""What every HTTP request passes before its route, a class for each concern; see `Middleware` for their order."""
+"""ASGI middleware of the gateway, one class per concern; `Middleware` defines their order."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from clip_gateway.http.middleware.outcome import Outcome
 from clip_gateway.http.middleware.work_slots import WorkSlots
 from clip_gateway.tokens import Tokens
 
-# Asked by kubelets, load balancers and Jina itself: no token, no slot, no log line.
+# Health checks of kubelets, load balancers and Jina: no token, no slot, no log line.
 OPEN = {"/", "/healthz", "/readyz", "/startupz", "/.well-known/live", "/.well-known/ready"}
 
 
 class Middleware:
-    """All of it around the routes.
+    """All middleware around the routes.
 
-    :param handler: its slots, limits and log.
-    :param tokens: who may come in.
+    :param app: ASGI application with the routes.
+    :param handler: request handler with slots, limits and log.
+    :param tokens: valid tokens.
     """
 
     def __init__(self, app: ASGIApp, handler: RequestHandler, tokens: Tokens) -> None:
         self._routes = app
-        # From the route outwards.
+        # From the innermost to the outermost.
         inner: ASGIApp = DecodedBody(app, handler.settings.max_body_bytes)
         inner = WorkSlots(inner, handler.slots)
         inner = LimitedBody(inner, handler.settings.max_body_bytes)

@@ -1,4 +1,4 @@
-"""Nobody comes in without a token, where tokens are asked for."""
+"""Token authentication."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from clip_gateway.tokens import Tokens
 
 
 class Access:
-    """Refuses requests without a valid token.
+    """Rejects requests without a valid token, if the gateway requires one.
 
-    :param tokens: the valid ones.
+    :param app: inner ASGI application.
+    :param tokens: valid tokens.
     """
 
     def __init__(self, app: ASGIApp, tokens: Tokens) -> None:

@@ -1,4 +1,4 @@
-"""Answers are written block by block, so that each waits until the caller has read on."""
+"""Writes responses in blocks, each after the client has read the ones before."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _BLOCK = 1 << 16  # bytes
 
 
 class Blocks:
-    """Cuts a large body of an answer into blocks."""
+    """Splits a large response body into blocks."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""A body in gzip or deflate reaches its route decoded."""
+"""Decompresses request bodies in gzip or deflate."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _PIECE = 1 << 18  # bytes at a time
 
 
 class DecodedBody:
-    """Decodes a body as Content-Encoding says.
+    """Decompresses a body according to its Content-Encoding.
 
-    :param most: bytes of one body, decoded.
+    :param app: inner ASGI application.
+    :param most: maximum size of one decompressed body, in bytes.
     """
 
     def __init__(self, app: ASGIApp, most: int) -> None:
@@ -31,7 +32,7 @@ class DecodedBody:
         await self._app(scope, receive, send)
 
     async def _decoded(self, receive: Receive, codings: list[str], holding: Holding) -> AsyncIterator[Message]:
-        """What `receive` brings, decoded: some at a time, so that no more than the limit is ever held."""
+        """Decompress the messages of `receive` in steps, so that at most `most` bytes are ever in memory."""
         if coding := coding_of(codings):
             decoder, whole = Decoder(coding), False
             while not whole:
@@ -41,7 +42,7 @@ class DecodedBody:
                     continue
                 whole = not message.get("more_body", False)
                 decoder.give(message.get("body", b""))
-                while not decoder.hungry:  # in a thread: megabytes must not keep health waiting
+                while not decoder.hungry:  # in a thread: megabytes must not delay health checks
                     body = await asyncio.to_thread(decoder.take, min(_PIECE, self._most + 1 - decoder.count))
                     if decoder.count > self._most:
                         raise too_large(self._most)

@@ -1,4 +1,4 @@
-"""HEAD, which is answered wherever GET is."""
+"""Support for HEAD on every route with GET."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class Head:
-    """Has routes answer HEAD as GET, and leaves the body out.
+    """Answers HEAD as GET, without the body.
 
-    The server keeps its own scope, where the method is HEAD; so does the log, by `scope["asked_method"]`.
+    The server keeps its own scope with method HEAD; the log reads `scope["asked_method"]`.
     """
 
     def __init__(self, app: ASGIApp) -> None:

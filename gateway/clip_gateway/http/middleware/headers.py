@@ -1,4 +1,4 @@
-"""The headers of a request, as middleware reads them."""
+"""Access to request headers for middleware."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from starlette.types import Scope
 
 
 def last(scope: Scope, name: bytes) -> str | None:
-    """The value of a header, the last one where a caller sends several; None where it sends none.
+    """Return the value of a header, the last one if it is repeated; None if it is missing.
 
-    :param name: in lower case.
+    :param scope: ASGI scope of the request.
+    :param name: header name in lower case.
     """
     return next((value.decode("latin-1") for key, value in reversed(scope["headers"]) if key == name), None)

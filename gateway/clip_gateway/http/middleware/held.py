@@ -1,4 +1,4 @@
-"""What a request holds of the gateway's memory, until its answer is sent."""
+"""Accounting of the memory of a request, until its response is sent."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from clip_gateway.memory import Budget, Holding
 
 
 class Held:
-    """Gives a request `scope["holding"]`, and takes back what is in it at the end.
+    """Sets `scope["holding"]`, and releases its bytes at the end of the request.
 
-    :param budget: of the gateway's bytes.
+    :param app: inner ASGI application.
+    :param budget: byte budget of the gateway.
     """
 
     def __init__(self, app: ASGIApp, budget: Budget) -> None:

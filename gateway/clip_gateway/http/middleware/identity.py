@@ -1,4 +1,4 @@
-"""Who asks: `scope["caller"]`, whose id goes back in `X-Request-Id`; and who answered: `scope["made_by"]`."""
+"""Request id and fingerprint headers: sets `scope["caller"]` and `scope["made_by"]`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from clip_gateway.http.middleware.headers import last
 
 
 class Identity:
-    """Makes the `Caller` of a request.
+    """Creates the `Caller` of a request, and adds `X-Request-Id` and `X-Model-Fingerprint` to the response.
 
-    :param seconds: that the request has, from here to its answer.
+    :param app: inner ASGI application.
+    :param seconds: time limit of the request, in seconds.
     """
 
     def __init__(self, app: ASGIApp, seconds: float) -> None:
@@ -27,7 +28,7 @@ class Identity:
             time.time() + self._seconds,
             last(scope, b"x-expect-fingerprint") or "",
         )
-        made_by: dict[str, str] = {}  # fingerprint -> model, of all that made vectors of the answer
+        made_by: dict[str, str] = {}  # fingerprint -> model, of all executors that made vectors of the response
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":

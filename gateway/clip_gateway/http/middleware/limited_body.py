@@ -1,4 +1,4 @@
-"""A body is counted while it is read, so that no more than the limit is ever held, whatever was announced."""
+"""Limits the size of request bodies while they are read, whatever Content-Length says."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from clip_wire.errors import Malformed, TooLarge, UploadTimeout
 
 
 class LimitedBody:
-    """Bounds a body: its bytes, those of all bodies together, and the time that it takes to arrive.
+    """Limits the size of a body, the size of all bodies together, and the upload time.
 
-    :param most: bytes of one body, as it is sent.
+    :param app: inner ASGI application.
+    :param most: maximum size of one body as sent, in bytes.
     """
 
     def __init__(self, app: ASGIApp, most: int) -> None:
@@ -26,7 +27,7 @@ class LimitedBody:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         length = last(scope, b"content-length")
         if length is not None and last(scope, b"transfer-encoding") is not None:
-            # Whose the rest of the connection is depends on who reads it.
+            # Servers and proxies would disagree on where the body ends (request smuggling).
             headers = {"connection": "close"}
             raise Problem(Malformed, "Content-Length and Transfer-Encoding exclude each other", headers=headers)
         await self._app(scope, self._limited(receive, scope, length or ""), send)
@@ -61,5 +62,5 @@ class LimitedBody:
 
 
 def too_large(most: int) -> Problem:
-    """What a caller is told whose body has more than `most` bytes."""
-    return Problem(TooLarge, f"the body is larger than {most} bytes, the most that is read")
+    """Return the error for a body of more than `most` bytes."""
+    return Problem(TooLarge, f"the body is larger than {most} bytes, the maximum")

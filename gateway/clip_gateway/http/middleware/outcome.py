@@ -1,4 +1,4 @@
-"""How a request ended: problems and faults become answers, and every request its log line."""
+"""Turns exceptions into error responses, and logs every request."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _NOBODY_THERE = 499
 
 
 class Outcome:
-    """Answers what is raised behind it, and tells the handler of every end.
+    """Answers exceptions of the inner application, and reports the end of every request to the handler.
 
-    :param handler: that logs and counts.
+    :param app: inner ASGI application.
+    :param handler: request handler that logs and counts requests.
     """
 
     def __init__(self, app: ASGIApp, handler: RequestHandler) -> None:
@@ -34,7 +35,7 @@ class Outcome:
             await answer.refuse(scope, problem)
         except ClientDisconnect:
             answer.status = _NOBODY_THERE
-        except Exception:  # a fault of ours is answered and logged here, and shows nothing of itself
+        except Exception:  # a bug: the log has the traceback, the response no details
             LOG.exception("a request failed")
             await answer.refuse(scope, Problem(InternalError, INTERNAL))
         finally:
@@ -43,7 +44,7 @@ class Outcome:
 
 
 class _Answer:
-    """`send` that remembers the status of what it sent."""
+    """Wraps `send`, and records the status of the response."""
 
     def __init__(self, send: Send) -> None:
         self._send = send

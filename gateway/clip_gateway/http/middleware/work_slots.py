@@ -1,4 +1,4 @@
-"""Requests that bring work take a slot."""
+"""Limit on concurrent requests."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from clip_gateway.flow.slots import Slots
 
 
 class WorkSlots:
-    """Refuses a POST that finds no slot.
+    """Rejects a POST if no slot is free.
 
-    :param slots: of the gateway.
+    :param app: inner ASGI application.
+    :param slots: slots of the gateway.
     """
 
     def __init__(self, app: ASGIApp, slots: Slots) -> None:

@@ -1,1 +1,1 @@
-"""The HTTP routes, a module for each kind of client."""
+"""HTTP routes, one module per kind of client."""

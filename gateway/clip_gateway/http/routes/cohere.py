@@ -1,4 +1,4 @@
-"""`POST /v2/embed`, in Cohere's shape."""
+"""`POST /v2/embed`, compatible with Cohere."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ _ANSWER = json_content(
 
 
 def error(problem: Problem) -> dict[str, Any]:
-    """What Cohere's clients read of an answer that says what went wrong."""
+    """Return the fields of an error that Cohere's clients read."""
     return {"message": problem.description}
 
 
 def router(handler: RequestHandler) -> APIRouter:
-    """The route.
+    """Return the route.
 
-    :param handler: the way through the Flow.
+    :param handler: request handler that calls the Flow.
     """
     routes = APIRouter(prefix="/v2", tags=["Cohere"])
 
     @routes.post("/embed", response_class=Response, **route(_ANSWER, *WORK_ERRORS, 404, body=_BODY))
     async def embed(request: Request) -> Response:
-        """Encode texts, images, or inputs of either; vectors of length 1, in every type that is asked for.
+        """Encode texts, images, or inputs of either; returns vectors of length 1 in every requested type.
 
-        int8 and uint8 are the numbers times 127, rounded (uint8: plus 128); binary and ubinary are a bit each.
+        int8 and uint8 are the numbers times 127, rounded (uint8: plus 128); binary and ubinary are one bit per number.
         """
         body = EmbedBody.read(await read_json(request, handler.limits))
         await handler.models.check(body.model, body.output_dimension)

@@ -1,4 +1,4 @@
-"""`POST /embed`: one image or one text as it is, or a form with several, and their embeddings back."""
+"""`POST /embed`: encodes one image or one text, or a form with several."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from clip_gateway.problems import Problem
 from clip_wire.errors import BadDocument, BadParameter, Malformed, NotAcceptable, UnsupportedMedia
 from clip_wire.info import IMAGE, TEXT
 
-_DOCUMENT = "body"  # the document's id in errors
+_DOCUMENT = "body"  # document id in errors
 _NPY = "application/x-npy"
 _IMAGE = {"schema": {"type": "string", "format": "binary"}}
 _BODY = {
@@ -45,39 +45,39 @@ _ANSWER = {
     ),
     _NPY: _IMAGE,
 }
-_OFFERS = tuple(_ANSWER)  # the first where a caller has no preference
+_OFFERS = tuple(_ANSWER)  # the first is the default
 
 
 def router(handler: RequestHandler) -> APIRouter:
-    """The route.
+    """Return the route.
 
-    :param handler: the way through the Flow.
+    :param handler: request handler that calls the Flow.
     """
     routes = APIRouter(tags=["Images and texts"])
 
     @routes.post("/embed", response_class=Response, **route(_ANSWER, *WORK_ERRORS, 406, body=_BODY))
     async def embed(request: Request) -> Response:
-        """Encode one image, sent as it is.
+        """Encode one image, sent as a file.
 
             curl --data-binary @cat.jpg -H 'Content-Type: image/jpeg' http://127.0.0.1:8000/embed
 
-        Or one text in UTF-8, where the Flow encodes texts:
+        Or one text in UTF-8, if the Flow encodes texts:
 
             curl --data-binary 'a photo of a cat' -H 'Content-Type: text/plain' http://127.0.0.1:8000/embed
 
-        Or a form with fields `image` and `text`, as many as you like, whose answer has `embeddings` in their order:
+        Or a form with any number of fields `image` and `text`; the response has `embeddings` in the same order:
 
             curl -F image=@cat.jpg -F 'text=a photo of a cat' http://127.0.0.1:8000/embed
 
-        The query holds parameters of the Flow, and with `Accept: application/x-npy` the answer is a NumPy file of
-        float32 (dim,), of a form (n, dim):
+        The query string has request parameters. With `Accept: application/x-npy` the response is a NumPy file of
+        float32 (dim,), for a form (n, dim):
 
             curl --data-binary @cat.jpg -H 'Content-Type: image/jpeg' -H 'Accept: application/x-npy' \\
               'http://127.0.0.1:8000/embed?normalize=true' -o cat.npy
         """
         answer = choose(request.headers.getlist("accept"), _OFFERS)
         if answer is None:
-            raise Problem(NotAcceptable, f"Accept: the answer can be {' or '.join(_OFFERS)}; name one, or send */*")
+            raise Problem(NotAcceptable, f"Accept: the response can be {' or '.join(_OFFERS)}; send one, or */*")
         if is_form(request):
             items = await read_form(request, handler.settings.max_documents)
             rows = np.stack(await encode(handler, request, items, parameters(request)))
@@ -89,7 +89,7 @@ def router(handler: RequestHandler) -> APIRouter:
         model = await handler.models.current(modality)
         asked = parameters(request)
         read = _read_text if modality == TEXT else _read_image
-        # Kept nowhere else: the message is one copy of the body, and what is sent on another.
+        # No other reference to the body: the message is one copy, and the serialized message another.
         data_request = to_request([Item(_DOCUMENT, modality, await read(request))], model, asked)
         (embedding,) = embeddings(await ask(handler, request, data_request))
         return _respond(
@@ -100,7 +100,7 @@ def router(handler: RequestHandler) -> APIRouter:
 
 
 def _respond(media: str, array: np.ndarray, described: dict[str, Any]) -> Response:
-    """The embeddings as a NumPy file, or as JSON with what they are."""
+    """Return the embeddings as a NumPy file, or `described` as JSON."""
     if media == _NPY:
         file = io.BytesIO()
         np.save(file, array)
@@ -109,9 +109,9 @@ def _respond(media: str, array: np.ndarray, described: dict[str, Any]) -> Respon
 
 
 def _modality(request: Request) -> str:
-    """Of the body, by its Content-Type; an image where there is none.
+    """Return the modality of the body by its Content-Type; without one, it is an image.
 
-    :raises Problem: it is neither an image nor a text.
+    :raises Problem: if the body is neither an image nor a text.
     """
     sent = media_type(request)
     if sent == "text/plain":
@@ -126,9 +126,9 @@ def _modality(request: Request) -> str:
 
 
 async def _read_image(request: Request) -> bytes:
-    """The body as a file.
+    """Return the body as an image file.
 
-    :raises Problem: it is empty.
+    :raises Problem: if it is empty.
     """
     body = await read_body(request)
     if not body:
@@ -137,9 +137,9 @@ async def _read_image(request: Request) -> bytes:
 
 
 async def _read_text(request: Request) -> str:
-    """The body as a text.
+    """Return the body as a text.
 
-    :raises Problem: it is none, or empty.
+    :raises Problem: if it is empty or not valid UTF-8.
     """
     _check_charset(request)
     try:
@@ -152,9 +152,9 @@ async def _read_text(request: Request) -> str:
 
 
 def _check_charset(request: Request) -> None:
-    """Pass when the Content-Type names UTF-8, or no charset.
+    """Check that the Content-Type has charset UTF-8, or none.
 
-    :raises Problem: it names another one.
+    :raises Problem: if it has another charset.
     """
     header = Message()
     header["Content-Type"] = request.headers["content-type"]
@@ -163,7 +163,7 @@ def _check_charset(request: Request) -> None:
 
 
 def parameters(request: Request) -> dict[str, Any]:
-    """The query as parameters of the Flow: `true`, `false` and numbers are what they look like."""
+    """Return the query string as request parameters; `true`, `false` and numbers are converted."""
     found: dict[str, Any] = {}
     for key, text in request.query_params.multi_items():
         if key in found:

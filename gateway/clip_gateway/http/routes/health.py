@@ -1,4 +1,4 @@
-"""Health over HTTP: the process alone, the present truth, and what a kubelet wants to know."""
+"""Health checks over HTTP: liveness, readiness, and the present state of all executors."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ _READINESS: dict[int | str, Any] = {
 
 
 def router(executors: Executors) -> APIRouter:
-    """The routes.
+    """Return the routes.
 
-    :param executors: of the Flow.
+    :param executors: executors of the Flow.
     """
     routes = APIRouter(tags=["Health"])
 
     @routes.get("/healthz", response_class=Response, **route(_OK))
     async def healthz() -> Response:
-        """The process is alive; who is behind it does not matter."""
+        """Liveness: returns 200 while the process runs, whatever the state of the executors."""
         return json_response({"status": "ok"})
 
     @routes.get("/readyz", response_class=Response, responses=_READINESS)
     async def readyz() -> Response:
-        """The present truth, for people and alerts: 503 names the executors that do not answer.
+        """Present state, for monitoring and alerts: a 503 names the executors that do not respond.
 
-        Executors that run different checkpoints are a 503 too, whose `reason` names them.
+        Executors that run different checkpoints are a 503 too, with a `reason` that names them.
         """
         return _answer(await present(executors))
 
     @routes.get("/startupz", response_class=Response, responses=_READINESS)
     async def startupz() -> Response:
-        """For a kubelet's readiness: 503 until every executor has answered once, then 200 until shutdown.
+        """Readiness probe: 503 until every executor has responded once, then 200 until shutdown.
 
         It is 503, with the reason, while executors run different checkpoints.
 
-        An executor that goes away later does not take the gateway out of service: callers then get a 503 with
-        Retry-After rather than a refused connection.
+        An executor that fails later does not make the gateway unready: clients then get a 503 with Retry-After rather
+        than a refused connection.
         """
         return _answer(started(executors))
 

@@ -1,4 +1,4 @@
-"""Jina's own HTTP: `POST /post` in its wire format, and `GET /dry_run`, which Jina's Client asks."""
+"""Routes of Jina's Client over HTTP: `POST /post` and `GET /dry_run`."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ _DRY_RUN = json_content({"type": "object"}, {"code": 0, "description": ""})
 
 
 def router(handler: RequestHandler) -> APIRouter:
-    """The routes.
+    """Return the routes.
 
-    :param handler: the way through the Flow.
+    :param handler: request handler that calls the Flow.
     """
     routes = APIRouter(tags=["Jina"])
 
@@ -48,7 +48,7 @@ def router(handler: RequestHandler) -> APIRouter:
 
     @routes.get("/dry_run", response_class=Response, **route(_DRY_RUN, 401, 503))
     async def dry_run() -> Response:
-        """Whether every executor answers now and all run one checkpoint, for `Client.is_flow_ready`."""
+        """Check that all executors respond and run the same checkpoint, for `Client.is_flow_ready`."""
         await handler.executors.refresh()
         if refusal := handler.executors.refusal:
             raise refusal
@@ -58,10 +58,12 @@ def router(handler: RequestHandler) -> APIRouter:
 
 
 async def answer_documents(handler: RequestHandler, request: Request, body: dict[str, Any]) -> Response:
-    """What the Flow makes of documents that came as Jina's Client writes them.
+    """Send the documents of a body in Jina's format to the Flow, and return its response.
 
-    :param body: with the endpoint in it.
-    :raises Problem: what went wrong.
+    :param handler: request handler that calls the Flow.
+    :param request: HTTP request.
+    :param body: parsed body, with documents and endpoint.
+    :raises Problem: if the request failed.
     """
     data_request = await asyncio.to_thread(to_request, body, handler.limits)
     answer = await ask(handler, request, data_request)
@@ -70,9 +72,11 @@ async def answer_documents(handler: RequestHandler, request: Request, body: dict
 
 
 def to_request(body: dict[str, Any], limits: Limits = DEFAULT_LIMITS) -> DataRequest:
-    """The body as Jina's Client writes it, as the message that travels through the Flow.
+    """Convert a body in Jina's format to the message for the Flow.
 
-    :raises Problem: it does not read as one.
+    :param body: parsed body.
+    :param limits: limits on the content of the message.
+    :raises Problem: if the body is invalid.
     """
     sent = PostBody.read(body)
     request = DataRequest()
@@ -89,19 +93,19 @@ def to_request(body: dict[str, Any], limits: Limits = DEFAULT_LIMITS) -> DataReq
         try:
             _check_blobs(fields)
             documents.append(Document.from_dict(fields))
-        except Exception as error:  # whatever DocArray finds wrong with it
+        except Exception as error:  # any error of DocArray
             raise Problem(Malformed, f"this is no document: {str(error)[:200]}", f"data[{i}]") from error
     try:
         request.data.docs = documents
-    except Exception as error:  # as above: some of it shows only in the message
-        raise Problem(Malformed, f"these are no documents: {str(error)[:200]}") from error
+    except Exception as error:  # some errors of DocArray occur only on conversion to a message
+        raise Problem(Malformed, f"these are not valid documents: {str(error)[:200]}") from error
     if not parse(DataRequest(request.proto.SerializePartialToString()), limits):
         raise Problem(Malformed, "data or parameters are nested too deeply for a message")
     return request
 
 
 def _check_blobs(fields: dict[str, Any]) -> None:
-    """DocArray ignores what is no base64, so that a broken blob would be none, and its document left as it is."""
+    """Check the base64 of all blobs: DocArray drops an invalid blob, and its document would be returned unchanged."""
     if isinstance(blob := fields.get("blob"), str):
         base64.b64decode("".join(blob.split()), validate=True)
     for part in [*(fields.get("chunks") or ()), *(fields.get("matches") or ())]:
@@ -109,7 +113,7 @@ def _check_blobs(fields: dict[str, Any]) -> None:
 
 
 def from_answer(answer: DataRequest) -> str:
-    """The answer as Jina's own gateway writes it."""
+    """Return the response in the format of Jina's own gateway."""
     for document in documents_of(answer):
         for name in ("embedding", "tensor"):
             if document.HasField(name):

@@ -1,4 +1,4 @@
-"""`POST /v1/embeddings` and `GET /v1/models`, in OpenAI's shape: texts, and images as data URIs."""
+"""`POST /v1/embeddings` and `GET /v1/models`, compatible with OpenAI: texts, and images as data URIs."""
 
 from __future__ import annotations
 
@@ -37,39 +37,39 @@ _EMBEDDINGS = json_content(
 
 
 def error(problem: Problem) -> dict[str, Any]:
-    """What OpenAI's clients read of an answer that says what went wrong."""
+    """Return the fields of an error that OpenAI's clients read."""
     kind = "invalid_request_error" if problem.kind.status < 500 else "server_error"
     return {"error": {"message": problem.description, "type": kind, "param": None, "code": problem.name}}
 
 
 def router(handler: RequestHandler) -> APIRouter:
-    """The routes.
+    """Return the routes.
 
-    :param handler: the way through the Flow.
+    :param handler: request handler that calls the Flow.
     """
     routes = APIRouter(prefix="/v1", tags=["OpenAI"])
     created = int(time.time())
 
     @routes.post("/embeddings", response_class=Response, **route(_EMBEDDINGS, *WORK_ERRORS, 404, body=_BODY))
     async def create_embeddings(request: Request) -> Response:
-        """Encode images, sent as data URIs (`data:image/jpeg;base64,...`), and texts: one or a list, mixed as you like.
+        """Encode texts, and images as data URIs (`data:image/jpeg;base64,...`): one, or a list that may mix both.
 
-        `model` may be left out; a name that is not served here is a 404. `dimensions` is the model's own length or an
-        error. Vectors have length 1. `modality` (`image` or `text`, for every input) and `normalize` (false for the
-        model's own numbers) are not OpenAI's.
+        `model` is optional; a name that is not served is a 404. `dimensions` must equal the model's dim. Vectors have
+        length 1. `modality` (`image` or `text`, for all inputs) and `normalize` (false returns the model's own numbers)
+        are extensions of OpenAI's API.
         """
         body = EmbeddingsBody.read(await read_json(request, handler.limits))
         name = await handler.models.check(body.model, body.dimensions)
         found = as_type(await encode(handler, request, body.items, {NORMALIZE: body.is_unit}), body.type)
         data = [{"object": "embedding", "index": i, "embedding": embedding} for i, embedding in enumerate(found)]
-        usage = {"prompt_tokens": 0, "total_tokens": 0}  # the executors count none
+        usage = {"prompt_tokens": 0, "total_tokens": 0}  # executors do not count tokens
         said = made(request, name)
         by = {"system_fingerprint": said["fingerprint"]} if "fingerprint" in said else {}
         return json_response({"object": "list", "data": data, "model": said["model"], "usage": usage, **by})
 
     @routes.get("/models", response_class=Response, **route(_MODELS, 401, 500, 503))
     async def list_models() -> Response:
-        """The models that this Flow serves: one, where images and texts are encoded by the halves of one."""
+        """List the served models: one, if images and texts are encoded by the halves of one model."""
         served: dict[str, str] = {}
         for model in (await handler.models.known()).values():
             served.setdefault(model.checkpoint or model.id, model.id)
@@ -77,7 +77,7 @@ def router(handler: RequestHandler) -> APIRouter:
 
     @routes.get("/models/{name:path}", response_class=Response, **route(_MODEL, 401, 404, 422, 500, 503))
     async def retrieve_model(name: str) -> Response:
-        """A model that this Flow serves, by its name."""
+        """Return a served model by its name."""
         return json_response(_described(await handler.models.check(name), created))
 
     return routes

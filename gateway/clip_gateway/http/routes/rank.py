@@ -1,4 +1,4 @@
-"""`POST /rank`: how well each of several texts describes an image, for labels without training."""
+"""`POST /rank`: scores how well each of several texts describes an image (zero-shot classification)."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ AnswerDocuments = Callable[[RequestHandler, Request, dict[str, Any]], Awaitable[
 
 
 def router(handler: RequestHandler, answer_documents: AnswerDocuments) -> APIRouter:
-    """The route.
+    """Return the route.
 
-    :param handler: the way through the Flow.
-    :param answer_documents: answers a body with documents, as `/post` does.
+    :param handler: request handler that calls the Flow.
+    :param answer_documents: function that answers a body with documents, as `/post` does.
     """
     routes = APIRouter(tags=["Images and texts"])
 
@@ -47,10 +47,11 @@ def router(handler: RequestHandler, answer_documents: AnswerDocuments) -> APIRou
     async def rank(request: Request) -> Response:
         """Compare an image with texts, best first.
 
-        `cosine` is that of the two embeddings; `score` is the softmax over the texts with the model's own scale, so the
-        scores of one answer add up to 1. A Flow that encodes no texts answers 404.
+        `cosine` is the cosine of the two embeddings; `score` is the softmax over the texts with the model's own logit
+        scale, so the scores of one response sum to 1. A Flow without a text executor returns 404.
 
-        A body with `data` is one of `/post`: where this page has a path of an endpoint's name, Jina's Client takes it.
+        A body with `data` is handled as by `/post`: Jina's Client posts to a path with the endpoint's name if one
+        exists.
         """
         value = await read_json(request, handler.limits)
         if "data" in value:

@@ -1,6 +1,6 @@
-"""`POST /vectorize`, `GET /meta` and `GET /.well-known/*`: what Weaviate's module multi2vec-clip asks.
+"""`POST /vectorize`, `GET /meta` and `GET /.well-known/*`, for Weaviate's module multi2vec-clip.
 
-Weaviate finds them by the environment variable CLIP_INFERENCE_API.
+Weaviate's environment variable CLIP_INFERENCE_API is set to the gateway's address.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ _EMPTY: dict[int | str, Any] = {204: {"description": "OK"}, 503: {"description":
 
 
 def error(problem: Problem) -> dict[str, Any]:
-    """What Weaviate reads of an answer that says what went wrong."""
+    """Return the fields of an error that Weaviate reads."""
     return {"error": problem.description}
 
 
 def router(handler: RequestHandler) -> APIRouter:
-    """The routes.
+    """Return the routes.
 
-    :param handler: the way through the Flow.
+    :param handler: request handler that calls the Flow.
     """
     routes = APIRouter(tags=["Weaviate"])
 
     @routes.post("/vectorize", response_class=Response, **route(_ANSWER, *WORK_ERRORS, body=_BODY))
     async def vectorize(request: Request) -> Response:
-        """Encode texts and images in base64; vectors of length 1, in order."""
+        """Encode texts and base64 images; returns vectors of length 1, in order."""
         body = VectorizeBody.read(await read_json(request, handler.limits))
         vectors = await encode(handler, request, body.items, {NORMALIZE: True})
         found = [vector.tolist() for vector in vectors]
@@ -54,19 +54,19 @@ def router(handler: RequestHandler) -> APIRouter:
 
     @routes.get("/meta", response_class=Response, **route(_META, 401, 500, 503))
     async def meta() -> Response:
-        """What runs here, by modality."""
+        """Return model name, dim and modalities."""
         known = await handler.models.known()
         first = next(iter(known.values()))
         return json_response({"model": first.id, "dim": first.dim, "modalities": sorted(known)})
 
     @routes.get("/.well-known/live", status_code=204, response_class=Response)
     async def live() -> Response:
-        """The process is alive."""
+        """Liveness: returns 204 while the process runs."""
         return Response(status_code=204)
 
     @routes.get("/.well-known/ready", status_code=204, response_class=Response, responses=_EMPTY)
     async def ready() -> Response:
-        """Every executor answers now."""
+        """Readiness: returns 204 if every executor responds."""
         return Response(status_code=204 if (await present(handler.executors)).is_ok else 503)
 
     return routes

@@ -1,1 +1,1 @@
-"""What the bodies of requests hold."""
+"""Schemas of request bodies."""

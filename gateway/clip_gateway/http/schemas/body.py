@@ -1,9 +1,8 @@
-"""A JSON body as a model of pydantic, from which /openapi.json is made.
+"""Base classes of JSON bodies as pydantic models, from which /openapi.json is generated.
 
-FastAPI would read and parse bodies by itself, in the event loop and before anything is counted. So a route reads its
-body within the limits (`clip_gateway.http.messages.read_json`), and makes a model of what was read. What a model finds
-wrong it says as a `Problem`, which pydantic lets through: codes and words are part of the interface, and pydantic's own
-would change with its version.
+FastAPI would parse bodies in the event loop, and before limits are checked. So a route reads its body within the limits
+(`clip_gateway.http.messages.read_json`), and validates the result with a model. Validators raise `Problem`, which
+pydantic passes on: error names and texts are part of the API, and pydantic's own change between versions.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ B = TypeVar("B", bound="Body")
 
 
 class Several(ConstrainedList):
-    """A list of at least one string, which is what its schema says."""
+    """A list of at least one string."""
 
     item_type = str
     __args__ = (str,)
@@ -28,24 +27,25 @@ class Several(ConstrainedList):
 
 
 class Body(BaseModel):
-    """The body of a request."""
+    """A request body."""
 
     class Config:
-        """Of pydantic."""
+        """Configuration of pydantic."""
 
         @staticmethod
         def schema_extra(schema: dict[str, Any]) -> None:
-            """Members go by their names; pydantic makes titles of them, such as `Execendpoint`."""
+            """Remove the titles that pydantic derives from field names, such as `Execendpoint`."""
             for member in schema["properties"].values():
                 member.pop("title", None)
 
     @classmethod
     def read(cls: type[B], value: dict[str, Any]) -> B:
-        """The model of what was read.
+        """Validate a parsed body.
 
-        :raises Problem: it is no such body.
+        :param value: JSON object.
+        :raises Problem: if the body is invalid.
         """
-        values, names, error = validate_model(cls, value)  # not `cls(**value)`: a caller may choose any name
+        values, names, error = validate_model(cls, value)  # not `cls(**value)`: the caller chooses the names
         if error:
             first = error.errors()[0]
             raise Problem(Malformed, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
@@ -53,10 +53,10 @@ class Body(BaseModel):
 
 
 class StrictBody(Body):
-    """A body without members that are unknown here; validators see members that are missing as None."""
+    """A body in which unknown fields are errors; for missing fields, validators get None."""
 
     class Config:
-        """Of pydantic."""
+        """Configuration of pydantic."""
 
         extra = Extra.forbid
 
@@ -68,15 +68,16 @@ class StrictBody(Body):
         return {**{name: None for name, field in cls.__fields__.items() if field.required}, **values}
 
 
-# A sentence may begin with "data:" too, but has a space before its first comma.
+# A sentence may also begin with "data:", but then has a space before its first comma.
 _URI = re.compile(r"data:(?:image/|[^\s,]*,)|[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 def filled(value: Any, place: str) -> str:
-    """A string that holds something.
+    """Return `value` if it is a string that is not empty.
 
-    :param place: its name in errors.
-    :raises Problem: it is none, or empty.
+    :param value: JSON value.
+    :param place: name of the value in errors.
+    :raises Problem: if it is not a string, or empty.
     """
     if not isinstance(value, str) or not value:
         raise Problem(BadDocument, "send a string that is not empty", place)
@@ -84,10 +85,10 @@ def filled(value: Any, place: str) -> str:
 
 
 def as_uri(image: str) -> str:
-    """A URI as it is, and bare base64 as a data URI."""
+    """Return a URI unchanged, and base64 as a data URI."""
     return image if is_uri(image) else f"data:;base64,{image}"
 
 
 def is_uri(text: str) -> bool:
-    """Whether this is an image as a data URI, or says where one is."""
+    """Return whether a string is a data URI or another URI, and so an image."""
     return bool(_URI.match(text))

@@ -1,4 +1,4 @@
-"""The body of `POST /v2/embed`, as Cohere's clients write it."""
+"""The body of `POST /v2/embed`, compatible with Cohere's clients."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from clip_gateway.problems import Problem
 from clip_wire.errors import BadDocument, BadParameter, Malformed
 from clip_wire.info import IMAGE, TEXT
 
-_CHANGES_NOTHING = "changes nothing"
+_CHANGES_NOTHING = "ignored"
 
 
 class EmbedBody(StrictBody):
-    """Texts, images, or inputs of either, and how their embeddings are written."""
+    """Texts, images, or inputs of either, and the types of their embeddings."""
 
     texts: Any = Field(None, type="array", items={"type": "string"})
-    images: Any = Field(None, type="array", items={"type": "string"}, description="data URIs, or bare base64")
+    images: Any = Field(None, type="array", items={"type": "string"}, description="data URIs or base64")
     inputs: Any = Field(None, type="array", items={"type": "object"}, description="each with `content` of one part")
     embedding_types: Any = Field(
-        None, type="array", items={"enum": list(TYPES)}, description="of the answer; float where there is none"
+        None, type="array", items={"enum": list(TYPES)}, description="types of the embeddings; default float"
     )
-    output_dimension: Any = Field(None, type="integer", description="the model's own, or nothing")
-    truncate: Any = Field(None, enum=["END"], description="a text that is too long loses its end")
-    model: Any = Field(None, type="string", description="the one of /v1/models, or nothing")
+    output_dimension: Any = Field(None, type="integer", description="must equal the model's dim")
+    truncate: Any = Field(None, enum=["END"], description="texts that are too long are truncated at the end")
+    model: Any = Field(None, type="string", description="model name of /v1/models; optional")
     input_type: Any = Field(None, type="string", description=_CHANGES_NOTHING)
     max_tokens: Any = Field(None, type="integer", description=_CHANGES_NOTHING)
     priority: Any = Field(None, type="integer", description=_CHANGES_NOTHING)
@@ -45,16 +45,16 @@ class EmbedBody(StrictBody):
         if value not in (None, "END"):
             raise Problem(
                 BadParameter,
-                f"truncate: {str(value)[:20]}: texts lose their end here, or are refused with the executor's option "
-                "truncate: false; send END or nothing",
+                f"truncate: {str(value)[:20]}: texts are truncated at the end, or rejected with the executor's option "
+                "truncate: false; send END or omit it",
             )
         return value
 
     @property
     def items(self) -> list[Item]:
-        """What is to be encoded, in order.
+        """Images and texts to encode, in order.
 
-        :raises Problem: not exactly one of texts, images and inputs is there, or one of them cannot be read.
+        :raises Problem: if the body has not exactly one of texts, images and inputs, or an invalid one.
         """
         given = {name: value for name in ("texts", "images", "inputs") if (value := getattr(self, name)) is not None}
         if len(given) != 1:
@@ -77,12 +77,10 @@ def _image(place: str, value: Any) -> Item:
 
 
 def _input(place: str, value: Any) -> Item:
-    """One of `inputs`: CLIP has one embedding for a text or an image, and none for both together."""
+    """Return an item of `inputs`; CLIP has no joint embedding of a text and an image."""
     parts = value.get("content") if isinstance(value, dict) else None
     if not isinstance(parts, list) or len(parts) != 1 or not isinstance(parts[0], dict):
-        raise Problem(
-            BadDocument, "content must have one part, a text or an image: CLIP has no embedding of several", place
-        )
+        raise Problem(BadDocument, "content must have one part, a text or an image: CLIP has no joint embedding", place)
     [part] = parts
     if part.get("type") == "text":
         return _text(place, part.get("text"))

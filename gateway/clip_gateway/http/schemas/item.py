@@ -1,4 +1,4 @@
-"""One thing to encode, as every body comes down to it."""
+"""The common form of an image or text in a request body."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Item:
-    """One image or text.
+    """One image or text to encode.
 
-    :param id: its name in errors.
-    :param modality: `image`, whose content is a URI or a file's bytes, or `text`.
+    :param id: name of the item in errors.
+    :param modality: `image` or `text`.
+    :param content: text, URI of an image, or bytes of an image file.
     """
 
     id: str

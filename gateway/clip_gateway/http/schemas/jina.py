@@ -1,4 +1,4 @@
-"""The body of `POST /post`, as Jina's Client writes it."""
+"""The body of `POST /post`, in the format of Jina's Client."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _SPELLINGS = {"execEndpoint": "exec_endpoint", "targetExecutor": "target_executo
 
 
 class PostBody(Body):
-    """Documents, and where they go."""
+    """Documents, their endpoint and parameters."""
 
-    # All of it becomes protobuf's and DocArray's, which check its types where they take it, and say what is wrong with
-    # it: `Any` spares looking at each of a thousand documents twice.
+    # protobuf and DocArray check the types when they convert the fields, and report errors. `Any` avoids checking each
+    # of a thousand documents twice.
 
     data: Any = Field(
         None,
@@ -29,18 +29,18 @@ class PostBody(Body):
         items=_OBJECT,
         description="documents: id, blob (base64), uri, chunks, tags, ...",
     )
-    parameters: Any = Field(None, type="object", description=f"of the Flow: {', '.join(KNOWN)}")
+    parameters: Any = Field(None, type="object", description=f"request parameters: {', '.join(KNOWN)}")
     endpoint: Any = Field(_DEFAULTS["execEndpoint"], alias="execEndpoint", type="string")
     target_executor: Any = Field(
         _DEFAULTS["targetExecutor"],
         alias="targetExecutor",
         type="string",
-        description="names of executors, | between them, .* for the rest of one",
+        description="names of executors, separated by |, with .* for the rest of a name",
     )
 
     @root_validator(pre=True)
     def _both_spellings(cls, values: dict[str, Any]) -> dict[str, Any]:  # noqa: N805
-        """Jina's own gateway reads `exec_endpoint` too."""
+        """Accept `exec_endpoint` and `target_executor` too, as Jina's own gateway does."""
         found = dict(values)
         for name, other in _SPELLINGS.items():
             if found.get(name) is None:
@@ -50,9 +50,9 @@ class PostBody(Body):
 
     @property
     def documents(self) -> list[Any]:
-        """The documents as JSON has them.
+        """Documents as JSON values.
 
-        :raises Problem: they are no list.
+        :raises Problem: if they are not a list.
         """
         data = self.data or []
         if isinstance(data, dict):

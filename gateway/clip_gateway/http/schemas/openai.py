@@ -1,9 +1,9 @@
-"""The body of `POST /v1/embeddings`: OpenAI's, and what Jina, vLLM and infinity have made of it.
+"""The body of `POST /v1/embeddings`: OpenAI's format, and its extensions by Jina, vLLM and infinity.
 
-| whose | shape |
+| service | format |
 |---|---|
-| OpenAI | `input` is a string or a list of them; data URIs of images stand where OpenAI has texts |
-| infinity | the same, with `modality` for all of it |
+| OpenAI | `input` is a string or a list of strings; a data URI is an image |
+| infinity | the same, with `modality` for all inputs |
 | Jina, SGLang | `input` is a list of `{"text"}`, `{"image"}`, `{"bytes"}` or `{"url"}` |
 | vLLM | `messages` is a conversation, or a list of them, each with one part: a text or an `image_url` |
 """
@@ -22,32 +22,33 @@ from clip_gateway.problems import Problem
 from clip_wire.errors import BadDocument, BadParameter, Malformed
 from clip_wire.info import IMAGE, TEXT
 
-_CHANGES_NOTHING = "changes nothing"
-_NO_TOKENS = "tokens are not read here: set check_embedding_ctx_length=False in the client, which then sends strings"
+_CHANGES_NOTHING = "ignored"
+_NO_TOKENS = "token arrays are not supported: set check_embedding_ctx_length=False in the client to send strings"
 _SEVERAL = "one text or one image makes an embedding: CLIP has none of several parts together"
 _KINDS = {"text": TEXT, "image": IMAGE, "bytes": IMAGE, "url": IMAGE}
-# What NVIDIA's load generator sends.
+# The format of NVIDIA's load generator.
 _IMG = re.compile(r"""<img src=["']([^"']+)["']\s*/?>""")
 
 
 class EmbeddingsBody(StrictBody):
-    """What is to be encoded, and how."""
+    """Images and texts to encode, and the type of their embeddings."""
 
-    # In the order in which they are checked. `Any` is what somebody else checks: `normalize` the executor, by its own
-    # words, `model` and `dimensions` whoever knows what is served.
+    # In the order in which they are checked. `Any` fields are checked elsewhere: `normalize` by the executor, `model`
+    # and `dimensions` against the served models.
 
-    dimensions: Any = Field(None, type="integer", description="the model's own, or nothing")
+    dimensions: Any = Field(None, type="integer", description="must equal the model's dim")
     modality: Literal["image", "text"] | None = Field(
-        None, description="of every input; else a URI (data:... or scheme://...) is an image, and the rest are texts"
+        None,
+        description="of all inputs; by default a URI (data:... or scheme://...) is an image, else a text",
     )
     input: Any = Field(None, description="a text, a data URI, {text}, {image}, or a list of them")
-    messages: Any = Field(None, type="array", description="a conversation of one message with one part, or several")
-    encoding_format: Any = Field(None, enum=list(TYPES), description="of the numbers; float where there is none")
-    embedding_type: Any = Field(None, enum=list(TYPES), description="the same")
-    encoding_type: Any = Field(None, enum=list(TYPES), description="the same")
-    model: Any = Field(None, type="string", description="the one of /v1/models, or nothing")
+    messages: Any = Field(None, type="array", description="a conversation of one message with one part, or a list")
+    encoding_format: Any = Field(None, enum=list(TYPES), description="type of the embeddings; default float")
+    embedding_type: Any = Field(None, enum=list(TYPES), description="same as encoding_format")
+    encoding_type: Any = Field(None, enum=list(TYPES), description="same as encoding_format")
+    model: Any = Field(None, type="string", description="model name of /v1/models; optional")
     normalize: Any = Field(None, type="boolean", description="false: the model's own numbers, not of length 1")
-    normalized: Any = Field(None, type="boolean", description="the same")
+    normalized: Any = Field(None, type="boolean", description="same as normalize")
     user: Any = Field(None, type="string", description=_CHANGES_NOTHING)
     task: Any = Field(None, type="string", description=_CHANGES_NOTHING)
     late_chunking: Any = Field(None, type="boolean", description=_CHANGES_NOTHING)
@@ -69,20 +70,20 @@ class EmbeddingsBody(StrictBody):
 
     @property
     def type(self) -> str:
-        """How the numbers are written, one of `vectors.TYPES`."""
+        """Type of the embeddings, one of `vectors.TYPES`."""
         return str(self.encoding_format or self.embedding_type or self.encoding_type or "float")
 
     @property
     def is_unit(self) -> Any:
-        """Whether embeddings are to have length 1."""
+        """Whether embeddings are scaled to length 1."""
         asked = self.normalize if self.normalize is not None else self.normalized
         return True if asked is None else asked
 
     @property
     def items(self) -> list[Item]:
-        """What is to be encoded, in order.
+        """Images and texts to encode, in order.
 
-        :raises Problem: there is nothing, or nothing that can be read.
+        :raises Problem: if there is none, or an invalid one.
         """
         if self.messages is not None:
             if self.input is not None:
@@ -99,7 +100,7 @@ class EmbeddingsBody(StrictBody):
 
 
 def _item(place: str, given: Any, modality: str | None) -> Item:
-    """One input: a string, or an object with one member that says what it is."""
+    """Return one input: a string, or an object with one of the fields in `_KINDS`."""
     if isinstance(given, int) or (isinstance(given, list) and all(isinstance(part, int) for part in given)):
         raise Problem(BadDocument, _NO_TOKENS, place)
     if isinstance(given, dict):
@@ -128,7 +129,7 @@ def _is_conversation(given: Any) -> bool:
 
 
 def _conversations(given: Any, name: str = "messages") -> list[tuple[str, Any]]:
-    """Where each stands, and its messages."""
+    """Return the name of each conversation in errors, and its messages."""
     if _is_conversation(given):
         return [(name, given)]
     if not isinstance(given, list) or not given or not all(_is_conversation(one) for one in given):
@@ -137,7 +138,7 @@ def _conversations(given: Any, name: str = "messages") -> list[tuple[str, Any]]:
 
 
 def _conversation(place: str, messages: list[dict[str, Any]]) -> Item:
-    """The one part of it."""
+    """Return the only part of a conversation."""
     parts: list[Any] = []
     for message in messages:
         content = message.get("content")

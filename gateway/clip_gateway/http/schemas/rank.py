@@ -1,4 +1,4 @@
-"""The body of `POST /rank`: an image, and texts of which one may describe it."""
+"""The body of `POST /rank`: an image, and texts to compare it with."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clip_wire.errors import BadDocument, Malformed
 
 
 class RankBody(StrictBody):
-    """What is compared with what."""
+    """An image and the texts to compare it with."""
 
     image: str = Field(..., description="a data URI")
     texts: Several = Field(..., description="labels, or sentences such as 'a photo of a cat'")

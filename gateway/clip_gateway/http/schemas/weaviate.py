@@ -1,4 +1,4 @@
-"""The body of `POST /vectorize`, as Weaviate's module multi2vec-clip sends it."""
+"""The body of `POST /vectorize`, in the format of Weaviate's module multi2vec-clip."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from clip_wire.info import IMAGE, TEXT
 
 
 class VectorizeBody(StrictBody):
-    """Texts and images, of either any number."""
+    """Any number of texts and images."""
 
     texts: list[str] = Field(None, description="texts")
     images: list[str] = Field(None, description="images in base64")
@@ -27,6 +27,6 @@ class VectorizeBody(StrictBody):
 
     @property
     def items(self) -> list[Item]:
-        """The texts, and then the images."""
+        """Items to encode: the texts, then the images."""
         texts = [Item(f"texts[{i}]", TEXT, text) for i, text in enumerate(self.texts)]
         return texts + [Item(f"images[{i}]", IMAGE, as_uri(image)) for i, image in enumerate(self.images)]
