@@ -15,7 +15,7 @@ class Info(TypedDict, total=False):
     in pixels a side, `context_length` in tokens, `backend` and `precision` are what it computes with, `version` is that
     of the library. `modality` is what it encodes, `image` where it does not say. `checkpoint` is the SHA-256 of the
     weights, in hex, the same for both halves of one model; `fingerprint` names what makes a vector so, see
-    `clip_image_flow.fingerprint`.
+    `clip_image_flow.fingerprint`. `started` is the Unix time in seconds at which the Executor began to serve.
     """
 
     model: str
@@ -28,6 +28,7 @@ class Info(TypedDict, total=False):
     modality: str
     checkpoint: str
     fingerprint: str
+    started: float
 
 
 class MadeBy(TypedDict, total=False):

@@ -27,8 +27,12 @@ DEADLINE = "__deadline__"
 """Unix time in seconds after which the answer is of no use."""
 REQUEST_ID = "__request_id__"
 """Names the request in logs."""
+PINNED = "__pinned__"
+"""Fingerprints with commas, one for each Executor: one that has none of them refuses before it reads a document."""
+UNREAD = "refused-unread"
+"""The key of an Executor's trailing metadata that says so, and that no work was done."""
 
-SET_BY_THE_GATEWAY = (DEADLINE, REQUEST_ID)
+SET_BY_THE_GATEWAY = (DEADLINE, REQUEST_ID, PINNED)
 
 RESULTS = "__results__"
 """Where Jina puts what an endpoint returns: executor -> dict."""
