@@ -17,6 +17,7 @@ from clip_gateway.caller import Caller
 from clip_gateway.flow.counting import Limits, check_json, json_values
 from clip_gateway.flow.messages import documents_of, made_by
 from clip_gateway.flow.request_handler import RequestHandler
+from clip_gateway.flow.sending import Hold
 from clip_gateway.memory import Holding
 from clip_gateway.problems import Problem, problem_of
 from clip_wire.errors import BadDocument, Malformed, UnsupportedMedia
@@ -58,13 +59,16 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
 
 
-async def ask(handler: RequestHandler, request: Request, data_request: DataRequest) -> DataRequest:
+async def ask(
+    handler: RequestHandler, request: Request, data_request: DataRequest, hold: Hold | None = None
+) -> DataRequest:
     """What the Flow answers to `data_request`.
 
+    :param hold: of requests that are answered together.
     :raises Problem: what went wrong.
     """
     caller: Caller = request.scope["caller"]
-    answer = await handler.serve(data_request, caller)
+    answer = await handler.serve(data_request, caller, hold)
     if problem := problem_of(answer):
         raise problem
     request.scope["made_by"].update(made_by(answer))
