@@ -99,3 +99,19 @@ def test_each_gateway_switches_once_and_once_back(
             rolled(namespace, replicas, ("encoder",))
         FIGURES.append(f"another {change}, {way}, {gateways} gateways, {replicas} replicas: {told(calls)}")
         check(calls, gateways)
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_both_halves_switch_at_once(namespace: Namespace, another_model: dict[str, Any], replicas: int) -> None:
+    """Their Deployments are rolled out side by side; one replica of each has the pause of its pod to wait in."""
+    halves = ("encoder", "text")
+    namespace.install(values(1, replicas, flow="clip"))
+    rolled(namespace, replicas, halves)
+    [pod] = namespace.wait_settled("gateway", 1)
+    body = json.dumps({"input": [URI, "a rocket"]}).encode()
+    with calls_of(namespace, _SCRIPT, body, [f"http://{pod.status.pod_ip}:8081"]) as calls:
+        namespace.install(values(1, replicas, flow="clip", **another_model))
+        rolled(namespace, replicas, halves)
+    FIGURES.append(f"another model, words and pictures, {replicas} replicas: {told(calls)}")
+    check(calls, 1)
+    assert {len(call["kind"].split(", ")) for call in calls} == {2}

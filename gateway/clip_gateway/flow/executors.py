@@ -164,6 +164,8 @@ class Executors:
             if self.agreement.reason or not self._are_alike:
                 await self.look_closely(time.monotonic())
             self._agree()
+        except Exception:  # there will be another look
+            LOG.exception("a look at the executors failed")
         finally:
             self._looked = time.monotonic()
             self._look = None
@@ -235,9 +237,8 @@ class Executors:
                 _tell_of_others(name, executor.others, others)
                 executor.others = others
                 here = {one.fingerprint for one in seen[name] if not one.leaving}
-                executor.is_alike = (
-                    executor.info is not None and not (here & others) and not executor.replicas.has_silent
-                )
+                is_known = executor.info is not None and not executor.replicas.has_silent
+                executor.is_alike = is_known and not (here & others) and not self.pins.has_older
                 if executor.is_alike:
                     executor.others = set()
                     executor.replicas.forget()

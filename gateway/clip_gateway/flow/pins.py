@@ -8,6 +8,7 @@ the Flow together, since vectors of two checkpoints belong in no answer.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -126,6 +127,11 @@ class Pins:
             self._before, self._waits_until = before, asyncio.get_running_loop().time() + _SWITCH_SECONDS
         return is_switch
 
+    @property
+    def has_older(self) -> bool:
+        """Whether requests from before the last switch are under way: replicas of their kind are still of use."""
+        return self._before is not None and self._before.under_way > 0
+
     async def take(self) -> Generation:
         """The generation for a request, which `give` gets back."""
         if self._before:
@@ -140,12 +146,10 @@ class Pins:
             generation.drained.set()
 
     async def _drain(self, before: Generation) -> None:
-        if before.under_way:
+        if before.under_way and asyncio.get_running_loop().time() < self._waits_until:
             before.drained.clear()
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(self._waits_until):
                     await before.drained.wait()
-            except TimeoutError:
-                pass
-        if self._before is before:
+        if self._before is before and not before.under_way:
             self._before = None
