@@ -15,7 +15,7 @@ class Info(TypedDict, total=False):
     in pixels, `context_length` in tokens, `backend` and `precision` are the engine and its number format, `version` is
     that of the library. `modality` is what it encodes, by default `image`. `checkpoint` is the SHA-256 of the weights
     in hex, the same for both halves of one model; `fingerprint` identifies everything that affects a vector, see
-    `clip_image_flow.fingerprint`.
+    `clip_image_flow.fingerprint`. `started` is the Unix time in seconds at which the Executor began to serve.
     """
 
     model: str
@@ -28,6 +28,7 @@ class Info(TypedDict, total=False):
     modality: str
     checkpoint: str
     fingerprint: str
+    started: float
 
 
 class MadeBy(TypedDict, total=False):

@@ -27,8 +27,12 @@ DEADLINE = "__deadline__"
 """Unix time in seconds at which the request times out."""
 REQUEST_ID = "__request_id__"
 """Request id in logs."""
+PINNED = "__pinned__"
+"""Comma-separated fingerprints, one for each Executor: an Executor with another one rejects the request unread."""
+UNREAD = "refused-unread"
+"""Key of the trailing metadata by which an Executor says that it rejected a request unread, without any work."""
 
-SET_BY_THE_GATEWAY = (DEADLINE, REQUEST_ID)
+SET_BY_THE_GATEWAY = (DEADLINE, REQUEST_ID, PINNED)
 
 RESULTS = "__results__"
 """Parameter in which Jina returns the results of an endpoint: executor name -> dict."""

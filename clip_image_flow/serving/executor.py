@@ -22,7 +22,7 @@ from clip_image_flow.encoder import ImageEncoder, TextEncoder, unit_length
 from clip_image_flow.errors import BadParameter, ConfigError, ModelChanged, RequestError
 from clip_image_flow.options import EncoderOptions
 from clip_image_flow.platform import cpus
-from clip_image_flow.serving.jina_internals import refuse_pickles
+from clip_image_flow.serving.jina_internals import refuse_pickles, refuse_unread
 from clip_image_flow.serving.parameters import EncodeParameters, not_negative, positive_integer
 from clip_image_flow.serving.ranking import rank
 from clip_image_flow.serving.selection import SelectedItem, Selection
@@ -84,6 +84,7 @@ class EncoderExecutor(Executor):
     ) -> None:
         super().__init__(**{key: options.pop(key) for key in _FROM_JINA & options.keys()})
         refuse_pickles()
+        refuse_unread()
         # Jina logs what an endpoint raises, with a traceback of 10 kB: not what a caller can mend.
         logging.getLogger(getattr(self.runtime_args, "name", None) or __name__).addFilter(_without_traceback)
         options |= {"device": device, "backend": backend, "precision": precision, "threads": threads}
@@ -109,6 +110,7 @@ class EncoderExecutor(Executor):
                 options["threads"] = max(1, cpus.available() // replicas)
             self._encoder = self.encoder(pretrained_model_name_or_path, on_death=_end_process, **options)
             self._self_check = SelfCheck(self._encoder, seconds, _drifted) if seconds else None
+        self._started = time.time()
         info = self._encoder.info
         self._made_by: MadeBy = {"model": public_name(info["model"])}
         if "fingerprint" in info:
@@ -160,10 +162,7 @@ class EncoderExecutor(Executor):
         selection = type(self).select(docs, options.traversal_paths, self._max_documents)
         own = self._made_by.get("fingerprint", "")
         if selection.items and options.expect_fingerprint and own not in options.expect_fingerprint:
-            raise ModelChanged(
-                f"vectors are made by {own or 'weights without a fingerprint'} here, the model "
-                f"{self._made_by['model']!r}; the request expects {', '.join(options.expect_fingerprint)}"
-            )
+            raise self._other_than(", ".join(options.expect_fingerprint))
         contents: list[Any] = [item.content for item in selection.items]
         futures = self._encoder.submit(contents, batch_size=options.batch_size, deadline=options.deadline)
         try:
@@ -179,10 +178,24 @@ class EncoderExecutor(Executor):
             selection.drop_images()
         return len(outcomes)
 
+    def refusal(self, pinned: str) -> ModelChanged | None:
+        """Why a request is refused before its documents are read, or None.
+
+        :param pinned: fingerprints with commas; see `clip_wire.parameters.PINNED`.
+        """
+        own = self._made_by.get("fingerprint", "")
+        return self._other_than(pinned) if own and own not in pinned else None
+
+    def _other_than(self, expected: str) -> ModelChanged:
+        own = self._made_by.get("fingerprint") or "weights without a fingerprint"
+        return ModelChanged(
+            f"vectors are made by {own} here, the model {self._made_by['model']!r}; the request expects {expected}"
+        )
+
     @requests(on=INFO)
     async def info(self, docs: DocumentArray | None = None, **_: Any) -> dict[str, Any]:
         """What runs here: in the parameters' `__results__`, as Jina returns it, and as one more document's tags."""
-        info = {**self._encoder.info, "version": __version__}
+        info = {**self._encoder.info, "version": __version__, "started": self._started}
         if docs is not None:
             docs.append(Document(tags=info))
         return info

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import Any
 
+from jina.serve.runtimes.worker.request_handling import WorkerRequestHandler
 from jina.types.request.data import DataRequest
 
 from clip_image_flow.errors import BadDocument
+from clip_wire.parameters import PINNED, UNREAD
 
 
 def refuse_pickles() -> None:
@@ -28,3 +31,29 @@ class _WithoutPickles(property):
         if instance is not None and instance._content.WhichOneof("documents") == "docs_bytes":
             raise BadDocument("send documents as `docs`; `docs_bytes` is not read")
         return super().__get__(instance, owner)
+
+
+def refuse_unread() -> None:
+    """Have this process ask the `refusal` of its Executor, where it has one, before it reads a request's documents.
+
+    In an endpoint it would be too late: Jina has made a DocumentArray of them by then, and sends all of them back.
+    `refusal(fingerprints)` takes what the gateway pinned and returns the error, or None.
+    """
+    process = WorkerRequestHandler.process_data
+    if hasattr(process, "__wrapped__"):
+        return
+
+    @wraps(process)
+    async def process_data(self: Any, requests: list[DataRequest], context: Any, *more: Any, **named: Any) -> Any:
+        fields = requests[0].proto_wo_data.parameters.fields
+        refusal = getattr(self._executor, "refusal", None)
+        error = refusal(fields[PINNED].string_value) if refusal and PINNED in fields else None
+        if error:
+            answer = DataRequest()
+            answer.header.CopyFrom(requests[0].header)
+            answer.add_exception(error, self._executor)
+            context.set_trailing_metadata((("is-error", "true"), (UNREAD, "true")))
+            return answer
+        return await process(self, requests, context, *more, **named)
+
+    WorkerRequestHandler.process_data = process_data

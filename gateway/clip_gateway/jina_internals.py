@@ -54,8 +54,9 @@ async def results_of(streamer: GatewayStreamer, executor: str, endpoint: str, se
     request.header.request_id = ""  # no caller's
     request.header.exec_endpoint = endpoint
     pool = streamer._connection_pool
-    sent = pool.send_requests_once([request], executor, head=True, endpoint=endpoint, timeout=seconds, retries=0)
-    outcome = await sent
+    outcome = await pool.send_requests_once(
+        requests=[request], deployment=executor, head=True, endpoint=endpoint, timeout=seconds, retries=0
+    )
     if isinstance(outcome, Exception):
         raise outcome
     answer, _ = outcome
@@ -70,6 +71,16 @@ def decide_retries(streamer: GatewayStreamer, decide: Callable[..., Awaitable[An
     """
     pool = streamer._connection_pool
     pool._handle_aiorpcerror = partial(decide, pool._handle_aiorpcerror)
+
+
+def decide_calls(streamer: GatewayStreamer, decide: Callable[..., Awaitable[Any]]) -> None:
+    """Have `decide(jinas, requests=..., deployment=..., ...)` make each call of a request to an executor.
+
+    Jina retries a call that failed, and takes every answer; it has no way to send one elsewhere for what the answer
+    says. `jinas` is what makes the call otherwise.
+    """
+    pool = streamer._connection_pool
+    pool.send_requests_once = partial(decide, pool.send_requests_once)
 
 
 def way_through(streamer: GatewayStreamer) -> tuple[Send, Finish]:

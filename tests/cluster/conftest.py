@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -11,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.kube import FIGURES, IMAGES, ROOT, Cluster, Namespace, missing_tools, run, until
+from tests.conftest import save_random_clip
 
 NAME = "clip-image-flow-test"
+RESTRICTED = {"runAsNonRoot": True, "runAsUser": 10001, "fsGroup": 10001, "seccompProfile": {"type": "RuntimeDefault"}}
 _DUMPS = ROOT / ".cache" / "cluster-dumps"
 
 
@@ -62,6 +65,44 @@ def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Name
     until(f"{made.name} is gone", lambda: not _exists(made), 120)
     yield made.create()
     made.delete()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_random_clip(tmp_path_factory.mktemp("models") / "random.pt")
+
+
+@pytest.fixture(scope="module")
+def claim(namespace: Namespace, model: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A PersistentVolumeClaim with the model in it, and another one of the same name in the folder `other`."""
+    other = save_random_clip(tmp_path_factory.mktemp("models") / "random.pt", seed=1)
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "100Mi"}}}
+    mount = {"name": "models", "mountPath": "/models"}
+    container = {
+        "name": "writer",
+        "image": IMAGES["clip-gateway"],
+        "command": ["sleep", "600"],
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "volumeMounts": [mount],
+    }
+    volume = {"name": "models", "persistentVolumeClaim": {"claimName": "models"}}
+    pod = {"containers": [container], "volumes": [volume], "securityContext": RESTRICTED}
+    namespace.apply(
+        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "models"}, "spec": spec},
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "writer"}, "spec": pod},
+    )
+    namespace.kubectl("wait", "pod/writer", "--for=condition=Ready", "--timeout=90s")
+    write = ["kubectl", "--namespace", namespace.name, "exec", "--stdin", "writer", "--", "sh", "-c"]
+    for file, place in ((model, "/models"), (other, "/models/other")):
+        subprocess.run(
+            [*write, f"mkdir -p {place} && cat >{place}/random.pt"],
+            input=file.read_bytes(),
+            env=namespace.cluster.environment,
+            check=True,
+            timeout=120,
+        )
+    namespace.kubectl("delete", "pod", "writer", "--grace-period=0", "--force")
+    return "models"
 
 
 def _exists(namespace: Namespace) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,18 +59,40 @@ def load(namespace: Namespace, quiet: float = 5.0, keep_alive: bool = True, word
     :param keep_alive: HTTP callers keep their connection, which stays with one gateway; else each call has its own.
     :param word: as many callers again send this; empty for none.
     """
-    name = f"loader-{time.time_ns() % 10**9}"
-    namespace.apply(*_loader(namespace, name, keep_alive, word))
+    domain = f"{namespace.name}.svc.cluster.local."
+    arguments = [
+        f"grpc://{RELEASE}-gateway-headless.{domain}:8080",
+        f"http://{RELEASE}-gateway.{domain}:8081",
+        "keep-alive" if keep_alive else "close",
+        word,
+    ]
+    with calls_of(namespace, _SCRIPT, PICTURE.read_bytes(), arguments, quiet) as calls:
+        result = Load(begin=time.time())
+        yield result
+        result.end = time.time()
+    result.calls = calls
+
+
+@contextlib.contextmanager
+def calls_of(
+    namespace: Namespace, script: Path, sent: bytes, arguments: Sequence[str], quiet: float = 5.0
+) -> Iterator[list[dict[str, Any]]]:
+    """What a script prints for each call that it makes: it runs in a pod, while the block does and for `quiet` seconds
+    before and after it. The list is empty until then.
+
+    :param sent: a file for the script, which is its first argument.
+    """
+    name = f"load-{time.time_ns() % 10**9}"
+    namespace.apply(*_pod(namespace, name, script, sent, arguments))
     until("the load has begun", lambda: '"ready"' in _log(namespace, name) or _phase(namespace, name) == "Failed", 120)
     assert _phase(namespace, name) == "Running", _log(namespace, name)
     time.sleep(quiet)
-    result = Load(begin=time.time())
-    yield result
-    result.end = time.time()
+    calls: list[dict[str, Any]] = []
+    yield calls
     time.sleep(quiet)
     namespace.exec(name, "touch", "/tmp/stop")
     until("the load has ended", lambda: _phase(namespace, name) == "Succeeded", 90)
-    result.calls = [line for line in requests_of(_log(namespace, name)) if "at" in line]
+    calls += [line for line in requests_of(_log(namespace, name)) if "seconds" in line]
     namespace.kubectl("delete", "pod,configmap", name, "--wait=false")
 
 
@@ -84,14 +106,13 @@ def _log(namespace: Namespace, pod: str) -> str:
     return ""
 
 
-def _loader(namespace: Namespace, name: str, keep_alive: bool, word: str) -> list[dict[str, Any]]:
-    domain = f"{namespace.name}.svc.cluster.local."
+def _pod(namespace: Namespace, name: str, script: Path, sent: bytes, arguments: Sequence[str]) -> list[dict[str, Any]]:
     files = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": name},
-        "data": {"loader.py": _SCRIPT.read_text(encoding="utf-8")},
-        "binaryData": {"picture.png": base64.b64encode(PICTURE.read_bytes()).decode()},
+        "data": {"script.py": script.read_text(encoding="utf-8")},
+        "binaryData": {"sent": base64.b64encode(sent).decode()},
     }
     pod = {
         "apiVersion": "v1",
@@ -105,13 +126,8 @@ def _loader(namespace: Namespace, name: str, keep_alive: bool, word: str) -> lis
                 {
                     "name": "loader",
                     "image": IMAGES["clip-gateway"],
-                    "command": ["python", "-W", "ignore", "/load/loader.py", "/load/picture.png"],
-                    "args": [
-                        f"grpc://{RELEASE}-gateway-headless.{domain}:8080",
-                        f"http://{RELEASE}-gateway.{domain}:8081",
-                        "keep-alive" if keep_alive else "close",
-                        word,
-                    ],
+                    "command": ["python", "-W", "ignore", "/load/script.py", "/load/sent"],
+                    "args": list(arguments),
                     "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
                     "volumeMounts": [{"name": "load", "mountPath": "/load"}],
                 }

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -255,6 +256,7 @@ def test_info_says_what_runs_here(executor: Any, tiny_model: Path, docs: Documen
     info = asyncio.run(executor.info(docs=docs))
     assert info.pop("backend") in ("torch", "openvino")
     assert len(info.pop("fingerprint")) == 64
+    assert 0 < time.time() - info.pop("started") < 3600
     assert info == {
         "model": str(tiny_model),
         "checkpoint": hashlib.sha256(hashlib.sha256(tiny_model.read_bytes()).digest()).hexdigest(),

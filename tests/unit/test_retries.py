@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from clip_gateway.flow.request_handler import has_reached_an_executor
+from clip_gateway.flow.sending import has_reached_an_executor
 
 _SETTINGS = bytes.fromhex("000000040000000000")  # an empty frame, the first of HTTP/2's server
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER of no seconds

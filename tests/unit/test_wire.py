@@ -29,14 +29,14 @@ def test_every_error_is_raised_by_one_side_and_has_its_status() -> None:
 
 
 def test_the_parameters_are_those_of_the_executor() -> None:
-    reserved = [name.strip("_") for name in parameters.SET_BY_THE_GATEWAY]
+    reserved = {name.strip("_") for name in parameters.SET_BY_THE_GATEWAY if name != parameters.PINNED}
     assert {*parameters.KNOWN, *reserved} == {field.name for field in fields(EncodeParameters)}
     assert all(map(parameters.is_reserved, [*parameters.SET_BY_THE_GATEWAY, parameters.RESULTS]))
     assert not any(map(parameters.is_reserved, parameters.KNOWN))
 
 
 def test_info_has_these_fields(encoder: ImageEncoder) -> None:
-    assert encoder.info.keys() | {"version", "modality", "context_length"} == Info.__annotations__.keys()
+    assert encoder.info.keys() | {"version", "started", "modality", "context_length"} == Info.__annotations__.keys()
 
 
 def test_it_imports_the_standard_library_alone() -> None:

@@ -66,6 +66,10 @@ def read(results: Mapping[str, Any]) -> Info:
             found: Info = {"model": str(info["model"]), "dim": int(info.get("dim", 0))}
             found["modality"] = str(info.get("modality", IMAGE))
             found["checkpoint"] = str(info.get("checkpoint", ""))
+            if "fingerprint" in info:
+                found["fingerprint"] = str(info["fingerprint"])
+            if isinstance(info.get("started"), float):
+                found["started"] = info["started"]
             return found
     return {}
 

@@ -131,6 +131,13 @@ def set_reserved(request: DataRequest, request_id: str, deadline: float, expects
         fields[EXPECT_FINGERPRINT].string_value = expects
 
 
+def expected(request: DataRequest) -> frozenset[str]:
+    """The fingerprints that a request names, in whatever way; none is any."""
+    fields = request.proto.parameters.fields
+    named = fields[EXPECT_FINGERPRINT].string_value if EXPECT_FINGERPRINT in fields else ""
+    return frozenset(filter(None, (name.strip().lower() for name in named.split(","))))
+
+
 def drop_reserved(answer: DataRequest) -> None:
     """Take out of an answer what `set_reserved` put in; the executors' results stay."""
     fields = answer.proto_wo_data.parameters.fields

@@ -39,6 +39,7 @@ class Model:
     :param id: the name that callers know.
     :param dim: length of its embeddings; 0 where it is unknown.
     :param checkpoint: SHA-256 of its weights, or "".
+    :param fingerprint: of what makes its vectors, or "".
     :param target: the executors that such a request goes to, as Jina's header names them; "" for all.
     """
 
@@ -46,6 +47,7 @@ class Model:
     dim: int = 0
     checkpoint: str = ""
     target: str = ""
+    fingerprint: str = ""
 
 
 class Models:
@@ -117,5 +119,6 @@ def of_each_modality(infos: Mapping[str, Info]) -> dict[str, Model]:
             info = infos[name]
             asked = [f"{other}$" for other in infos if modalities.get(other, modality) == modality]
             target = "|".join(asked) if len(asked) < len(infos) else ""
-            found[modality] = Model(public_name(info["model"]), info["dim"], info["checkpoint"], target)
+            made_by = info.get("fingerprint", "")
+            found[modality] = Model(public_name(info["model"]), info["dim"], info["checkpoint"], target, made_by)
     return found or {IMAGE: Model(next(iter(infos), ""))}

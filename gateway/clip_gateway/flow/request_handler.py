@@ -9,9 +9,10 @@ gRPC codes are for what refuses the whole call.
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import grpc
@@ -26,13 +27,15 @@ from clip_gateway.flow.messages import (
     check_ranked,
     document_count,
     drop_reserved,
+    expected,
     forget_documents,
     parse,
     set_reserved,
 )
 from clip_gateway.flow.model import Models
+from clip_gateway.flow.sending import PASSAGE, Hold, Passage, Sending
 from clip_gateway.flow.slots import Slots
-from clip_gateway.jina_internals import decide_retries, way_through
+from clip_gateway.jina_internals import way_through
 from clip_gateway.memory import Budget
 from clip_gateway.observing.logs import LOG, request_line
 from clip_gateway.observing.metrics import Metrics
@@ -57,22 +60,32 @@ class RequestHandler(GatewayRequestHandler):
         self.limits = Limits.of(settings.max_documents)
         self.slots = Slots(settings.max_concurrent_requests)
         self.budget = Budget(settings.max_bytes_under_way)
-        self.executors = Executors(self.streamer, self.executor)
+        self.executors = Executors(self.streamer, _addresses(self.runtime_args.deployments_addresses))
         self.models = Models(self.executors, settings.model_aliases)
         self._metrics = Metrics(kwargs.get("metrics_registry"))
         self._floating: set[asyncio.Future[Any]] = set()
-        self._carried: set[str] = set()  # ids of requests that have had their second try
-        decide_retries(self.streamer, self._try_again)
+        self._sending = Sending(self.executors)
         self._send, self._finish = way_through(self.streamer)
 
-    async def serve(self, request: DataRequest, caller: Caller) -> DataRequest:
-        """The answer to `request`; what went wrong stands in its status header."""
+    def hold(self) -> Hold:
+        """What requests have in common whose vectors belong together: in `async with`, one model makes all of them."""
+        return Hold(self.executors.pins)
+
+    async def serve(self, request: DataRequest, caller: Caller, hold: Hold | None = None) -> DataRequest:
+        """The answer to `request`; what went wrong stands in its status header.
+
+        :param hold: of requests that are answered together.
+        """
         try:
             asked = await self._check(request)
             endpoint = request.header.exec_endpoint
             deadline = min(caller.deadline, time.time() + self.settings.time_limit_seconds)
             set_reserved(request, caller.id, deadline, caller.expects)
-            answer = await self._ask(request, deadline, asked)
+            if hold:
+                answer = await self._ask(request, deadline, asked, hold)
+            else:
+                async with self.hold() as own:
+                    answer = await self._ask(request, deadline, asked, own)
             if answer is not request:  # as it is where no executor has been asked
                 forget_documents(request)
             answer = _clean(answer)
@@ -102,6 +115,8 @@ class RequestHandler(GatewayRequestHandler):
             raise Problem(Unavailable, reason)
         if _among(asked, self.executors.gone) and (gone := _among(asked, await self.executors.still_gone())):
             raise self.executors.unavailable(gone)
+        if _among(asked, self.executors.silent) and (silent := _among(asked, await self.executors.still_silent())):
+            raise self.executors.unavailable(silent)
         await self._check_model(request)
         self._check_endpoint(request.header.exec_endpoint or DEFAULT)
         # docs_bytes is a pickle, which would run as code where it is read.
@@ -137,16 +152,19 @@ class RequestHandler(GatewayRequestHandler):
         public = ", ".join(sorted(ALWAYS | {name for name in known if name.startswith("/")}))
         raise Problem(NotFound, f"no executor has the endpoint {endpoint[:100]!r}; there are {public}")
 
-    async def _ask(self, request: DataRequest, deadline: float, asked: Sequence[str]) -> DataRequest:
+    async def _ask(self, request: DataRequest, deadline: float, asked: Sequence[str], hold: Hold) -> DataRequest:
         """Send the request through the Flow.
 
         :param asked: the executors that it is for.
         :raises Problem: no answer in time, or none at all.
         """
+        passage = PASSAGE.set(Passage(hold, expected(request)))
         try:
-            future, floating = self._send(request=request, return_type=DocumentArray)
+            future, floating = self._send(request=request, return_type=DocumentArray)  # its tasks take it along
         except ValueError as error:  # Jina reads the parameters here
             raise Problem(Malformed, "parameters: a number is not finite") from error
+        finally:
+            PASSAGE.reset(passage)
         if floating:  # executors whose answer nobody waits for
             self._floating.add(floating)
             floating.add_done_callback(self._floating.discard)
@@ -166,22 +184,11 @@ class RequestHandler(GatewayRequestHandler):
             raise await self._what_failed(failure, asked) from failure
         finally:
             timer.cancel()
-            self._carried.discard(request.header.request_id)
-
-    async def _try_again(self, jinas: Callable[..., Awaitable[Any]], error: Any, **known: Any) -> Any:
-        """Whether a call to an executor that failed is made again, which Jina asks: None is yes.
-
-        One that has reached an executor may be what ended it, so it is carried to one other and no more. One that has
-        not is tried as often as Jina likes.
-        """
-        if has_reached_an_executor(error.details() or "") and (request_id := known.get("request_id")):
-            if request_id in self._carried:
-                return error
-            self._carried.add(request_id)
-        return await jinas(error=error, **known)
 
     async def _what_failed(self, failure: Exception, asked: Sequence[str]) -> Exception:
         """What Jina's streamer raised, as a problem where it is one."""
+        if isinstance(failure, Problem):
+            return failure
         code = failure.code() if isinstance(failure, grpc.aio.AioRpcError) else None
         if code == grpc.StatusCode.DEADLINE_EXCEEDED:
             return Problem(Expired, "an executor did not answer within timeout_send")
@@ -202,14 +209,6 @@ class RequestHandler(GatewayRequestHandler):
         loop = asyncio.get_running_loop()
         loop.call_soon(request_line, protocol, method, endpoint, status, error, seconds)
         self._metrics.ended(protocol, status, error, seconds)
-
-
-def has_reached_an_executor(details: str) -> bool:
-    """Whether a call may have been read by the executor that it was for, from what gRPC says of its failure.
-
-    A connection that is reset has been there; one that cannot be made has not.
-    """
-    return "failed to connect" not in details.lower()
 
 
 # What may stand for an executor: its name or the beginning of it. Jina takes any regular expression, and some of those
@@ -236,6 +235,12 @@ def _executors(pattern: str, names: Sequence[str]) -> list[str]:
 
 def _means(part: re.Match[str], name: str) -> bool:
     return name == part[1] if part[2] == "$" else name.startswith(part[1])
+
+
+def _addresses(described: str) -> dict[str, list[str]]:
+    """The addresses of each executor's replicas, by gRPC, from Jina's argument: a list, or one for each protocol."""
+    found = json.loads(described)
+    return {name: own.get("GRPC", []) if isinstance(own, dict) else own for name, own in found.items()}
 
 
 def _among(asked: Sequence[str], names: Iterable[str]) -> list[str]:

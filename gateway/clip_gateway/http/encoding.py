@@ -49,8 +49,8 @@ async def encode(
     if len(requests) == 1:
         return embeddings(await ask(handler, request, requests[0]))
     try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(ask(handler, request, one)) for one in requests]
+        async with handler.hold() as hold, asyncio.TaskGroup() as group:
+            tasks = [group.create_task(ask(handler, request, one, hold)) for one in requests]
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None
     found: dict[int, np.ndarray] = {}

@@ -17,6 +17,7 @@ from clip_gateway.caller import Caller
 from clip_gateway.flow.counting import Limits, check_json, json_values
 from clip_gateway.flow.messages import documents_of, made_by
 from clip_gateway.flow.request_handler import RequestHandler
+from clip_gateway.flow.sending import Hold
 from clip_gateway.memory import Holding
 from clip_gateway.problems import Problem, problem_of
 from clip_wire.errors import BadDocument, Malformed, UnsupportedMedia
@@ -60,13 +61,16 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
 
 
-async def ask(handler: RequestHandler, request: Request, data_request: DataRequest) -> DataRequest:
+async def ask(
+    handler: RequestHandler, request: Request, data_request: DataRequest, hold: Hold | None = None
+) -> DataRequest:
     """Return the Flow's response to `data_request`.
 
+    :param hold: pins shared by requests whose responses are combined.
     :raises Problem: if the request failed.
     """
     caller: Caller = request.scope["caller"]
-    answer = await handler.serve(data_request, caller)
+    answer = await handler.serve(data_request, caller, hold)
     if problem := problem_of(answer):
         raise problem
     request.scope["made_by"].update(made_by(answer))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from clip_gateway.flow.model import Model
 from clip_gateway.flow.request_handler import RequestHandler
 from clip_gateway.http.encoding import encode
 from clip_gateway.http.messages import json_response, made, read_json
@@ -19,7 +21,13 @@ from clip_gateway.problems import Problem
 from clip_wire.parameters import NORMALIZE
 
 PATHS: tuple[str, ...] = ("/v1/",)
-_MODEL_EXAMPLE = {"id": "emoji-tiny", "object": "model", "created": 1767225600, "owned_by": "clip-image-flow"}
+_MODEL_EXAMPLE = {
+    "id": "emoji-tiny",
+    "object": "model",
+    "created": 1767225600,
+    "owned_by": "clip-image-flow",
+    "fingerprints": {"image": "1fb6041f..."},
+}
 _MODEL = json_content({"type": "object"}, _MODEL_EXAMPLE)
 _MODELS = json_content({"type": "object"}, {"object": "list", "data": [_MODEL_EXAMPLE]})
 _BODY = json_content(
@@ -69,19 +77,31 @@ def router(handler: RequestHandler) -> APIRouter:
 
     @routes.get("/models", response_class=Response, **route(_MODELS, 401, 500, 503))
     async def list_models() -> Response:
-        """List the served models: one, if images and texts are encoded by the halves of one model."""
-        served: dict[str, str] = {}
-        for model in (await handler.models.known()).values():
-            served.setdefault(model.checkpoint or model.id, model.id)
-        return json_response({"object": "list", "data": [_described(name, created) for name in served.values()]})
+        """List the served models: one, if images and texts are encoded by the halves of one model.
+
+        `fingerprints` has the fingerprint of each modality, as in the header `X-Model-Fingerprint`.
+        """
+        return json_response({"object": "list", "data": _described(await handler.models.known(), created)})
 
     @routes.get("/models/{name:path}", response_class=Response, **route(_MODEL, 401, 404, 422, 500, 503))
     async def retrieve_model(name: str) -> Response:
         """Return a served model by its name."""
-        return json_response(_described(await handler.models.check(name), created))
+        known = await handler.models.known()
+        own = await handler.models.check(name)
+        return json_response(next(one for one in _described(known, created) if one["id"] == own))
 
     return routes
 
 
-def _described(name: str, created: int) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": created, "owned_by": "clip-image-flow"}
+def _described(known: Mapping[str, Model], created: int) -> list[dict[str, Any]]:
+    """The members of each model: of one, where modalities have one checkpoint.
+
+    :param known: modality -> what encodes it.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for modality, model in known.items():
+        own = {"id": model.id, "object": "model", "created": created, "owned_by": "clip-image-flow"}
+        described = found.setdefault(model.checkpoint or model.id, own)
+        if model.fingerprint:
+            described.setdefault("fingerprints", {})[modality] = model.fingerprint
+    return list(found.values())
