@@ -16,7 +16,7 @@ from clip_image_flow.errors import ConfigError, RequestError, TakesLonger, TooLa
 from clip_image_flow.image.decoding.budget import MemoryBudget
 from clip_image_flow.image.decoding.decoders import Decoders
 from clip_image_flow.image.decoding.process import Options
-from clip_image_flow.image.preprocess import preprocess
+from clip_image_flow.image.preprocess import Square, preprocess
 from clip_image_flow.image.reader import Content, ImageReader
 
 _SMALL_FILE = 256 << 10  # bytes; of those of photographs hardly any takes longer than the time below
@@ -33,13 +33,13 @@ class ImagePreparer:
     """An image, however it comes -> what the model sees of it, in this process.
 
     :param reader: with the limits of images.
-    :param size: n, pixels a side of what the model sees.
+    :param square: what the model sees of it, n pixels a side.
     :param exact: see `preprocess`.
     :param at_least: see `pictures.open_picture`.
     """
 
     reader: ImageReader
-    size: int
+    square: Square
     exact: bool = True
     at_least: int | None = None
 
@@ -48,7 +48,7 @@ class ImagePreparer:
 
         :raises RequestError: it cannot be read.
         """
-        return preprocess(self.reader.read(content, self.at_least), self.size, exact=self.exact)
+        return preprocess(self.reader.read(content, self.at_least), self.square, exact=self.exact)
 
 
 class Preparation:
@@ -74,7 +74,7 @@ class Preparation:
         self._max_seconds = max_seconds
         self._budget = MemoryBudget(decode_memory)
         options = Options(
-            size=preparer.size,
+            square=preparer.square,
             max_bytes=reader.max_bytes,
             max_pixels=reader.max_pixels,
             at_least=preparer.at_least,

@@ -36,6 +36,9 @@ class ClipText(nn.Module):
         self.positional_embedding = nn.Parameter(torch.empty(context, width))
         self.ln_final = LayerNorm(width)
         self.text_projection = nn.Parameter(torch.empty(width, state["text_projection"].shape[1]))
+        self.context_length: int = context
+        self.output_dim: int = state["text_projection"].shape[1]
+        self.shortens = True
         if not exact:
             convert_weights(self)
         self.load_state_dict({name: state[name] for name in self.state_dict()})

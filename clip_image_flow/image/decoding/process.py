@@ -19,6 +19,7 @@ import numpy as np
 
 from clip_image_flow import errors
 from clip_image_flow.errors import BadDocument, TakesLonger, TooLarge
+from clip_image_flow.image.preprocess import Square
 
 _PROGRAM = "clip_image_flow.image.decoding.worker"
 _PACKAGES = Path(__file__).parents[3]
@@ -30,16 +31,16 @@ _CHANNELS = 3
 class Options:
     """What all pictures have in common.
 
-    :param size: pixels a side of what the model sees.
+    :param square: what the model sees of it.
     :param max_bytes: most bytes of a file.
     :param max_pixels: most pixels of a picture.
     :param at_least: see `pictures.open_picture`.
-    :param exact: see `preprocess.resize_and_crop`.
+    :param exact: see `preprocess.preprocess`.
     :param max_memory: most bytes of memory that decoding one picture may take.
     :param nice: added to the process' niceness.
     """
 
-    size: int
+    square: Square
     max_bytes: int
     max_pixels: int
     at_least: int | None
@@ -63,7 +64,7 @@ class DecodingProcess:
         self._granting = granting
         # Not in /dev/shm, which may be small or missing; pages exist once they are written.
         descriptor = os.memfd_create("decoding", os.MFD_CLOEXEC)
-        os.ftruncate(descriptor, options.max_bytes + options.size * options.size * _CHANNELS)
+        os.ftruncate(descriptor, options.max_bytes + options.square.size**2 * _CHANNELS)
         self._memory = mmap.mmap(descriptor, 0)
         self._process = subprocess.Popen(
             [
@@ -102,7 +103,7 @@ class DecodingProcess:
             raise TakesLonger
         if "error" in answer:
             raise _error(answer)
-        size = self._options.size
+        size = self._options.square.size
         pixels = np.frombuffer(self._memory, np.uint8, size * size * _CHANNELS, offset=self._options.max_bytes)
         return pixels.reshape(size, size, _CHANNELS).copy()
 
