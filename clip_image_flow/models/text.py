@@ -49,6 +49,12 @@ class ClipText(nn.Module):
         places: Any = self.positional_embedding
         rows = (self.token_embedding(tokens) + places[:length]).to(self.text_projection.dtype).permute(1, 0, 2)
         items = torch.arange(len(tokens), device=tokens.device)
-        ends = self.transformer(rows)[tokens.argmax(dim=-1), items]
-        embeddings: Tensor = self.ln_final(ends) @ self.text_projection
-        return embeddings
+        return self.projected(self.ln_final(self.transformer(rows)[self.ends(tokens), items]))
+
+    def ends(self, tokens: Tensor) -> Tensor:
+        """(b, n) -> (b,), where the embedding of each text stands."""
+        return tokens.argmax(dim=-1)
+
+    def projected(self, rows: Tensor) -> Tensor:
+        """(b, width) -> (b, dim)."""
+        return rows @ self.text_projection
