@@ -17,7 +17,7 @@ def logit(state: Mapping[str, Tensor], key: str) -> float | None:
     """
     if key not in state:
         return None
-    value = state[key].float().reshape(())
+    value = state[key].detach().float().reshape(())
     found = float(value.exp() if key == "logit_scale" else value)
     if not math.isfinite(found):
         raise ValueError(f"{key} is {found}")

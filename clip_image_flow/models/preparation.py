@@ -60,8 +60,6 @@ class TextPreparation:
     :param special: of CLIP's encoding, what stands for the start and the end where a text itself has it.
     :param pad: of a tokenizer.json, the token behind the end of a text, as it is written.
     :param erased: tokens of it that become 0.
-    :param ends: tokens that are put before and behind a text, or None for no such token; None alone where
-        tokenizer.json itself says so.
     :param shortens: whether what stands behind the end of a text changes nothing, so that rows may end there.
     """
 
@@ -70,16 +68,13 @@ class TextPreparation:
     special: tuple[str, str] = ("<|startoftext|>", "<|endoftext|>")
     pad: str | None = None
     erased: tuple[str, ...] = ()
-    ends: tuple[str | None, str | None] | None = None
     shortens: bool = True
 
     def described(self) -> dict[str, Any]:
         """What changes a vector of it, as a fingerprint has it."""
         usual = TextPreparation()
         more: dict[str, Any] = {
-            key: getattr(self, key)
-            for key in ("special", "pad", "erased", "ends")
-            if getattr(self, key) != getattr(usual, key)
+            key: getattr(self, key) for key in ("special", "pad", "erased") if getattr(self, key) != getattr(usual, key)
         }
         if self.tokenizer:
             tokens = f"tokenizer.json {hashlib.sha256(self.tokenizer.read_bytes()).hexdigest()}"

@@ -20,14 +20,12 @@ class TokenizerFile:
     :param kind: the class of transformers that it was made for, "" where it does not say.
     :param pad: the token behind the end of a text; None where it does not say.
     :param separator: the token between two texts.
-    :param ends: see `clip_image_flow.models.preparation.TextPreparation`.
     """
 
     path: Path
     kind: str
     pad: str | None
     separator: str | None
-    ends: tuple[str | None, str | None] | None
 
 
 def read(folder: Path, name: str) -> TokenizerFile:
@@ -42,17 +40,11 @@ def read(folder: Path, name: str) -> TokenizerFile:
             "transformers: AutoTokenizer.from_pretrained(...).save_pretrained(...)"
         )
     config = read_object(folder / CONFIG, name) if (folder / CONFIG).is_file() else {}
-    ends = None
-    # As transformers does: what says so apart from tokenizer.json has the last word.
-    if config.keys() & {"add_bos_token", "add_eos_token"}:
-        start = _token(config, "bos_token") if config.get("add_bos_token") else None
-        ends = (start, _token(config, "eos_token") if config.get("add_eos_token") else None)
     return TokenizerFile(
         folder / TOKENIZER,
         str(config.get("tokenizer_class", "")),
         _token(config, "pad_token"),
         _token(config, "sep_token"),
-        ends,
     )
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from tokenizers import Tokenizer, processors
+from tokenizers import Tokenizer
 
 from clip_image_flow.errors import ModelError
 from clip_image_flow.models import TextPreparation
@@ -35,8 +33,6 @@ class JsonTokenizer:
             raise ModelError(f"{self._file} cannot be read as a tokenizer: {error}") from error
         self._pad = self._id(prepared.pad)
         self._erased = [self._id(token) for token in prepared.erased]
-        if prepared.ends:
-            self._tokenizer.post_processor = self._template(*prepared.ends)
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(context)
         self._room = context - self._tokenizer.num_special_tokens_to_add(False)
@@ -53,14 +49,6 @@ class JsonTokenizer:
         if self._erased:
             row[np.isin(row, self._erased)] = 0
         return row
-
-    def _template(self, start: str | None, end: str | None) -> Any:
-        """What puts such tokens around a text."""
-        around = [token for token in (start, end) if token is not None]
-        single = " ".join(filter(None, [start, "$A", end]))
-        return processors.TemplateProcessing(
-            single=single, pair=f"{single} $B:1", special_tokens=[(token, self._id(token)) for token in around]
-        )
 
     def _id(self, token: str | None) -> int:
         number: int | None = None if token is None else self._tokenizer.token_to_id(token)

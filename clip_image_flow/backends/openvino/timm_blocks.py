@@ -38,10 +38,9 @@ def _is_plain_block(block: Any) -> bool:
 
 
 def has_branches(module: nn.Module) -> bool:
-    """Whether this is a network of timm's some of whose layers were trained as several and become one, as MobileCLIP's."""
-    return called(module).startswith("timm.models.") and any(
-        hasattr(part, "reparameterize") for part in module.modules()
-    )
+    """Whether this is a network of timm's with layers that were trained as several and become one, as MobileCLIP's."""
+    of_timm = called(module).startswith("timm.models.")
+    return of_timm and any(hasattr(part, "reparameterize") for part in module.modules())
 
 
 def merged(module: nn.Module) -> nn.Module:

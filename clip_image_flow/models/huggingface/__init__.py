@@ -78,6 +78,7 @@ def load(folder: Path, name: str, kind: str) -> nn.Module:
 
     :raises ModelError: a file is missing or broken, or the checkpoint is of a model that is not served.
     """
+    prepared(folder, name, kind)  # says at once what cannot be done with an item
     config = read_object(folder / CONFIG, name)
     half: nn.Module = _module(config, name, kind).load(folder / WEIGHTS, config, name, kind)
     return half

@@ -68,9 +68,7 @@ def siglip_text(folder: Path, name: str) -> TextPreparation:
             f"model {name!r}: {tokenizer_files.CONFIG} names the class {found.kind!r} and the pad_token {found.pad!r}; "
             f"SigLIP's tokenizers are {', '.join(f'{known}Tokenizer' for known in _CLEANINGS)}"
         )
-    return TextPreparation(
-        tokenizer=found.path, cleaning=_CLEANINGS[family], pad=found.pad, ends=found.ends, shortens=False
-    )
+    return TextPreparation(tokenizer=found.path, cleaning=_CLEANINGS[family], pad=found.pad, shortens=False)
 
 
 def _resize(wanted: dict[str, Any], usual: str, name: str) -> str:

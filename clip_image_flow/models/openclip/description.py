@@ -117,7 +117,6 @@ class Description:
             cleaning=cleaning,
             pad=found.pad,
             erased=(found.separator,) if options.get("strip_sep_token") and found.separator else (),
-            ends=found.ends,
             shortens=False,
         )
 
