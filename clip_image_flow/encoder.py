@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ from clip_wire.info import IMAGE, TEXT
 if TYPE_CHECKING:
     from torch import nn
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 P = TypeVar("P", models.ImagePreparation, models.TextPreparation)
 
@@ -204,9 +206,12 @@ class TextEncoder(Encoder[str]):
 
 def _load(tower: Tower, options: EncoderOptions) -> backends.Backend:
     cpus.limit_libraries(options.threads)
-    return backends.load(
+    backend = backends.load(
         options.backend, tower, device=options.device, precision=options.precision, threads=options.threads
     )
+    if licence := tower.restriction():
+        logger.warning("these weights are not for commercial use: %s", licence)
+    return backend
 
 
 def _most(backend: backends.Backend, options: EncoderOptions) -> int:
@@ -259,6 +264,7 @@ def _tower(kind: str, model: str, cache_dir: str | None, module: Callable[[model
         checkpoint.fingerprint,
         models.cache_directory(cache_dir),
         lambda: checkpoint.prepared(kind),
+        checkpoint.restriction,
     )
 
 

@@ -39,4 +39,5 @@ class MadeBy(TypedDict, total=False):
 
 def public_name(model: str) -> str:
     """The model by the name that callers see: a file goes by its last name, where it lies is nobody's business."""
-    return PurePath(model).name if model.startswith("/") else model
+    architecture, separator, weights = model.rpartition("::")
+    return architecture + separator + (PurePath(weights).name if weights.startswith("/") else weights)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clip_image_flow.models import licences
 from clip_image_flow.models.preparation import ImagePreparation, Preparation, TextPreparation
 from clip_wire.info import IMAGE, TEXT
 
@@ -81,6 +82,11 @@ class Checkpoint:
         :raises ModelError: with what is wrong and what to do about it.
         """
         return self.read(TEXT)
+
+    def restriction(self) -> str:
+        """The licence of weights that may not be used commercially, as far as that is known; else ""."""
+        here = [file for file in self.files() if file.is_file()]
+        return licences.restriction(self.name, here[0].parent if here else None)
 
     def fingerprint(self) -> str | None:
         """SHA-256 of the files, and of the architecture where it does not follow from them; None where they are not

@@ -25,6 +25,7 @@ class Tower:
     :param weights: SHA-256 of the weights, in hex; None where that cannot be known before they are loaded.
     :param cache: folder in which a backend may keep what it makes of them.
     :param prepared: what is done with an item before; to be asked once the module was loaded, or a conversion of it.
+    :param restriction: see `clip_image_flow.models.Checkpoint.restriction`.
     """
 
     kind: str
@@ -32,6 +33,7 @@ class Tower:
     weights: Callable[[], str | None]
     cache: Path
     prepared: Callable[[], Preparation] = ImagePreparation
+    restriction: Callable[[], str] = str
 
     def fingerprint(self) -> str | None:
         """Names this half of these very weights: a SHA-256 of both, in hex; None where `weights` has none."""

@@ -136,7 +136,7 @@ def randomise(model: Any) -> None:
         if norms:  # with the statistics of random pictures, so that pictures can be told apart behind many layers
             size = model.visual.image_size
             side = size if isinstance(size, int) else size[0]
-            model.train().visual(torch.randn(8, 3, side, side))
+            model.train().visual(torch.randn(4, 3, side, side))
 
 
 def random_model(model_cfg: dict[str, Any], seed: int = 0) -> Any:
