@@ -10,6 +10,7 @@ from clip_image_flow.image import preprocess as module
 from clip_image_flow.image.preprocess import Square, preprocess
 from clip_image_flow.models.normalisation import MEAN, STD
 from clip_image_flow.models.openai_clip import clip
+from clip_image_flow.models.openclip.library import open_clip
 from tests.conftest import photo
 
 
@@ -46,6 +47,18 @@ def test_every_pixel_is_that_of_clips_transform(size: tuple[int, int], n: int) -
     assert ours.shape == theirs.shape == (n, n, 3)
     assert ours.dtype == np.uint8
     assert np.abs(ours - theirs).max() <= 1e-3  # of one of 256 levels
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (64, 64), (90, 60), (61, 100), (640, 427), (427, 640), (5000, 900)])
+@pytest.mark.parametrize("resize", ["shortest", "squash", "longest"])
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+def test_every_pixel_is_that_of_open_clips_transform(size: tuple[int, int], resize: str, interpolation: str) -> None:
+    picture = photo(*size)
+    transform = open_clip.image_transform(
+        64, False, (0.0,) * 3, (1.0,) * 3, resize_mode=resize, interpolation=interpolation, fill_color=127
+    )
+    theirs = 255 * transform(picture).numpy().transpose(1, 2, 0)
+    assert np.abs(preprocess(picture, Square(64, resize, interpolation, 127)) - theirs).max() <= 1e-3
 
 
 def test_the_shorter_side_is_kept_and_the_centre_is_cut_out() -> None:
