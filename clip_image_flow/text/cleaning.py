@@ -27,7 +27,7 @@ def _lower(text: str) -> str:
 
 
 def _canonicalize(text: str) -> str:
-    return " ".join(_repaired(text).translate(_NO_PUNCTUATION).lower().split())
+    return " ".join(_repaired(text).replace("_", " ").translate(_NO_PUNCTUATION).lower().split())
 
 
 def _siglip(text: str) -> str:

@@ -50,7 +50,7 @@ def why_not(model_cfg: dict[str, Any]) -> str:
     """Why a model of this architecture cannot be served, or ""."""
     text, vision = model_cfg.get("text_cfg", {}), model_cfg.get("vision_cfg", {})
     if name := text.get("hf_model_name"):
-        return f"its texts go through {name}, a model of the package transformers, which is not installed here"
+        return f"its texts go through {name}, a model of the package transformers, which is not served"
     if mode := text.get("tokenizer_mode"):
         return f"its tokenizer_mode {mode!r} is not served"
     if text.get("pool_type") == "none":

@@ -53,9 +53,7 @@ class Description:
     tokenizer: Path | None
 
     def __post_init__(self) -> None:
-        if why := architectures.why_not(self.model_cfg):
-            served = ", ".join(architectures.served())
-            raise ModelError(f"model {self.name!r} cannot be served: {why}. Served are {served}")
+        check_architecture(self.model_cfg, self.name)
 
     def built(self) -> str:
         """What of the model does not stand in the file of weights."""
@@ -119,6 +117,16 @@ class Description:
             erased=(found.separator,) if options.get("strip_sep_token") and found.separator else (),
             shortens=False,
         )
+
+
+def check_architecture(model_cfg: dict[str, Any], name: str) -> None:
+    """Pass when a model of this architecture can be served.
+
+    :raises ModelError: it cannot.
+    """
+    if why := architectures.why_not(model_cfg):
+        served = ", ".join(architectures.served())
+        raise ModelError(f"model {name!r} cannot be served: {why}. Served are {served}")
 
 
 def of_folder(folder: Path, name: str, weights: Path | None = None) -> Description:

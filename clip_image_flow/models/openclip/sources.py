@@ -118,6 +118,7 @@ def _ask(architecture: str, tag: str, name: str, cache: Path) -> _Known:
     from clip_image_flow.models.openclip.library import open_clip
 
     model_cfg = architectures.config(architecture)
+    description.check_architecture(model_cfg, name)
     tags = open_clip.list_pretrained_tags_by_model(architecture)
     if not tag:
         every = [_preprocess(open_clip.get_pretrained_cfg(architecture, one)) for one in tags]
