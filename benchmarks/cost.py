@@ -19,6 +19,7 @@ from benchmarks import measure
 from benchmarks.pictures import FOLDER, jpegs
 from clip_image_flow import ImageEncoder, backends, towers
 from clip_image_flow.image.preparation import ImagePreparer
+from clip_image_flow.image.preprocess import Square
 from clip_image_flow.image.reader import ImageReader
 from clip_image_flow.image.uris import UriReader
 from clip_image_flow.models.openai_clip import VisionTransformer
@@ -70,7 +71,7 @@ def preparing(size: tuple[int, int], decode: str, count: int, rounds: int) -> fl
     """CPU milliseconds to decode and preprocess a JPEG of `size`."""
     exact = decode == "exact"
     reader, files = ImageReader(1 << 25, 1 << 25, UriReader()), jpegs(count, size)
-    prepare = ImagePreparer(reader, 224, exact=exact, at_least=None if exact else int(1.5 * 224))
+    prepare = ImagePreparer(reader, Square(224), exact=exact, at_least=None if exact else int(1.5 * 224))
     turns = measure.repeat(lambda: [prepare(file) for file in files], rounds)
     return 1000 * statistics.median(turns.cpu_seconds) / count
 

@@ -28,6 +28,7 @@ from clip_image_flow import ImageEncoder, backends
 from clip_image_flow.encoder import image_tower
 from clip_image_flow.errors import ConfigError
 from clip_image_flow.image.preparation import ImagePreparer
+from clip_image_flow.image.preprocess import Square
 from clip_image_flow.image.reader import ImageReader
 from clip_image_flow.image.uris import UriReader
 from clip_image_flow.models.openai_clip import clip
@@ -59,7 +60,7 @@ def bare_forward_pass(weights: Path, precision: str, files: list[bytes]) -> Call
     """The engine alone, in batches of its own size, on pictures that are prepared already."""
     options = {"device": "cpu", "precision": precision, "threads": cpus.available()}
     backend = backends.load("auto", image_tower(str(weights), str(FOLDER)), **options)  # type: ignore[arg-type]
-    prepare = ImagePreparer(ImageReader(1 << 25, 1 << 25, UriReader()), backend.item_shape[0])
+    prepare = ImagePreparer(ImageReader(1 << 25, 1 << 25, UriReader()), Square(backend.item_shape[0]))
     pictures = np.stack([prepare(file) for file in files])
 
     def encode() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -14,18 +15,21 @@ from clip_image_flow import backends, models
 from clip_image_flow.batching.batcher import Batcher
 from clip_image_flow.fingerprint import fingerprint
 from clip_image_flow.image.preparation import ImagePreparer, Preparation
+from clip_image_flow.image.preprocess import Square
 from clip_image_flow.image.reader import Content, ImageReader
 from clip_image_flow.image.uris import UriReader
 from clip_image_flow.options import EncoderOptions
 from clip_image_flow.platform import cpus
-from clip_image_flow.text.tokens import Tokenizer, shortened
+from clip_image_flow.text.tokens import shortened, tokenizer
 from clip_image_flow.towers import Tower
 from clip_wire.info import IMAGE, TEXT
 
 if TYPE_CHECKING:
     from torch import nn
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
+P = TypeVar("P", models.ImagePreparation, models.TextPreparation)
 
 # A JPEG is decoded no smaller than this many times the model's input: the rest is left to bicubic resizing, which blurs
 # away most of what the two ways of shrinking differ in.
@@ -54,7 +58,12 @@ class Encoder(Generic[T]):
             self._made_by = {
                 "checkpoint": weights,
                 "fingerprint": fingerprint(
-                    tower.kind, weights, backend.precision, decode=decode, calibration=backend.calibration
+                    tower.kind,
+                    weights,
+                    backend.precision,
+                    prepared=tower.prepared().described(),
+                    decode=decode,
+                    calibration=backend.calibration,
                 ),
             }
 
@@ -73,6 +82,11 @@ class Encoder(Generic[T]):
     def logit_scale(self) -> float | None:
         """What the model multiplies cosines with before a softmax, 100 for OpenAI's; None where it does not say."""
         return self._backend.logit_scale
+
+    @property
+    def logit_bias(self) -> float | None:
+        """What the model adds to such products before a sigmoid, as SigLIP does; None where it is a softmax."""
+        return self._backend.logit_bias
 
     def submit(
         self, contents: Sequence[T], *, batch_size: int = 32, deadline: float | None = None
@@ -119,7 +133,7 @@ class ImageEncoder(Encoder[Content | None]):
         self._preparation = Preparation(
             ImagePreparer(
                 ImageReader(chosen.max_image_bytes, chosen.max_image_pixels, UriReader(chosen.allowed_uris)),
-                size,
+                square(tower, size),
                 # A model that computes in less than fp32 rounds by far more than the pixels that are one level off.
                 exact=backend.precision == "fp32" and chosen.decode == "exact",
                 at_least=int(_FAST_MARGIN * size) if chosen.decode == "fast" else None,
@@ -170,16 +184,17 @@ class TextEncoder(Encoder[str]):
         chosen = EncoderOptions.of(**options)
         tower = text_tower(model, chosen.cache_dir)
         backend = _load(tower, chosen)
-        tokenizer = Tokenizer(backend.item_shape[0], truncate=chosen.truncate, max_bytes=chosen.max_text_bytes)
+        prepared = _prepared(tower, models.TextPreparation)
+        prepare = tokenizer(prepared, backend.item_shape[0], truncate=chosen.truncate, max_bytes=chosen.max_text_bytes)
 
         def encode(tokens: np.ndarray) -> np.ndarray:
-            return backend.encode(shortened(tokens))
+            return backend.encode(shortened(tokens) if prepared.shortens else tokens)
 
-        _warm_up(encode, tokenizer(""), _most(backend, chosen))
+        _warm_up(encode, prepare(""), _most(backend, chosen))
         super().__init__(
             model,
             backend,
-            Batcher(tokenizer, encode, weigh=sys.getsizeof, on_death=on_death, **_queue(backend, chosen)),
+            Batcher(prepare, encode, weigh=sys.getsizeof, on_death=on_death, **_queue(backend, chosen)),
             tower,
         )
 
@@ -191,9 +206,12 @@ class TextEncoder(Encoder[str]):
 
 def _load(tower: Tower, options: EncoderOptions) -> backends.Backend:
     cpus.limit_libraries(options.threads)
-    return backends.load(
+    backend = backends.load(
         options.backend, tower, device=options.device, precision=options.precision, threads=options.threads
     )
+    if licence := tower.restriction():
+        logger.warning("these weights are not for commercial use: %s", licence)
+    return backend
 
 
 def _most(backend: backends.Backend, options: EncoderOptions) -> int:
@@ -230,14 +248,40 @@ def image_tower(model: str, cache_dir: str | None = None) -> Tower:
     def module(checkpoint: models.Checkpoint) -> nn.Module:
         from clip_image_flow.towers.image import ImageTower
 
-        return ImageTower(checkpoint.load().visual)
+        visual = checkpoint.load().visual
+        prepared = checkpoint.prepared(IMAGE)
+        assert isinstance(prepared, models.ImagePreparation)
+        return ImageTower(visual, prepared.mean, prepared.std)
 
     return _tower(IMAGE, model, cache_dir, module)
 
 
 def _tower(kind: str, model: str, cache_dir: str | None, module: Callable[[models.Checkpoint], nn.Module]) -> Tower:
     checkpoint = models.resolve(model, cache_dir)
-    return Tower(kind, lambda: module(checkpoint), checkpoint.fingerprint, models.cache_directory(cache_dir))
+    return Tower(
+        kind,
+        lambda: module(checkpoint),
+        checkpoint.fingerprint,
+        models.cache_directory(cache_dir),
+        lambda: checkpoint.prepared(kind),
+        checkpoint.restriction,
+    )
+
+
+def square(tower: Tower, size: int) -> Square:
+    """What a picture is to become for an image tower.
+
+    :param size: pixels a side.
+    """
+    prepared = _prepared(tower, models.ImagePreparation)
+    return Square(size, prepared.resize, prepared.interpolation, prepared.fill)
+
+
+def _prepared(tower: Tower, kind: type[P]) -> P:
+    """What is done with an item of `tower` before, which is a preparation of that kind."""
+    prepared = tower.prepared()
+    assert isinstance(prepared, kind)
+    return prepared
 
 
 def _warm_up(encode: Callable[[np.ndarray], np.ndarray], item: np.ndarray, most: int) -> None:

@@ -23,13 +23,14 @@ from typing import TypeVar
 import numpy as np
 
 from clip_image_flow import backends, models
-from clip_image_flow.encoder import image_tower, text_tower
+from clip_image_flow.encoder import image_tower, square, text_tower
 from clip_image_flow.errors import ConfigError, RequestError
 from clip_image_flow.image.preparation import ImagePreparer
+from clip_image_flow.image.preprocess import Square
 from clip_image_flow.image.reader import ImageReader
 from clip_image_flow.image.uris import UriReader
 from clip_image_flow.platform import cpus
-from clip_image_flow.text.tokens import Tokenizer, shortened
+from clip_image_flow.text.tokens import shortened, tokenizer
 from clip_image_flow.towers import Tower
 
 LEAST = 32
@@ -53,7 +54,8 @@ def quantize(
     :raises ConfigError: NNCF or OpenVINO is not installed, there are too few pictures, or the cache cannot be written.
     """
     files = _files(paths)
-    return _calibrate(image_tower(model, cache_dir), lambda shape: _read(files, shape[0]), "pictures", threads)
+    tower = image_tower(model, cache_dir)
+    return _calibrate(tower, lambda shape: _read(files, square(tower, shape[0])), "pictures", threads)
 
 
 def quantize_text(
@@ -66,7 +68,8 @@ def quantize_text(
     :raises ConfigError: as `quantize`.
     """
     taken = _evenly(texts)
-    return _calibrate(text_tower(model, cache_dir), lambda shape: _tokens(taken, shape[0]), "texts", threads)
+    tower = text_tower(model, cache_dir)
+    return _calibrate(tower, lambda shape: _tokens(taken, tower, shape[0]), "texts", threads)
 
 
 def _calibrate(
@@ -106,12 +109,15 @@ def _calibrate(
     return _cosines(*(np.concatenate([one.encode(batch) for batch in compared]) for one in (exact, rough)))
 
 
-def _tokens(texts: Iterable[str], context: int) -> Iterator[np.ndarray]:
+def _tokens(texts: Iterable[str], tower: Tower, context: int) -> Iterator[np.ndarray]:
     """Each text as the model reads it, int32 (n,) with n up to `context`; those that cannot be read are named."""
-    tokenizer = Tokenizer(context, truncate=True, max_bytes=1 << 16)
+    prepared = tower.prepared()
+    assert isinstance(prepared, models.TextPreparation)
+    prepare = tokenizer(prepared, context, truncate=True, max_bytes=1 << 16)
     for text in texts:
         try:
-            yield shortened(tokenizer(text)[np.newaxis])[0]
+            row = prepare(text)[np.newaxis]
+            yield (shortened(row) if prepared.shortens else row)[0]
         except RequestError as error:
             logger.warning("%r is skipped: %s", text[:40], error)
 
@@ -133,9 +139,9 @@ def _evenly(found: Sequence[T]) -> list[T]:
     return list(found[:: max(1, math.ceil(len(found) / MOST))])
 
 
-def _read(files: Iterable[Path], size: int) -> Iterator[np.ndarray]:
-    """Each file as the model sees it, uint8 (size, size, 3); those that cannot be read are named and skipped."""
-    prepare = ImagePreparer(ImageReader(max_bytes=1 << 30, max_pixels=1 << 28, uris=UriReader()), size)
+def _read(files: Iterable[Path], wanted: Square) -> Iterator[np.ndarray]:
+    """Each file as the model sees it, uint8 (n, n, 3); those that cannot be read are named and skipped."""
+    prepare = ImagePreparer(ImageReader(max_bytes=1 << 30, max_pixels=1 << 28, uris=UriReader()), wanted)
     for file in files:
         try:
             yield prepare(file.read_bytes())

@@ -40,4 +40,5 @@ class MadeBy(TypedDict, total=False):
 
 def public_name(model: str) -> str:
     """Return the model name that clients see: of a path only the file name, to hide the directory."""
-    return PurePath(model).name if model.startswith("/") else model
+    architecture, separator, weights = model.rpartition("::")
+    return architecture + separator + (PurePath(weights).name if weights.startswith("/") else weights)

@@ -26,12 +26,12 @@ from clip_gateway.http.schemas.weaviate import VectorizeBody
 from clip_gateway.problems import Problem
 from clip_image_flow.errors import BadParameter, RequestError
 from clip_image_flow.image.pictures import open_picture
-from clip_image_flow.image.preprocess import resize_and_crop
+from clip_image_flow.image.preprocess import Square, to_square
 from clip_image_flow.image.reader import ImageReader
 from clip_image_flow.image.uris import UriReader
 from clip_image_flow.serving.parameters import EncodeParameters
 from clip_image_flow.serving.selection import select_images, select_texts
-from clip_image_flow.text.tokens import Tokenizer
+from clip_image_flow.text.tokens import ClipTokenizer
 from fuzz.mutants import BOUNDARY
 
 MAX_PIXELS = 4_000_000
@@ -42,7 +42,7 @@ def picture(data: bytes) -> str:
     """Decoded and prepared, as a decoding process does it."""
     try:
         with open_picture(data, MAX_PIXELS) as opened:
-            assert resize_and_crop(opened, 64, exact=True).size == (64, 64)
+            assert to_square(opened, Square(64), exact=True).size == (64, 64)
     except RequestError as error:
         return type(error).__name__
     return "accepted"
@@ -125,8 +125,8 @@ def text(data: bytes) -> str:
 
 
 @functools.cache
-def _tokenizer() -> Tokenizer:
-    return Tokenizer(77, truncate=True, max_bytes=65536)
+def _tokenizer() -> ClipTokenizer:
+    return ClipTokenizer(77, truncate=True, max_bytes=65536)
 
 
 def _through_an_executor(request: DataRequest) -> str:

@@ -67,7 +67,8 @@ def main(weights: str, bpe: str, folder: str) -> None:
     out.mkdir(parents=True, exist_ok=True)
     config = CLIPConfig()  # its defaults are ViT-B/32 with quick_gelu
     config.architectures = ["CLIPModel"]
-    model: Any = CLIPModel(config).eval()
+    whole: Any = CLIPModel(config)
+    model = whole.eval()
     result = model.load_state_dict(convert(torch.load(weights, map_location="cpu")), strict=False)
     assert not result.unexpected_keys, result
     assert all("position_ids" in key for key in result.missing_keys), result

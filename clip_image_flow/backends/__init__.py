@@ -30,6 +30,7 @@ class Backend(Protocol):
     :param best_batch_size: items in one forward pass from which on more bring nothing.
     :param calibration: names that of int8, in hex; "" of other precisions.
     :param logit_scale: what the model multiplies cosines with before a softmax, or None where it does not say.
+    :param logit_bias: what it adds to them before a sigmoid, or None where it is a softmax.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Backend(Protocol):
     best_batch_size: int
     calibration: str
     logit_scale: float | None
+    logit_bias: float | None
 
     def encode(self, batch: np.ndarray) -> np.ndarray:
         """A batch (b, *`item_shape`) of `item_dtype` -> embeddings, float32 (b, dim), as the model gives them.

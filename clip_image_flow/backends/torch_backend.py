@@ -1,4 +1,4 @@
-"""CLIP's image tower as torch runs it: on CPU in fp32 the same numbers as `clip` itself."""
+"""A tower as torch runs it: on the CPU in fp32 the same numbers as the package that the model comes from."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ _PRECISIONS = {"cpu": ("fp32", "bf16"), "cuda": ("fp16", "bf16", "fp32")}  # a d
 class TorchBackend:
     """A tower's module on a torch device. Takes the module over: it is moved and cast in place.
 
-    fp16 is OpenAI's own (`clip.model.convert_weights`: weights in fp16, LayerNorm in fp32); bf16 is torch's autocast.
+    fp16 is OpenAI's own (`clip.model.convert_weights`: weights in fp16, LayerNorm in fp32) where the model is OpenAI's;
+    fp16 of others, and bf16, are torch's autocast.
 
     :raises ConfigError: for a device that is not there, or a precision it does not have.
     """
@@ -40,13 +41,17 @@ class TorchBackend:
         self.item_dtype: str = tower.item_dtype
         self.dim: int = tower.dim
         self.logit_scale: float | None = tower.logit_scale
+        self.logit_bias: float | None = tower.logit_bias
         self.best_batch_size = 16 if kind == "cpu" else 128
         self._device = torch.device(device)
         self._module = module.float().to(self._device).eval().requires_grad_(False)
         # A GPU's tensor cores take channels last; what is kept otherwise is converted.
         self._layout = torch.contiguous_format if kind == "cpu" else torch.channels_last
         self._module.to(memory_format=self._layout)  # type: ignore[call-overload]  # in place, and not in its types
-        if self.precision == "fp16":
+        self._mixed: torch.dtype | None = torch.bfloat16 if self.precision == "bf16" else None
+        if self.precision == "fp16" and tower.mixed_precision:
+            self._mixed = torch.float16
+        elif self.precision == "fp16":
             convert_weights(self._module)
 
     def encode(self, batch: np.ndarray) -> np.ndarray:
@@ -68,7 +73,7 @@ class TorchBackend:
             items = items.pin_memory().to(self._device, non_blocking=True)
         with (
             torch.inference_mode(),
-            torch.autocast(self._device.type, torch.bfloat16, enabled=self.precision == "bf16"),
+            torch.autocast(self._device.type, self._mixed or torch.bfloat16, enabled=self._mixed is not None),
         ):
             embeddings = self._module(items)
         return np.asarray(embeddings.float().cpu().numpy())

@@ -16,7 +16,7 @@ from clip_image_flow.errors import ConfigError, RequestError, TakesLonger, TooLa
 from clip_image_flow.image.decoding.budget import MemoryBudget
 from clip_image_flow.image.decoding.decoders import Decoders
 from clip_image_flow.image.decoding.process import Options
-from clip_image_flow.image.preprocess import preprocess
+from clip_image_flow.image.preprocess import Square, preprocess
 from clip_image_flow.image.reader import Content, ImageReader
 
 _SMALL_FILE = 256 << 10  # bytes; hardly any photograph of this size exceeds `_SHORT_SECONDS`
@@ -33,13 +33,13 @@ class ImagePreparer:
     """Reads and preprocesses an image in this process.
 
     :param reader: image reader, with its limits.
-    :param size: input size n of the model, in pixels.
+    :param square: what the model's input looks like, n pixels a side.
     :param exact: see `preprocess`.
     :param at_least: see `pictures.open_picture`.
     """
 
     reader: ImageReader
-    size: int
+    square: Square
     exact: bool = True
     at_least: int | None = None
 
@@ -48,7 +48,7 @@ class ImagePreparer:
 
         :raises RequestError: if the image cannot be read.
         """
-        return preprocess(self.reader.read(content, self.at_least), self.size, exact=self.exact)
+        return preprocess(self.reader.read(content, self.at_least), self.square, exact=self.exact)
 
 
 class Preparation:
@@ -74,7 +74,7 @@ class Preparation:
         self._max_seconds = max_seconds
         self._budget = MemoryBudget(decode_memory)
         options = Options(
-            size=preparer.size,
+            square=preparer.square,
             max_bytes=reader.max_bytes,
             max_pixels=reader.max_pixels,
             at_least=preparer.at_least,

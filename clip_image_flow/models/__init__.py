@@ -1,4 +1,4 @@
-"""The name of a model -> either half of CLIP. The one module that knows where weights come from.
+"""The name of a model -> either half of it. The one package that knows where weights come from.
 
 What reads weights imports torch, which takes seconds and 300 MB; it is imported only then, since a model that a backend
 has converted before needs none of it.
@@ -7,127 +7,52 @@ has converted before needs none of it.
 |---|---|
 | `emoji-tiny` | the small model in this package |
 | `ViT-B/32`, ... (`OPENAI_NAMES`) | OpenAI's, downloaded once by `clip.load`, which checks their SHA-256 |
-| `openai/clip-vit-base-patch32`, ... | the same weights under Hugging Face's names |
+| `openai/clip-vit-base-patch32`, `ViT-B-32::openai`, ... | the same weights under Hugging Face's and OpenCLIP's names |
+| `ViT-B-32::laion2b_s34b_b79k`, `ViT-B-32/laion2b_s34b_b79k` | OpenCLIP's: an architecture and a tag |
+| `ViT-B-32::FILE` | a file of weights, of that architecture |
+| `hf-hub:organisation/name` | OpenCLIP's layout, from the Hugging Face hub |
 | a file | OpenAI's format: a state dict, or a TorchScript archive |
-| a folder | Hugging Face's layout: `config.json` and `model.safetensors` |
-| `organisation/name` | the same from the Hugging Face hub |
+| a folder | Hugging Face's layout (`config.json`, `model.safetensors`) or OpenCLIP's (`open_clip_config.json`) |
+| `organisation/name` | either from the Hugging Face hub |
 """
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import hashlib
-import os
 import re
-import socket
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from http.client import HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
-
-from filelock import FileLock
+from typing import TYPE_CHECKING, NoReturn
 
 from clip_image_flow.errors import ModelError
-from clip_image_flow.models import huggingface
-from clip_wire.info import IMAGE, TEXT
+from clip_image_flow.models import huggingface, openai
+from clip_image_flow.models.checkpoint import Checkpoint, ClipModel, cache_directory
+from clip_image_flow.models.openai import HUGGING_FACE_NAMES, OPENAI_NAMES
+from clip_image_flow.models.openclip import architectures, description, sources
+from clip_image_flow.models.preparation import ImagePreparation, Preparation, TextPreparation
+from clip_wire.info import TEXT
 
 if TYPE_CHECKING:
     from torch import nn
 
+__all__ = [
+    "EMBEDDED",
+    "EMBEDDED_FILE",
+    "HUGGING_FACE_NAMES",
+    "OPENAI_NAMES",
+    "Checkpoint",
+    "ClipModel",
+    "ImagePreparation",
+    "Preparation",
+    "TextPreparation",
+    "cache_directory",
+    "load",
+    "resolve",
+]
+
 EMBEDDED = "emoji-tiny"
 EMBEDDED_FILE = Path(__file__).parent / "weights" / "emoji-tiny.pt"
-OPENAI_NAMES = (
-    "RN50",
-    "RN101",
-    "RN50x4",
-    "RN50x16",
-    "RN50x64",
-    "ViT-B/32",
-    "ViT-B/16",
-    "ViT-L/14",
-    "ViT-L/14@336px",
-)
-HUGGING_FACE_NAMES = {
-    "openai/clip-vit-base-patch32": "ViT-B/32",
-    "openai/clip-vit-base-patch16": "ViT-B/16",
-    "openai/clip-vit-large-patch14": "ViT-L/14",
-    "openai/clip-vit-large-patch14-336": "ViT-L/14@336px",
-}
+_HUB = "hf-hub:"
 _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-_CONNECT_SECONDS = 30.0
-
-
-@dataclass(frozen=True)
-class ClipModel:
-    """CLIP's image tower.
-
-    :param visual: float32 (b, 3, n, n) -> (b, dim), in fp32 on the CPU.
-    :param input_size: n, pixels a side.
-    :param dim: length of an embedding.
-    :param logit_scale: see `Checkpoint.read`.
-    """
-
-    name: str
-    visual: nn.Module
-    input_size: int
-    dim: int
-    logit_scale: float | None
-
-
-def cache_directory(cache_dir: str | None = None) -> Path:
-    """Where downloads are kept: `cache_dir`, else the environment's CLIP_CACHE, else `clip`'s own ~/.cache/clip."""
-    return Path(cache_dir or os.environ.get("CLIP_CACHE") or Path.home() / ".cache" / "clip")
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """The weights of a model, here or somewhere they can be had from.
-
-    :param name: that it was asked for by.
-    :param files: those that hold the weights, as far as they are here.
-    :param read: `IMAGE` or `TEXT` -> that half, in any precision, downloaded where it is not here. Its `logit_scale` is
-        what the model multiplies cosines with before a softmax, 100 for OpenAI's; None where the weights have none.
-    """
-
-    name: str
-    files: Callable[[], Sequence[Path]]
-    read: Callable[[str], nn.Module]
-    _known: dict[tuple[object, ...], str] = field(default_factory=dict, init=False, repr=False, compare=False)
-
-    def load(self) -> ClipModel:
-        """The model.
-
-        :raises ModelError: with what is wrong and what to do about it.
-        """
-        visual: Any = self.read(IMAGE).float()  # a Module has no types for its attributes
-        return ClipModel(self.name, visual, visual.input_resolution, visual.output_dim, visual.logit_scale)
-
-    def load_text(self) -> nn.Module:
-        """Its text half, a `clip_image_flow.models.text.ClipText` in fp32.
-
-        :raises ModelError: with what is wrong and what to do about it.
-        """
-        return self.read(TEXT)
-
-    def fingerprint(self) -> str | None:
-        """SHA-256 of the files; None where they are not here, and `load` gets them or says why.
-
-        Other weights, another fingerprint: what was made of a model holds for that fingerprint alone. Files that
-        have not changed are read once.
-        """
-        files = [file for file in self.files() if file.is_file()]
-        if not files:
-            return None
-        state = tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
-        if state in self._known:
-            return self._known[state]
-        whole = hashlib.sha256()
-        for file in files:
-            with file.open("rb") as content:
-                whole.update(hashlib.file_digest(content, "sha256").digest())
-        return self._known.setdefault(state, whole.hexdigest())
 
 
 def resolve(name: str, cache_dir: str | None = None) -> Checkpoint:
@@ -138,24 +63,29 @@ def resolve(name: str, cache_dir: str | None = None) -> Checkpoint:
     :param cache_dir: folder of downloads, see `cache_directory`.
     """
     name, cache = str(name), cache_directory(cache_dir)
-    openai_name = HUGGING_FACE_NAMES.get(name, name)
     path = Path(name).expanduser()
     if name == EMBEDDED:
         return Checkpoint(name, lambda: [EMBEDDED_FILE], lambda kind: _load_file(EMBEDDED_FILE, kind))
-    if openai_name in OPENAI_NAMES:
-        file = cache / f"{openai_name.translate({ord(c): '-' for c in '/@'})}.pt"
-        return Checkpoint(name, lambda: [file], lambda kind: _load_openai(openai_name, cache, kind))
+    if (openais := _openai_name(name)) in OPENAI_NAMES:
+        file = openai.file_of(openais, cache)
+        return Checkpoint(name, lambda: [file], lambda kind: openai.load(openais, cache, kind, EMBEDDED))
+    if "::" in name:
+        architecture, _, weights = name.partition("::")
+        return _of_architecture(name, architecture, weights, cache)
     if path.is_file():
+        if path.suffix == ".safetensors":
+            return _refused(name, ModelError(f"model {name!r} needs its architecture: ARCHITECTURE::{path}"))
         return Checkpoint(name, lambda: [path], lambda kind: _load_file(path, kind))
     if path.is_dir():
-        return Checkpoint(name, lambda: huggingface.files(path), lambda kind: huggingface.load(path, name, kind))
+        return _of_folder(path, name)
+    if name.startswith(_HUB):
+        return _of_openclip(name, sources.of_repository(name.removeprefix(_HUB), name, cache))
     if _REPOSITORY.fullmatch(name) and not name.endswith((".pt", ".pth")):
-        return Checkpoint(
-            name,
-            lambda: huggingface.downloaded(name, cache),
-            lambda kind: huggingface.load(huggingface.download(name, cache), name, kind),
-        )
-    return Checkpoint(name, list, lambda _: _unknown(name))
+        architecture, _, tag = name.partition("/")
+        if architectures.is_known(architecture):
+            return _of_architecture(name, architecture, tag, cache)
+        return _of_repository(name, cache)
+    return _refused(name, _unknown(name))
 
 
 def load(name: str, cache_dir: str | None = None) -> ClipModel:
@@ -163,13 +93,98 @@ def load(name: str, cache_dir: str | None = None) -> ClipModel:
     return resolve(name, cache_dir).load()
 
 
-def _unknown(name: str) -> NoReturn:
+def _openai_name(name: str) -> str:
+    """OpenAI's own name for what Hugging Face or OpenCLIP call otherwise; other names are what they are."""
+    architecture, separator, tag = name.partition("::" if "::" in name else "/")
+    if separator and tag == "openai":
+        return openai.openai_name(architecture) or name
+    return HUGGING_FACE_NAMES.get(name, name)
+
+
+def _of_architecture(name: str, architecture: str, weights: str, cache: Path) -> Checkpoint:
+    if not architectures.is_known(architecture):
+        return _refused(name, sources.refuse_architecture(architecture, name))
+    file = Path(weights).expanduser()
+    if file.is_file():
+        return _of_openclip(name, sources.of_file(architecture, file, name, cache))
+    if file.is_absolute() or file.suffix in (".safetensors", ".pt", ".pth", ".bin"):
+        return _refused(name, ModelError(f"model {name!r}: there is no file {weights}"))
+    return _of_openclip(name, sources.of_tag(architecture, weights, name, cache))
+
+
+def _of_folder(folder: Path, name: str) -> Checkpoint:
+    if (folder / description.CONFIG).is_file() and not huggingface.is_checkpoint(folder, name):
+        return _of_openclip(name, sources.of_folder(folder, name))
+    return Checkpoint(
+        name,
+        lambda: huggingface.files(folder),
+        lambda kind: huggingface.load(folder, name, kind),
+        lambda kind: huggingface.prepared(folder, name, kind),
+    )
+
+
+def _of_repository(name: str, cache: Path) -> Checkpoint:
+    def folder() -> Path:
+        found = huggingface.download(name, cache)
+        if not (found / huggingface.CONFIG).is_file():
+            raise ModelError(
+                f"model {name!r}: the repository has no {huggingface.CONFIG}, so it is not of transformers' layout; "
+                f"if it is of OpenCLIP's, its name is {_HUB}{name}"
+            )
+        return found
+
+    return Checkpoint(
+        name,
+        lambda: huggingface.downloaded(name, cache),
+        lambda kind: huggingface.load(folder(), name, kind),
+        lambda kind: huggingface.prepared(huggingface.downloaded(name, cache)[0].parent, name, kind),
+    )
+
+
+def _of_openclip(name: str, find: sources.Find) -> Checkpoint:
+    """A checkpoint of OpenCLIP's.
+
+    :param find: what is known of it.
+    """
+
+    def files() -> list[Path]:
+        found = find(False)
+        return [found.weights] if found else []
+
+    def read(kind: str) -> nn.Module:
+        found = find(True)
+        assert found  # it says why not
+        from clip_image_flow.models.openclip import build
+
+        return build.load(found, kind)
+
+    def prepared(kind: str) -> Preparation:
+        found = find(False) or find(True)
+        assert found
+        return found.prepared(kind)
+
+    def built() -> str | None:
+        found = find(False)
+        return found.built() if found else None
+
+    return Checkpoint(name, files, read, prepared, built)
+
+
+def _refused(name: str, error: ModelError) -> Checkpoint:
+    def refuse(_: str) -> NoReturn:
+        raise error
+
+    return Checkpoint(name, list, refuse)
+
+
+def _unknown(name: str) -> ModelError:
     known = [EMBEDDED, *OPENAI_NAMES, *HUGGING_FACE_NAMES]
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    raise ModelError(
+    return ModelError(
         f"model {name!r}: no such file or folder, and no name that is known"
         + (f"; did you mean {close[0]!r}?" if close else ".")
-        + f" Names are {', '.join(known)}, a Hugging Face repository, or a path."
+        + f" Names are {', '.join(known)}, an architecture and a tag of OpenCLIP's (ViT-B-32::laion2b_s34b_b79k), a "
+        "Hugging Face repository, or a path."
     )
 
 
@@ -177,51 +192,3 @@ def _load_file(path: Path, kind: str) -> nn.Module:
     from clip_image_flow.models import checkpoints
 
     return checkpoints.load_text(path) if kind == TEXT else checkpoints.load_visual(path)
-
-
-def _load_openai(name: str, cache: Path, kind: str) -> nn.Module:
-    from clip_image_flow.models.openai_clip import clip, with_logit_scale
-    from clip_image_flow.models.text import ClipText
-
-    try:
-        with _alone(cache), _bounded_connect():
-            model, _ = clip.load(name, device="cpu", download_root=str(cache))
-    except (OSError, HTTPException, TypeError) as error:  # TypeError: an answer without a length, from a proxy
-        raise ModelError(
-            f"model {name!r} is not in {cache} and cannot be downloaded ({error}); copy the file there from a machine "
-            f"with network access ({clip.clip._MODELS[name]}), or serve {EMBEDDED!r}, which needs no download"
-        ) from error
-    except RuntimeError as error:
-        raise ModelError(
-            f"model {name!r}: {error}; delete {cache / Path(clip.clip._MODELS[name]).name} and retry"
-        ) from error
-    state = model.state_dict()
-    half: nn.Module = ClipText(state) if kind == TEXT else model.visual
-    return with_logit_scale(half, state)
-
-
-@contextlib.contextmanager
-def _alone(cache: Path) -> Iterator[None]:
-    """Replicas that share a cache download one after the other: `clip` writes straight to the final file."""
-    lock = FileLock(cache / ".lock")
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except OSError:  # a cache mounted read-only is complete, or loading says what is missing
-        yield
-        return
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextlib.contextmanager
-def _bounded_connect() -> Iterator[None]:
-    """`clip` opens its URL without a time limit: behind a firewall that drops packets it would wait for minutes."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_CONNECT_SECONDS)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)

@@ -57,4 +57,5 @@ def with_logit_scale(half: Half, state: Mapping[str, Tensor]) -> Half:
     if scale is not None and not math.isfinite(scale):
         raise ValueError(f"logit_scale is {scale}")
     half.logit_scale = scale  # type: ignore[assignment]  # a Module's own types are tensors and modules
+    half.logit_bias = None  # type: ignore[assignment]  # it is a softmax
     return half

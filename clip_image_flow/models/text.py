@@ -36,6 +36,9 @@ class ClipText(nn.Module):
         self.positional_embedding = nn.Parameter(torch.empty(context, width))
         self.ln_final = LayerNorm(width)
         self.text_projection = nn.Parameter(torch.empty(width, state["text_projection"].shape[1]))
+        self.context_length: int = context
+        self.output_dim: int = state["text_projection"].shape[1]
+        self.shortens = True
         if not exact:
             convert_weights(self)
         self.load_state_dict({name: state[name] for name in self.state_dict()})
@@ -46,6 +49,12 @@ class ClipText(nn.Module):
         places: Any = self.positional_embedding
         rows = (self.token_embedding(tokens) + places[:length]).to(self.text_projection.dtype).permute(1, 0, 2)
         items = torch.arange(len(tokens), device=tokens.device)
-        ends = self.transformer(rows)[tokens.argmax(dim=-1), items]
-        embeddings: Tensor = self.ln_final(ends) @ self.text_projection
-        return embeddings
+        return self.projected(self.ln_final(self.transformer(rows)[self.ends(tokens), items]))
+
+    def ends(self, tokens: Tensor) -> Tensor:
+        """(b, n) -> (b,), where the embedding of each text stands."""
+        return tokens.argmax(dim=-1)
+
+    def projected(self, rows: Tensor) -> Tensor:
+        """(b, width) -> (b, dim)."""
+        return rows @ self.text_projection

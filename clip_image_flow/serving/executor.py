@@ -142,7 +142,7 @@ class EncoderExecutor(Executor):
             raise BadParameter(f"the weights of {self._encoder.info['model']!r} have no logit scale to rank with")
         made_by = await self._answer(docs, options)
         if docs:
-            rank(docs, scale)
+            rank(docs, scale, self._encoder.logit_bias)
         return made_by
 
     async def _answer(self, docs: DocumentArray | None, options: EncodeParameters) -> MadeBy | None:

@@ -1,7 +1,9 @@
-"""How well the matches of a document fit it: cosines, and their softmax with the model's own logit scale.
+"""How well the matches of a document fit it: cosines, and what the model makes of them with its own logit scale.
 
-The softmax is that of `clip.model.CLIP.forward` (https://github.com/openai/CLIP/blob/main/clip/model.py); names and
-order are those of clip-as-service.
+That is a softmax over the matches, as in `clip.model.CLIP.forward`
+(https://github.com/openai/CLIP/blob/main/clip/model.py), or of models with a logit bias a sigmoid of each, as in
+https://arxiv.org/abs/2303.15343: how likely a match fits, whatever the others are. Names and order are those of
+clip-as-service.
 """
 
 from __future__ import annotations
@@ -13,13 +15,14 @@ from clip_image_flow.errors import BadDocument
 from clip_wire.endpoints import COSINE, SCORE
 
 
-def rank(docs: DocumentArray, logit_scale: float) -> None:
+def rank(docs: DocumentArray, logit_scale: float, logit_bias: float | None = None) -> None:
     """Score and sort the matches of each document, best first.
 
     A document is left as it is until all of it has embeddings: in a Flow with several encoders the last one scores.
     Matches that could not be encoded, with the reason in `tags["error"]`, come last and have no scores.
 
     :param logit_scale: what cosines are multiplied with before the softmax.
+    :param logit_bias: what is added to them before a sigmoid; None where it is a softmax.
     :raises BadDocument: a document or a match has several vectors.
     """
     for document in docs:
@@ -29,8 +32,12 @@ def rank(docs: DocumentArray, logit_scale: float) -> None:
             continue
         query = _unit(document, document)
         cosines = np.array([query @ _unit(match, document) for match in matches])
-        for match, cosine, score in zip(matches, cosines, _softmax(logit_scale * cosines), strict=True):
-            match.scores[SCORE].value, match.scores[SCORE].op_name = float(score), "softmax"
+        logits = logit_scale * cosines
+        operation, scores = "softmax", _softmax(logits)
+        if logit_bias is not None:
+            operation, scores = "sigmoid", _sigmoid(logits + logit_bias)
+        for match, cosine, score in zip(matches, cosines, scores, strict=True):
+            match.scores[SCORE].value, match.scores[SCORE].op_name = float(score), operation
             match.scores[COSINE].value, match.scores[COSINE].op_name = float(cosine), "cosine"
         document.matches = [*(matches[i] for i in np.argsort(-cosines, kind="stable")), *others]
 
@@ -41,6 +48,10 @@ def _unit(document: Document, root: Document) -> np.ndarray:
     if embedding.ndim != 1:
         raise BadDocument(f"{len(embedding)} vectors, where /rank compares one with one", document.id or root.id)
     return embedding / (np.linalg.norm(embedding) or 1.0)
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    return np.asarray(1 / (1 + np.exp(-logits)))
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A text -> CLIP's tokens: those of `clip.tokenize`, in time that is bounded for any text.
+"""A text -> tokens: of CLIP those of `clip.tokenize`, in time that is bounded for any text.
 
 `clip` splits a text into words and each word by byte pair encoding, which takes time by the square of its length, and
 keeps every word that it has ever seen. Here a text is read no further than its tokens fit, long words are refused, and
@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import importlib.util
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from clip_image_flow.errors import BadDocument, TooLarge
+from clip_image_flow.models import TextPreparation
+from clip_image_flow.text.cleaning import CLEAN
 
 _LONGEST_WORD = 1000  # bytes, which take 0.1 s at the worst
 _MOST_KEPT = 100_000  # words
+_CLIPS = TextPreparation()
 
 
 def _clips_own() -> ModuleType:
@@ -38,44 +41,99 @@ class Text(str):
     truncated = False
 
 
-class Tokenizer:
-    """CLIP's byte pair encoding. Safe to use from many threads.
+class Tokenizer(Protocol):
+    """A text -> tokens. Safe to use from many threads."""
+
+    def __call__(self, text: str) -> np.ndarray:
+        """The tokens of `text`, int32 (context,); a `Text` that is cut is told so.
+
+        :raises TooLarge: the text has more bytes than any may have.
+        :raises BadDocument: it has more tokens than fit and none may be cut, or a word that is too long.
+        """
+        ...
+
+
+def tokenizer(prepared: TextPreparation, context: int, *, truncate: bool, max_bytes: int) -> Tokenizer:
+    """The tokenizer that a model wants.
 
     :param context: tokens that the model takes, with those for the start and the end of text.
     :param truncate: cut a text that has more; else it is an error.
     :param max_bytes: most bytes of one text in UTF-8.
     """
+    if prepared.tokenizer:
+        from clip_image_flow.text.tokenizer_json import JsonTokenizer
 
-    def __init__(self, context: int, *, truncate: bool, max_bytes: int) -> None:
+        return JsonTokenizer(prepared, context, truncate=truncate, max_bytes=max_bytes)
+    return ClipTokenizer(context, truncate=truncate, max_bytes=max_bytes, prepared=prepared)
+
+
+def check_size(text: str, max_bytes: int) -> None:
+    """Pass when `text` has no more than `max_bytes` in UTF-8.
+
+    :raises TooLarge: it has more.
+    """
+    if len(text) > max_bytes or len(text.encode("utf-8", "surrogatepass")) > max_bytes:
+        raise TooLarge(f"the text has more than {max_bytes} bytes; send less of it")
+
+
+def tell_truncated(text: str, room: int, *, truncate: bool) -> None:
+    """Tell a `Text` that it is cut.
+
+    :param room: tokens that fit.
+    :raises BadDocument: none may be cut.
+    """
+    if not truncate:
+        raise BadDocument(
+            f"the text has more than the {room} tokens that the model takes; shorten it, or have it cut "
+            "with the option truncate: true"
+        )
+    if isinstance(text, Text):
+        text.truncated = True
+
+
+class ClipTokenizer:
+    """CLIP's byte pair encoding. Safe to use from many threads.
+
+    :param context: tokens that the model takes, with those for the start and the end of text.
+    :param truncate: cut a text that has more; else it is an error.
+    :param max_bytes: most bytes of one text.
+    :param prepared: how a text is cleaned before, and what stands for its start and end.
+    """
+
+    def __init__(self, context: int, *, truncate: bool, max_bytes: int, prepared: TextPreparation = _CLIPS) -> None:
         self._context = context
         self._truncate = truncate
         self._max_bytes = max_bytes
         clips_own = _clips_own()
-        self._clean, self._joined = clips_own.basic_clean, clips_own.whitespace_clean
         self._bpe = clips_own.SimpleTokenizer()
+        if (prepared.cleaning, prepared.special) == (_CLIPS.cleaning, _CLIPS.special):
+            self._clean: Callable[[str], str] = lambda text: clips_own.whitespace_clean(
+                clips_own.basic_clean(text)
+            ).lower()
+        else:
+            self._clean = CLEAN[prepared.cleaning]
+            self._rename(clips_own, _CLIPS.special, prepared.special)
         self._special = dict(self._bpe.cache)
-        self._start, self._end = (self._bpe.encoder[f"<|{which}oftext|>"] for which in ("start", "end"))
+        self._start, self._end = (self._bpe.encoder[name] for name in prepared.special)
         self._lock = threading.Lock()
 
-    def __call__(self, text: str) -> np.ndarray:
-        """The tokens of `text`, int32 (context,), zeros behind its end; a `Text` that is cut is told so.
+    def _rename(self, clips_own: ModuleType, before: tuple[str, str], after: tuple[str, str]) -> None:
+        """Let what stands for the start and the end in a text be written otherwise."""
+        pattern = self._bpe.pat.pattern
+        for old, new in zip(before, after, strict=True):
+            self._bpe.encoder[new] = self._bpe.encoder.pop(old)
+            pattern = pattern.replace(clips_own.re.escape(old), clips_own.re.escape(new))
+        self._bpe.cache = {name: name for name in after}
+        self._bpe.pat = clips_own.re.compile(pattern, clips_own.re.IGNORECASE)
 
-        :raises TooLarge: the text has more bytes than any may have.
-        :raises BadDocument: it has more tokens than fit and none may be cut, or a word that is too long.
-        """
-        if len(text) > self._max_bytes or len(text.encode("utf-8", "surrogatepass")) > self._max_bytes:
-            raise TooLarge(f"the text has more than {self._max_bytes} bytes; send less of it")
+    def __call__(self, text: str) -> np.ndarray:
+        """See `Tokenizer`; zeros stand behind the end."""
+        check_size(text, self._max_bytes)
         room = self._context - 2
         tokens: list[int] = []
         for token in self._tokens(text):
             if len(tokens) == room:
-                if not self._truncate:
-                    raise BadDocument(
-                        f"the text has more than the {room} tokens that the model takes; shorten it, or have it cut "
-                        "with the option truncate: true"
-                    )
-                if isinstance(text, Text):
-                    text.truncated = True
+                tell_truncated(text, room, truncate=self._truncate)
                 break
             tokens.append(token)
         row = np.zeros(self._context, np.int32)
@@ -84,8 +142,7 @@ class Tokenizer:
 
     def _tokens(self, text: str) -> Iterator[int]:
         """One token after the other, as `SimpleTokenizer.encode` makes them."""
-        cleaned = self._joined(self._clean(text)).lower()
-        for match in self._bpe.pat.finditer(cleaned):
+        for match in self._bpe.pat.finditer(self._clean(text)):
             word = match.group().encode("utf-8", "replace")
             if len(word) > _LONGEST_WORD:
                 raise BadDocument(f"the text has a word of {len(word)} bytes; those of up to {_LONGEST_WORD} are read")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,12 +16,14 @@ class ImageTower(nn.Module):
 
     The steps of `clip`'s ToTensor and Normalize, and the network behind them.
 
-    :param visual: (b, 3, n, n) -> (b, dim), `clip.model.VisionTransformer` or `ModifiedResNet`.
+    :param visual: (b, 3, n, n) -> (b, dim), as `clip_image_flow.models.Checkpoint.read` has it.
+    :param mean: see `clip_image_flow.models.ImagePreparation`.
+    :param std: the same.
     """
 
     item_dtype = "uint8"
 
-    def __init__(self, visual: nn.Module) -> None:
+    def __init__(self, visual: nn.Module, mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> None:
         super().__init__()
         network: Any = visual  # a Module has no types for its attributes
         self.visual = network
@@ -28,7 +31,9 @@ class ImageTower(nn.Module):
         self.least_shape = self.item_shape
         self.dim: int = network.output_dim
         self.logit_scale: float | None = network.logit_scale
-        for name, values in (("mean", MEAN), ("std", STD)):
+        self.logit_bias: float | None = network.logit_bias
+        self.mixed_precision: bool = getattr(network, "mixed_precision", False)
+        for name, values in (("mean", mean), ("std", std)):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
         self.mean: Tensor
         self.std: Tensor
@@ -38,5 +43,9 @@ class ImageTower(nn.Module):
         layout = torch.channels_last if pixels.is_cuda else torch.contiguous_format
         values = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=layout)
         values = values.div_(255).sub_(self.mean).div_(self.std)
-        embeddings: Tensor = self.visual(values.to(self.visual.conv1.weight.dtype))
+        embeddings: Tensor = self.visual(values.to(self._first_weights().dtype))
         return embeddings
+
+    def _first_weights(self) -> Tensor:
+        """Those that the pictures meet first."""
+        return next(part.weight for part in self.visual.modules() if isinstance(part, nn.Conv2d))

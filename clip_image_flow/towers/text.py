@@ -10,20 +10,21 @@ from torch import Tensor, nn
 class TextTower(nn.Module):
     """Tokens, int32 (b, n) with n up to the context length -> (b, dim).
 
-    :param text: `clip_image_flow.models.text.ClipText`.
+    :param text: as `clip_image_flow.models.Checkpoint.read` has it.
     """
 
     item_dtype = "int32"
-    least_shape: tuple[int, ...] = (1,)
 
     def __init__(self, text: nn.Module) -> None:
         super().__init__()
         network: Any = text  # a Module has no types for its attributes
         self.text = network
-        context, _ = network.positional_embedding.shape
-        self.item_shape: tuple[int, ...] = (context,)
-        self.dim: int = network.text_projection.shape[1]
+        self.item_shape: tuple[int, ...] = (network.context_length,)
+        self.least_shape: tuple[int, ...] = (1,) if network.shortens else self.item_shape
+        self.dim: int = network.output_dim
         self.logit_scale: float | None = network.logit_scale
+        self.logit_bias: float | None = network.logit_bias
+        self.mixed_precision: bool = getattr(network, "mixed_precision", False)
 
     def forward(self, tokens: Tensor) -> Tensor:
         embeddings: Tensor = self.text(tokens)

@@ -18,7 +18,7 @@ from clip_image_flow.backends.openvino.library import openvino  # without its te
 from clip_image_flow.backends.torch_backend import TorchBackend
 from clip_image_flow.encoder import image_tower
 from clip_image_flow.errors import ConfigError
-from clip_image_flow.image.preprocess import preprocess
+from clip_image_flow.image.preprocess import Square, preprocess
 from clip_image_flow.towers import Tower
 from tests.conftest import photo
 
@@ -78,7 +78,7 @@ def test_parity_with_clip(
 ) -> None:
     skip_without_bf16(name, precision)
     ours = load(vit_b_32, name, precision=precision).encode(
-        np.stack([preprocess(picture, 224) for picture in PICTURES])
+        np.stack([preprocess(picture, Square(224)) for picture in PICTURES])
     )
     assert ours.shape == reference.shape == (4, 512)
     assert ours.dtype == np.float32
@@ -96,7 +96,7 @@ def test_parity_with_clip_of_the_embedded_model(
 ) -> None:
     skip_without_bf16(name, precision)
     backend = load(models.EMBEDDED, name, precision=precision)
-    ours = backend.encode(np.stack([preprocess(picture, backend.item_shape[0]) for picture in PICTURES]))
+    ours = backend.encode(np.stack([preprocess(picture, Square(backend.item_shape[0])) for picture in PICTURES]))
     assert cosines(ours, clip_embeddings(models.EMBEDDED_FILE, PICTURES)).min() >= smallest_cosine
 
 
@@ -212,7 +212,8 @@ def test_the_layout_that_gpus_like_changes_no_numbers(
 class LittleMemory(nn.Module):
     """A tower that gives each picture its first value, as long as no more than `most` come at once."""
 
-    item_shape, item_dtype, dim, logit_scale = (2, 2, 3), "uint8", 1, 100.0
+    item_shape, item_dtype, dim, logit_scale, logit_bias = (2, 2, 3), "uint8", 1, 100.0, None
+    mixed_precision = False
 
     def __init__(self, most: int) -> None:
         super().__init__()

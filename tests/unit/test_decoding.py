@@ -26,12 +26,14 @@ from clip_image_flow.image import preprocess as preprocess_module
 from clip_image_flow.image.decoding.budget import MemoryBudget
 from clip_image_flow.image.decoding.process import DecodingProcess, Options
 from clip_image_flow.image.pictures import MOST_SCANS, open_picture
-from clip_image_flow.image.preprocess import preprocess, resize_and_crop
+from clip_image_flow.image.preprocess import Square, preprocess, to_square
 from fuzz.hostile import jpeg_of_many_scans, tiff_of_many_strips, tiff_that_warns, webp_of_an_empty_canvas
 from tests.conftest import encoded, photo
 
 SIZE = 64  # pixels
-OPTIONS = Options(SIZE, max_bytes=20 << 20, max_pixels=50_000_000, at_least=None, exact=True, max_memory=400 << 20)
+OPTIONS = Options(
+    Square(SIZE), max_bytes=20 << 20, max_pixels=50_000_000, at_least=None, exact=True, max_memory=400 << 20
+)
 LONG = 60.0  # seconds of CPU time, more than anything here takes
 
 
@@ -67,7 +69,7 @@ def pid_of(process: DecodingProcess) -> int:
 def test_the_pixels_are_those_of_decoding_in_this_process(process: DecodingProcess, format: str) -> None:
     data = encoded(photo(300, 200), format)
     with open_picture(data, 50_000_000) as picture:
-        expected = preprocess(picture.whole(), SIZE)
+        expected = preprocess(picture.whole(), Square(SIZE))
     for _ in range(2):  # also after another picture
         assert np.array_equal(process.decode(data, LONG), expected)
 
@@ -266,7 +268,7 @@ def test_strips_change_no_bit_where_bits_count(
         monkeypatch.setattr(pictures, "STRIP_PIXELS", strip)
         monkeypatch.setattr(preprocess_module, "_LARGEST_WHOLE", whole)
         with open_picture(data, 50_000_000) as picture:
-            results.append([np.asarray(picture.whole()), np.asarray(resize_and_crop(picture, SIZE, exact=exact))])
+            results.append([np.asarray(picture.whole()), np.asarray(to_square(picture, Square(SIZE), exact=exact))])
     for whole, strips in zip(*results, strict=True):
         if exact:
             assert np.array_equal(whole, strips)

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from clip_image_flow import models
 from clip_image_flow.errors import ModelError
@@ -169,7 +170,7 @@ def test_a_full_cache_that_cannot_be_locked_is_read(store: Store, cache: Path, m
     def read_only(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(models.FileLock, "acquire", read_only)
+    monkeypatch.setattr(FileLock, "acquire", read_only)
     assert models.load("ViT-B/32", str(cache)).dim == 32
     assert store.downloads == 1
 

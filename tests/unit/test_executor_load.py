@@ -27,6 +27,7 @@ class GatedBackend:
         self.name, self.precision = inner.name, inner.precision
         self.item_shape, self.item_dtype, self.dim = inner.item_shape, inner.item_dtype, inner.dim
         self.best_batch_size, self.calibration, self.logit_scale = inner.best_batch_size, "", inner.logit_scale
+        self.logit_bias = inner.logit_bias
         self.inner = inner
         self.gate = threading.Event()
         self.gate.set()

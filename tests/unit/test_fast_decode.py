@@ -11,7 +11,7 @@ from PIL import Image
 
 from clip_image_flow import ImageEncoder
 from clip_image_flow.errors import BadDocument, ConfigError, TooLarge
-from clip_image_flow.image.preprocess import preprocess
+from clip_image_flow.image.preprocess import Square, preprocess
 from clip_image_flow.image.reader import ImageReader
 from clip_image_flow.image.uris import UriReader
 from clip_image_flow.models import EMBEDDED
@@ -73,7 +73,7 @@ def test_a_truncated_picture_is_still_an_error() -> None:
 @pytest.mark.parametrize("size", [(640, 427), (427, 640), (224, 224), (300, 224), (1000, 30)])
 def test_resizing_the_centre_alone_is_within_one_level(size: tuple[int, int]) -> None:
     picture = photo(*size)
-    exact, fast = (preprocess(picture, 224, exact=exact).astype(int) for exact in (True, False))
+    exact, fast = (preprocess(picture, Square(224), exact=exact).astype(int) for exact in (True, False))
     assert np.abs(exact - fast).max() <= 1
 
 
@@ -86,7 +86,8 @@ def test_below_fp32_the_centre_alone_is_resized(precision: str, exact: bool) -> 
     encoder.close()
     backend = load(EMBEDDED, "torch", precision=precision)
     rows = {
-        e: backend.encode(preprocess(picture, backend.item_shape[0], exact=e)[np.newaxis].copy()) for e in (True, False)
+        e: backend.encode(preprocess(picture, Square(backend.item_shape[0]), exact=e)[np.newaxis].copy())
+        for e in (True, False)
     }
     assert np.array_equal(embedding, rows[exact])
     assert cosines(rows[True], rows[False]).min() >= 0.9999

@@ -78,6 +78,19 @@ def test_the_logit_scale_is_the_models_own(make_executor: Make, tmp_path: Path) 
     assert np.abs(np.array(list(scores(docs[0]).values())) - softmax).max() <= 1e-6
 
 
+def test_with_a_logit_bias_scores_are_the_sigmoid_of_siglip(
+    make_executor: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executors = [make_executor(kind) for kind in ORDERS[0]]
+    for executor in executors:
+        monkeypatch.setattr(executor._encoder._backend, "logit_scale", 20.0)
+        monkeypatch.setattr(executor._encoder._backend, "logit_bias", -4.0)
+    [document] = through(executors, question(PICTURES[0]))
+    cosines = np.array(list(scores(document, "clip_score_cosine").values()))
+    assert np.abs(np.array(list(scores(document).values())) - 1 / (1 + np.exp(4 - 20 * cosines))).max() <= 1e-6
+    assert {match.scores["clip_score"].op_name for match in document.matches} == {"sigmoid"}
+
+
 @pytest.mark.parametrize("kinds", ORDERS)
 @pytest.mark.parametrize(
     ("root", "matches"),

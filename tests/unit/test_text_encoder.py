@@ -18,7 +18,7 @@ from clip_image_flow import ImageEncoder, TextEncoder, models
 from clip_image_flow.errors import BadDocument, ConfigError, ModelError, NotFinite, RequestError, TooLarge
 from clip_image_flow.models.openai_clip import clip, convert_weights
 from clip_image_flow.text import tokens
-from clip_image_flow.text.tokens import Tokenizer, shortened
+from clip_image_flow.text.tokens import ClipTokenizer, shortened
 from tests.conftest import save_random_clip
 
 BACKENDS = ["torch", "openvino"]
@@ -238,7 +238,7 @@ def varied_texts(count: int) -> Iterator[str]:
 
 
 def test_tokens_are_those_of_clip() -> None:
-    ours = Tokenizer(77, truncate=True, max_bytes=65536)
+    ours = ClipTokenizer(77, truncate=True, max_bytes=65536)
     texts = list(varied_texts(5000))
     theirs = clip.tokenize(texts, truncate=True).numpy()
     assert (np.stack([ours(text) for text in texts]) == theirs).all()
@@ -246,7 +246,7 @@ def test_tokens_are_those_of_clip() -> None:
 
 def test_words_that_were_seen_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokens, "_MOST_KEPT", 10)
-    ours = Tokenizer(77, truncate=True, max_bytes=65536)
+    ours = ClipTokenizer(77, truncate=True, max_bytes=65536)
     for text in varied_texts(200):
         assert (ours(text) == clip.tokenize(text, truncate=True).numpy()[0]).all()
     assert len(ours._bpe.cache) <= 11
@@ -254,7 +254,7 @@ def test_words_that_were_seen_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize(("longest", "length"), [(2, 8), (8, 8), (9, 16), (72, 72), (73, 77), (77, 77)])
 def test_rows_are_as_long_as_the_longest_text_needs(longest: int, length: int) -> None:
-    ours = Tokenizer(77, truncate=True, max_bytes=65536)
+    ours = ClipTokenizer(77, truncate=True, max_bytes=65536)
     rows = np.stack([ours("a"), ours(of_length(longest))])
     assert shortened(rows).shape == (2, length)
     assert (shortened(rows) == rows[:, :length]).all()
@@ -262,7 +262,7 @@ def test_rows_are_as_long_as_the_longest_text_needs(longest: int, length: int) -
 
 def test_weights_in_fp16_as_a_gpu_has_them_give_nearly_the_same(tiny_model: Path) -> None:
     text = models.resolve(str(tiny_model)).load_text()
-    rows = torch.from_numpy(np.stack([Tokenizer(77, truncate=True, max_bytes=65536)(of_length(20))]))
+    rows = torch.from_numpy(np.stack([ClipTokenizer(77, truncate=True, max_bytes=65536)(of_length(20))]))
     with torch.inference_mode():
         whole = text(rows)
         convert_weights(text)

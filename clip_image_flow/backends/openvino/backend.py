@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clip_image_flow.backends.openvino.conversion import calibration, logit_scale, model_in
+from clip_image_flow.backends.openvino.conversion import calibration, logit_bias, logit_scale, model_in
 from clip_image_flow.backends.openvino.library import openvino
 from clip_image_flow.errors import ConfigError
 
@@ -39,6 +39,7 @@ class OpenVINOBackend:
         self.best_batch_size = _BEST_BATCH_SIZES[self.precision]
         model = model_in(self.precision, tower)
         self.logit_scale = logit_scale(model)
+        self.logit_bias = logit_bias(model)
         self.calibration = calibration(model)
         compiled = core.compile_model(model, "CPU", properties(self.precision, threads))
         item = compiled.input(0)

@@ -1,11 +1,14 @@
-"""CLIP's transformers laid out for OpenVINO: the numbers of `clip.model`, in less work.
+"""Transformers laid out for OpenVINO: the same numbers, in less work.
 
 - The tokens of all items are the rows of one matrix (b * tokens, width). Linear layers are then plain matrix products,
-  for which OpenVINO has its fastest kernels, and nothing stands between one and the QuickGELU behind it, so that the
+  for which OpenVINO has its fastest kernels, and nothing stands between one and the activation behind it, so that the
   two become one.
 - Items come first. `clip` puts tokens first, and each layer turns them round and back.
-- The embedding is made of one token alone, a picture's class token or a text's end, so the last block computes nothing
-  but that token, once it has the keys and values of all: 6 % of ViT-B/32's multiplications are spared.
+- Where the embedding is made of one token alone, a picture's class token or a text's end, the last block computes
+  nothing but that token, once it has the keys and values of all: 6 % of ViT-B/32's multiplications are spared.
+
+These are the plain transformers of `clip` and of OpenCLIP, which have one form, and those of timm. Whatever else there
+is goes to OpenVINO as it is.
 """
 
 from __future__ import annotations
@@ -16,19 +19,49 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from clip_image_flow.models.openai_clip import VisionTransformer
+from clip_image_flow.backends.openvino import timm_blocks
+from clip_image_flow.models.halves import Text
+from clip_image_flow.models.openai_clip import VisionTransformer, clip
 from clip_image_flow.models.text import ClipText
 
 
 def laid_out(module: nn.Module) -> nn.Module:
-    """What OpenVINO is given in place of `module`, which is changed; a ModifiedResNet is good as it is."""
-    for kind, rows in ((VisionTransformer, _VisionRows), (ClipText, _TextRows)):
-        if isinstance(module, kind):
-            return rows(module)
-        for name, part in module.named_children():
-            if isinstance(part, kind):
-                setattr(module, name, rows(part))
+    """What OpenVINO is given in place of `module`, which is changed."""
+    if isinstance(module, VisionTransformer) or _is_plain_vision(module):
+        return _VisionRows(module)
+    if isinstance(module, ClipText) or (isinstance(module, Text) and _are_plain(module.transformer)):
+        return _TextRows(module)
+    if timm_blocks.is_plain(module):
+        return timm_blocks.VisionRows(module)
+    if timm_blocks.has_branches(module):
+        return timm_blocks.merged(module)
+    for name, part in module.named_children():
+        setattr(module, name, laid_out(part))
     return module
+
+
+def _is_plain_vision(module: Any) -> bool:
+    """Whether this is OpenCLIP's vision transformer with an embedding made of the class token."""
+    return (
+        timm_blocks.called(module) == "open_clip.transformer.VisionTransformer"
+        and module.attn_pool is None
+        and module.pool_type == "tok"
+        and module.proj is not None
+        and not module.output_tokens
+        and _are_plain(module.transformer)
+    )
+
+
+def _are_plain(transformer: Any) -> bool:
+    """Whether all blocks of a transformer have the form of `clip.model.ResidualAttentionBlock`."""
+    return all(
+        isinstance(block, clip.model.ResidualAttentionBlock)
+        or (
+            timm_blocks.called(block) == "open_clip.transformer.ResidualAttentionBlock"
+            and not hasattr(block, "ln_1_kv")
+        )
+        for block in transformer.resblocks
+    )
 
 
 class _VisionRows(nn.Module):
@@ -37,7 +70,6 @@ class _VisionRows(nn.Module):
     def __init__(self, visual: Any) -> None:
         super().__init__()
         self.visual = visual
-        self.conv1 = visual.conv1  # whose type the pictures take
         self._tokens, self._width = visual.positional_embedding.shape
 
     def forward(self, images: Tensor) -> Tensor:
@@ -72,18 +104,20 @@ class _TextRows(nn.Module):
         length = tokens.shape[1]
         rows = (text.token_embedding(tokens) + text.positional_embedding[:length]).reshape(-1, width)
         *blocks, last = text.transformer.resblocks
-        mask = last.attn_mask[:length, :length]
+        whole = text.attn_mask if isinstance(text, Text) else last.attn_mask
+        mask = None if whole is None else whole[:length, :length]
         for block in blocks:
             rows = _rest(block, rows, *_projected(block, rows, length), mask=mask)
         query, keys, values = _projected(last, rows, length)
-        end = tokens.argmax(dim=-1)
+        end = text.ends(tokens)
         ends = end.reshape(-1, 1, 1).expand(-1, 1, width)
         own = query.transpose(1, 2).reshape(-1, length, width).gather(1, ends)  # (b, 1, width)
         heads = last.attn.num_heads
         query = own.reshape(-1, 1, heads, width // heads).transpose(1, 2)
         rows = rows.reshape(-1, length, width).gather(1, ends).reshape(-1, width)
-        rows = _rest(last, rows, query, keys, values, mask=mask[end].reshape(-1, 1, 1, length))
-        embeddings: Tensor = text.ln_final(rows) @ text.text_projection
+        of_ends = None if mask is None else mask[end].reshape(-1, 1, 1, length)
+        rows = _rest(last, rows, query, keys, values, mask=of_ends)
+        embeddings: Tensor = text.projected(text.ln_final(rows))
         return embeddings
 
 
@@ -107,6 +141,14 @@ def _rest(
     scale = (width // block.attn.num_heads) ** -0.5
     scores = (query * scale) @ keys.transpose(-2, -1)
     weights = torch.softmax(scores if mask is None else scores + mask, dim=-1)
-    rows = rows + block.attn.out_proj((weights @ values).transpose(1, 2).reshape(-1, width))
-    behind: Tensor = rows + block.mlp(block.ln_2(rows))
+    seen = block.attn.out_proj((weights @ values).transpose(1, 2).reshape(-1, width))
+    rows = rows + _scaled(block, "ls_1", seen)
+    behind: Tensor = rows + _scaled(block, "ls_2", block.mlp(block.ln_2(rows)))
     return behind
+
+
+def _scaled(block: Any, name: str, rows: Tensor) -> Tensor:
+    """Behind a block's LayerScale of that name, which some of OpenCLIP's have."""
+    scale = getattr(block, name, None)
+    scaled: Tensor = rows if scale is None else scale(rows)
+    return scaled

@@ -29,6 +29,7 @@ _CALIBRATED_WITH = {IMAGE: "PICTURES", TEXT: "--texts FILE"}
 _FOLDER = "openvino"  # of the cache
 _FILE = "model.xml"
 _LOGIT_SCALE = ["clip", "logit_scale"]  # where a model's rt_info has it
+_LOGIT_BIAS = ["clip", "logit_bias"]  # the same, of models that have one
 _CALIBRATION = ["clip", "calibration"]  # the same, of int8 as it was read
 _CONVERSION = 5  # counts the ways in which `convert` has made a model
 _VERSION = re.sub(r"[^\w.]", "_", openvino.__version__.split("-")[0])
@@ -109,7 +110,10 @@ def convert(module: nn.Module) -> openvino.Model:
         sides = [openvino.Dimension(*bounds) for bounds in zip(least, shape, strict=True)]
         model = openvino.convert_model(traced, example_input=example, input=openvino.PartialShape([-1, *sides]))
     scale: Any = module.logit_scale
+    bias: Any = module.logit_bias
     _set_logit_scale(model, scale)
+    if bias is not None:
+        model.set_rt_info(repr(bias), _LOGIT_BIAS)
     return model
 
 
@@ -121,6 +125,11 @@ def logit_scale(model: openvino.Model) -> float | None:
     """What `model` multiplies cosines with before a softmax, or None where it does not say."""
     text = str(model.get_rt_info(_LOGIT_SCALE).astype(str))
     return None if text == "none" else float(text)
+
+
+def logit_bias(model: openvino.Model) -> float | None:
+    """What `model` adds to such products before a sigmoid, or None where it is a softmax."""
+    return float(str(model.get_rt_info(_LOGIT_BIAS).astype(str))) if model.has_rt_info(_LOGIT_BIAS) else None
 
 
 def calibration(model: openvino.Model) -> str:

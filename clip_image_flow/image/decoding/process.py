@@ -19,6 +19,7 @@ import numpy as np
 
 from clip_image_flow import errors
 from clip_image_flow.errors import BadDocument, TakesLonger, TooLarge
+from clip_image_flow.image.preprocess import Square
 
 _PROGRAM = "clip_image_flow.image.decoding.worker"
 _PACKAGES = Path(__file__).parents[3]
@@ -30,16 +31,16 @@ _CHANNELS = 3
 class Options:
     """Options of all images of a decoding process.
 
-    :param size: input size of the model, in pixels.
+    :param square: see `preprocess.Square`.
     :param max_bytes: maximum size of a file, in bytes.
     :param max_pixels: maximum number of pixels of an image.
     :param at_least: see `pictures.open_picture`.
-    :param exact: see `preprocess.resize_and_crop`.
+    :param exact: see `preprocess.preprocess`.
     :param max_memory: maximum memory to decode one image, in bytes.
     :param nice: increment of the process' niceness.
     """
 
-    size: int
+    square: Square
     max_bytes: int
     max_pixels: int
     at_least: int | None
@@ -63,7 +64,7 @@ class DecodingProcess:
         self._granting = granting
         # Not in /dev/shm, which may be small or missing; pages are allocated when they are written.
         self._shared = os.memfd_create("decoding", os.MFD_CLOEXEC)
-        self._shared_bytes = options.max_bytes + options.size * options.size * _CHANNELS
+        self._shared_bytes = options.max_bytes + options.square.size**2 * _CHANNELS
         os.ftruncate(self._shared, self._shared_bytes)
         self._memory = mmap.mmap(self._shared, 0)
         self._process = subprocess.Popen(
@@ -114,7 +115,7 @@ class DecodingProcess:
             raise TakesLonger
         if "error" in answer:
             raise _error(answer)
-        size = self._options.size
+        size = self._options.square.size
         pixels = np.frombuffer(self._memory, np.uint8, size * size * _CHANNELS, offset=self._options.max_bytes)
         return pixels.reshape(size, size, _CHANNELS).copy()
 

@@ -27,7 +27,7 @@ from typing import Any
 
 from clip_image_flow.errors import RequestError, TakesLonger, TooLarge
 from clip_image_flow.image.pictures import open_picture
-from clip_image_flow.image.preprocess import resize_and_crop, resizing_memory
+from clip_image_flow.image.preprocess import Square, resizing_memory, to_square
 
 _SMALL_PIXELS = 1_500_000
 _SMALL_BYTES = 16 << 20  # memory; enough for 0.9 megapixels of WebP, which needs most
@@ -46,6 +46,7 @@ class Worker:
         self._answers = answers
         self._memory = memory
         self._options = options
+        self._square = Square(**options["square"])
         self._idle_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
     def run(self) -> None:
@@ -77,10 +78,8 @@ class Worker:
         return {}
 
     def _pixels(self, data: bytes) -> bytes:
-        size = self._options["size"]
-
         def before_decoding(width: int, height: int, needs: int) -> None:
-            needs += resizing_memory(width, height, size)
+            needs += resizing_memory(width, height, self._square.size)
             if needs > (most := self._options["max_memory"]):
                 detail = f"the image needs {needs >> 20} MiB of memory to decode; at most {most >> 20} MiB are allowed"
                 raise TooLarge(detail)
@@ -91,7 +90,7 @@ class Worker:
                 self._allow(_ALLOWED_BYTES + needs)
 
         with open_picture(data, self._options["max_pixels"], self._options["at_least"], before_decoding) as picture:
-            return resize_and_crop(picture, size, exact=self._options["exact"]).tobytes()
+            return to_square(picture, self._square, exact=self._options["exact"]).tobytes()
 
     def _allow(self, count: int) -> None:
         """Limit the address space to its size at startup plus `count` bytes."""

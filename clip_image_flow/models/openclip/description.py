@@ -1,0 +1,164 @@
+"""A checkpoint of OpenCLIP's: its architecture, how pictures and texts are prepared for it, and its files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clip_image_flow.errors import ModelError
+from clip_image_flow.models import tokenizer_files
+from clip_image_flow.models.json_files import part, read_object
+from clip_image_flow.models.normalisation import MEAN, STD
+from clip_image_flow.models.openclip import architectures
+from clip_image_flow.models.preparation import (
+    CLEANINGS,
+    INTERPOLATIONS,
+    RESIZE_MODES,
+    ImagePreparation,
+    Preparation,
+    TextPreparation,
+)
+from clip_wire.info import IMAGE
+
+CONFIG = "open_clip_config.json"
+WEIGHTS = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "open_clip_pytorch_model.pth",
+    "model.safetensors",
+)
+"""What weights are called in a folder, those first that come before others."""
+SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
+_SPECIAL = ("<start_of_text>", "<end_of_text>")
+
+
+@dataclass(frozen=True)
+class Description:
+    """A checkpoint, of which the files are here.
+
+    :param name: of the model, for errors.
+    :param model_cfg: the architecture, as `open_clip` builds it.
+    :param preprocess_cfg: how pictures are prepared, in OpenCLIP's words; what it lacks is as for OpenAI's models.
+    :param weights: the file.
+    :param tokenizer: the folder of tokenizer.json; None where texts go through CLIP's byte pair encoding.
+    """
+
+    name: str
+    model_cfg: dict[str, Any]
+    preprocess_cfg: dict[str, Any]
+    weights: Path
+    tokenizer: Path | None
+
+    def __post_init__(self) -> None:
+        check_architecture(self.model_cfg, self.name)
+
+    def built(self) -> str:
+        """What of the model does not stand in the file of weights."""
+        return json.dumps([self.model_cfg, self.preprocess_cfg], sort_keys=True, separators=(",", ":"))
+
+    def prepared(self, kind: str) -> Preparation:
+        """What is done with a picture or a text before.
+
+        :raises ModelError: it cannot be done here.
+        """
+        return self._image() if kind == IMAGE else self._text()
+
+    def _image(self) -> ImagePreparation:
+        wanted = {key: value for key, value in self.preprocess_cfg.items() if value is not None}
+        resize = wanted.get("resize_mode", "shortest")
+        interpolation = wanted.get("interpolation", "bicubic")
+        if interpolation == "random":  # of training
+            interpolation = "bicubic"
+        if resize not in RESIZE_MODES or interpolation not in INTERPOLATIONS or wanted.get("mode", "RGB") != "RGB":
+            raise ModelError(
+                f"model {self.name!r} wants pictures in {wanted.get('mode', 'RGB')}, resized by {resize!r} and "
+                f"{interpolation!r}; served are RGB, {', '.join(RESIZE_MODES)}, and {', '.join(INTERPOLATIONS)}"
+            )
+        fill = wanted.get("fill_color", 0)
+        if not isinstance(fill, int) or not 0 <= fill <= 255:
+            raise ModelError(f"model {self.name!r} wants fill_color {fill!r}; served are 0 to 255")
+        return ImagePreparation(
+            resize,
+            interpolation,
+            self._three(wanted, "mean", MEAN),
+            self._three(wanted, "std", STD),
+            fill if resize == "longest" else 0,
+        )
+
+    def _three(self, wanted: dict[str, Any], key: str, usual: tuple[float, ...]) -> tuple[float, ...]:
+        value = wanted.get(key, usual)
+        if isinstance(value, int | float):
+            value = [value] * 3
+        numbers = isinstance(value, list | tuple) and all(isinstance(one, int | float) for one in value)
+        if not numbers or len(value) != 3 or (key == "std" and min(value) <= 0):
+            raise ModelError(f"model {self.name!r} wants {key} {value!r}; three numbers are needed")
+        return tuple(float(one) for one in value)
+
+    def _text(self) -> TextPreparation:
+        text = part(self.model_cfg, "text_cfg", Path(CONFIG), self.name)
+        options = text.get("tokenizer_kwargs") or {}
+        plain = not text.get("no_causal_mask") and text.get("pool_type", "argmax") == "argmax"
+        shortens = plain and not text.get("embed_cls")
+        cleaning = options.get("clean", "whitespace" if self.tokenizer else "lower")
+        if cleaning not in CLEANINGS:
+            raise ModelError(f"model {self.name!r} wants texts cleaned by {cleaning!r}; served are {CLEANINGS}")
+        if not self.tokenizer:
+            return TextPreparation(cleaning=cleaning, special=_SPECIAL, shortens=shortens)
+        found = tokenizer_files.read(self.tokenizer, self.name)
+        if found.pad is None or (options.get("strip_sep_token") and found.separator is None):
+            raise ModelError(f"model {self.name!r}: {self.tokenizer} does not name the pad_token and sep_token it has")
+        return TextPreparation(
+            tokenizer=found.path,
+            cleaning=cleaning,
+            pad=found.pad,
+            erased=(found.separator,) if options.get("strip_sep_token") and found.separator else (),
+            shortens=False,
+        )
+
+
+def check_architecture(model_cfg: dict[str, Any], name: str) -> None:
+    """Pass when a model of this architecture can be served.
+
+    :raises ModelError: it cannot.
+    """
+    if why := architectures.why_not(model_cfg):
+        served = ", ".join(architectures.served())
+        raise ModelError(f"model {name!r} cannot be served: {why}. Served are {served}")
+
+
+def of_folder(folder: Path, name: str, weights: Path | None = None) -> Description:
+    """The checkpoint in `folder`: open_clip_config.json, weights, and tokenizer.json where it has one of its own.
+
+    :param weights: the file of weights where it has another name.
+    :raises ModelError: something is missing or not served.
+    """
+    whole = read_object(folder / CONFIG, name)
+    model_cfg = part(whole, "model_cfg", folder / CONFIG, name)
+    if not model_cfg:
+        raise ModelError(f"model {name!r}: {folder / CONFIG} has no model_cfg")
+    uses_tokenizer = bool(part(model_cfg, "text_cfg", folder / CONFIG, name).get("hf_tokenizer_name"))
+    return Description(
+        name,
+        model_cfg,
+        part(whole, "preprocess_cfg", folder / CONFIG, name),
+        weights or weights_in(folder, name),
+        folder if uses_tokenizer else None,
+    )
+
+
+def weights_in(folder: Path, name: str) -> Path:
+    """The file of weights in `folder`.
+
+    :raises ModelError: there is none, or several of which none is OpenCLIP's by its name.
+    """
+    for known in WEIGHTS:
+        if (folder / known).is_file():
+            return folder / known
+    found = sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES and file.is_file())
+    if len(found) == 1:
+        return found[0]
+    has = f"has {', '.join(file.name for file in found)}" if found else "has no weights"
+    raise ModelError(f"model {name!r}: {folder} {has}; one file is needed, such as {WEIGHTS[0]}")

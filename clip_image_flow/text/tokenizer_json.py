@@ -1,0 +1,57 @@
+"""A text -> the tokens of a tokenizer.json, by the package `tokenizers`: SigLIP's and those of other families."""
+
+from __future__ import annotations
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from clip_image_flow.errors import ModelError
+from clip_image_flow.models import TextPreparation
+from clip_image_flow.text.cleaning import CLEAN
+from clip_image_flow.text.tokens import check_size, tell_truncated
+
+
+class JsonTokenizer:
+    """The tokens of transformers' AutoTokenizer with `padding="max_length"`. Safe to use from many threads.
+
+    :param prepared: with a tokenizer.json.
+    :param context: see `clip_image_flow.text.tokens.tokenizer`.
+    :param truncate: the same.
+    :param max_bytes: the same.
+    :raises ModelError: the file cannot be read, or has no such tokens.
+    """
+
+    def __init__(self, prepared: TextPreparation, context: int, *, truncate: bool, max_bytes: int) -> None:
+        self._context = context
+        self._truncate = truncate
+        self._max_bytes = max_bytes
+        self._clean = CLEAN[prepared.cleaning]
+        self._file = prepared.tokenizer
+        try:
+            self._tokenizer = Tokenizer.from_file(str(self._file))
+        except Exception as error:  # the package raises nothing narrower
+            raise ModelError(f"{self._file} cannot be read as a tokenizer: {error}") from error
+        self._pad = self._id(prepared.pad)
+        self._erased = [self._id(token) for token in prepared.erased]
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(context)
+        self._room = context - self._tokenizer.num_special_tokens_to_add(False)
+
+    def __call__(self, text: str) -> np.ndarray:
+        """See `clip_image_flow.text.tokens.Tokenizer`; the token for padding stands behind the end."""
+        check_size(text, self._max_bytes)
+        # What is half a character cannot be handed over, and becomes what it becomes in UTF-8.
+        encoding = self._tokenizer.encode(self._clean(text).encode("utf-8", "replace").decode())
+        if encoding.overflowing:
+            tell_truncated(text, self._room, truncate=self._truncate)
+        row = np.full(self._context, self._pad, np.int32)
+        row[: len(encoding.ids)] = encoding.ids
+        if self._erased:
+            row[np.isin(row, self._erased)] = 0
+        return row
+
+    def _id(self, token: str | None) -> int:
+        number: int | None = None if token is None else self._tokenizer.token_to_id(token)
+        if number is None:
+            raise ModelError(f"{self._file} has no token {token!r}")
+        return number

@@ -1,0 +1,335 @@
+"""Names of OpenCLIP's models: where each leads, what is refused and how, and what a later start needs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from clip_image_flow import ImageEncoder, TextEncoder, models
+from clip_image_flow.errors import ModelError
+from clip_image_flow.models import hub as hub_module
+from clip_image_flow.models.openclip import architectures
+from clip_image_flow.models.openclip.library import open_clip
+from tests.conftest import WebServer, encoded, photo
+from tests.unit.open_clip_checkpoints import CLIP_TEXT, FAMILIES, OPENAIS, clip_like, save_checkpoint, timm_vision
+from tests.unit.tokenizer_folders import save_gemma
+
+TINY = "ViT-S-32-alt"  # OpenCLIP's smallest architecture
+BLOB = encoded(photo())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return save_checkpoint(tmp_path / "checkpoint", *FAMILIES["ViT-B-32 gelu"])
+
+
+@pytest.mark.parametrize(
+    ("name", "openais"),
+    [
+        ("ViT-B-32::openai", "ViT-B-32.pt"),
+        ("ViT-B-32/openai", "ViT-B-32.pt"),
+        ("ViT-L-14-336::openai", "ViT-L-14-336px.pt"),
+        ("RN50x4-quickgelu::openai", "RN50x4.pt"),
+    ],
+)
+def test_openais_weights_are_those_of_clip_by_any_name(tmp_path: Path, name: str, openais: str) -> None:
+    assert models.resolve(name, str(tmp_path)).files() == [tmp_path / openais]
+
+
+def test_a_folder_says_what_it_is(folder: Path) -> None:
+    model = models.load(str(folder))
+    assert (model.name, model.input_size, model.dim) == (str(folder), 64, 32)
+    assert model.logit_scale == pytest.approx(20)
+
+
+def test_transformers_layout_comes_first_where_a_folder_has_both(folder: Path) -> None:
+    (folder / "config.json").write_text(json.dumps({"model_type": "siglip2"}))
+    with pytest.raises(ModelError, match="is a 'siglip2' model"):
+        models.load(str(folder))
+    (folder / "config.json").write_text(json.dumps({"architecture": "vit_base_patch32_clip_224"}))  # timm's own
+    assert models.load(str(folder)).dim == 32
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+def test_a_file_whose_architecture_is_named(tmp_path: Path, suffix: str) -> None:
+    config = architectures.config(TINY)
+    weights = save_checkpoint(tmp_path, config, {}) / "open_clip_model.safetensors"
+    file = tmp_path / "elsewhere" / f"weights{suffix}"
+    file.parent.mkdir()
+    if suffix == ".pt":
+        torch.save({"state_dict": {f"module.{name}": value for name, value in load_file(weights).items()}}, file)
+    else:
+        weights.rename(file)
+    model = models.load(f"{TINY}::{file}", str(tmp_path / "cache"))
+    assert (model.input_size, model.dim) == (224, config["embed_dim"])
+
+
+def test_the_architecture_is_part_of_a_checkpoint(tmp_path: Path) -> None:
+    """The same weights with another activation make other vectors."""
+    file = save_checkpoint(tmp_path, clip_like(), OPENAIS) / "open_clip_model.safetensors"
+    of = {models.resolve(f"{name}::{file}").fingerprint() for name in ("ViT-B-32", "ViT-B-32-quickgelu")}
+    of.add(models.resolve(str(tmp_path)).fingerprint())
+    assert len(of) == 3
+
+
+@pytest.mark.parametrize(
+    "changes", [{"mean": [0.5] * 3}, {"std": [0.5] * 3}, {"interpolation": "bilinear"}, {"resize_mode": "squash"}]
+)
+def test_preprocessing_is_part_of_a_fingerprint(folder: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
+    config, preprocess = FAMILIES["ViT-B-32 gelu"]
+    other = save_checkpoint(tmp_path / "other", config, {**preprocess, **changes})
+    found = []
+    for path in (folder, other):
+        encoder = ImageEncoder(str(path), backend="torch")
+        encoder.close()
+        found.append(encoder.info["fingerprint"])
+    assert found[0] != found[1]
+
+
+def test_a_file_of_safetensors_needs_its_architecture(folder: Path) -> None:
+    file = folder / "open_clip_model.safetensors"
+    with pytest.raises(ModelError, match=f"needs its architecture: ARCHITECTURE::{file}"):
+        models.load(str(file))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("ViT-B-23::laion2b", "has no architecture 'ViT-B-23'; did you mean 'ViT-B-32'.*Served are .*ViT-B-16-SigLIP2"),
+        ("ViT-B-32::laion3b", "does not know the tag 'laion3b' of ViT-B-32; its tags are openai, .*laion2b_s34b_b79k"),
+        ("ViT-B-32/laion3b", "does not know the tag 'laion3b' of ViT-B-32"),
+        ("ViT-S-32::anything", "its tags|it has no weights for that architecture"),
+        ("ViT-B-32::/nowhere/weights.pt", "there is no file /nowhere/weights.pt"),
+        (
+            "xlm-roberta-base-ViT-B-32::laion5b_s13b_b90k",
+            "its texts go through xlm-roberta-base.*Served are .*ViT-B-32",
+        ),
+    ],
+)
+def test_what_is_not_served_is_refused_with_what_is(tmp_path: Path, name: str, words: str) -> None:
+    with pytest.raises(ModelError, match=words):
+        models.load(name, str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"text_cfg": {**CLIP_TEXT, "tokenizer_mode": "clips"}}, "tokenizer_mode 'clips'"),
+        ({"text_cfg": {**CLIP_TEXT, "pool_type": "none"}}, "a vector for each token"),
+        ({"text_cfg": {**CLIP_TEXT, "tokenizer_kwargs": {"reduction_mask": "random"}}}, "option 'reduction_mask'"),
+        ({"vision_cfg": {"image_size": [64, 32]}}, "are no squares"),
+    ],
+)
+def test_an_architecture_that_is_not_served_is_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": clip_like(**changes)}))
+    (tmp_path / "open_clip_model.safetensors").write_bytes(b"")
+    with pytest.raises(ModelError, match=f"cannot be served: .*{words}.*Served are"):
+        models.load(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("preprocess", "words"),
+    [
+        ({"resize_mode": "crop"}, "resized by 'crop'"),
+        ({"interpolation": "nearest"}, "'nearest'; served are RGB"),
+        ({"mean": [0.5]}, r"mean \[0.5\]; three numbers"),
+        ({"std": [0.5, 0, 0.5]}, "std"),
+    ],
+)
+def test_preprocessing_that_is_not_done_here_is_refused(tmp_path: Path, preprocess: dict[str, Any], words: str) -> None:
+    save_checkpoint(tmp_path, clip_like(), preprocess)
+    with pytest.raises(ModelError, match=words):
+        ImageEncoder(str(tmp_path))
+
+
+class Evil:
+    """A pickle that would leave a trace."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (self.path,))
+
+
+def test_a_pickle_is_not_run(folder: Path, tmp_path: Path) -> None:
+    (folder / "open_clip_model.safetensors").unlink()
+    torch.save({"state_dict": {}, "more": Evil(tmp_path / "trace")}, folder / "open_clip_pytorch_model.bin")
+    with pytest.raises(ModelError, match="holds more than tensors, and such a file could run code"):
+        models.load(str(folder))
+    assert not (tmp_path / "trace").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n"])
+def test_broken_weights_are_named(folder: Path, content: bytes) -> None:
+    (folder / "open_clip_model.safetensors").write_bytes(content)
+    with pytest.raises(ModelError, match=r"open_clip_model\.safetensors is broken"):
+        models.load(str(folder))
+
+
+def test_weights_of_another_architecture_are_named(folder: Path) -> None:
+    file = folder / "open_clip_model.safetensors"
+    with pytest.raises(ModelError, match="does not fit the architecture that is named"):
+        models.load(f"ViT-B-32::{file}")
+
+
+class Hub:
+    """The hub, with one repository whose weights it states a SHA-256 of."""
+
+    def __init__(self, web: WebServer, repository: str, folder: Path) -> None:
+        self.web, self.repository = web, repository
+        self.files = {file.name: file.read_bytes() for file in folder.iterdir()}
+        self.sums = {name: hashlib.sha256(data).hexdigest() for name, data in self.files.items()}
+        web.otherwise = self.answer
+
+    def answer(self, handler: Any) -> None:
+        commit = "0123456789abcdef0123456789abcdef01234567"
+        path, resolved = handler.path.partition("?")[0], f"/{self.repository}/resolve/{commit}/"
+        headers: dict[str, str] = {}
+        if path in (f"/api/models/{self.repository}", f"/api/models/{self.repository}/revision/main"):
+            siblings = [{"rfilename": name} for name in self.files]
+            body = json.dumps({"id": self.repository, "sha": commit, "siblings": siblings}).encode()
+        elif path.startswith(f"/api/models/{self.repository}/tree/"):
+            body = json.dumps(
+                [{"type": "file", "path": n, "size": len(d), "oid": "0" * 40} for n, d in self.files.items()]
+            ).encode()
+        elif (name := path.removeprefix(resolved)) in self.files:
+            body = self.files[name]
+            headers = {"ETag": f'"{self.sums[name]}"', "X-Repo-Commit": commit}
+        else:
+            handler.send_error(404)
+            return
+        handler.send_response(200)
+        for key, value in {"Content-Length": str(len(body)), **headers}.items():
+            handler.send_header(key, value)
+        handler.end_headers()
+        if handler.command == "GET":
+            handler.wfile.write(body)
+
+    @property
+    def fetched(self) -> list[str]:
+        return sorted(one.rpartition("/")[2] for one in self.web.asked if one.startswith(f"GET /{self.repository}/res"))
+
+
+@pytest.fixture
+def make_hub(web_server: WebServer, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Path], Hub]:
+    monkeypatch.setenv("HF_ENDPOINT", web_server.url)
+    for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    return lambda repository, folder: Hub(web_server, repository, folder)
+
+
+def test_a_repository_is_fetched_once_without_its_pickles(
+    make_hub: Callable[[str, Path], Hub], folder: Path, tmp_path: Path
+) -> None:
+    (folder / "open_clip_pytorch_model.bin").write_bytes(b"a pickle")
+    (folder / "picture.png").write_bytes(b"")
+    hub = make_hub("acme/tiny", folder)
+    for _ in range(2):
+        assert models.load("hf-hub:acme/tiny", str(tmp_path / "cache")).dim == 32
+    assert hub.fetched == ["open_clip_config.json", "open_clip_model.safetensors"]
+    hub.web.close()
+    assert models.load("hf-hub:acme/tiny", str(tmp_path / "cache")).dim == 32
+    assert models.resolve("hf-hub:acme/tiny", str(tmp_path / "cache")).fingerprint()
+
+
+def test_weights_are_compared_with_the_sha256_that_the_hub_states(
+    make_hub: Callable[[str, Path], Hub], folder: Path, tmp_path: Path
+) -> None:
+    hub = make_hub("acme/tiny", folder)
+    hub.sums["open_clip_model.safetensors"] = "f" * 64
+    with pytest.raises(ModelError, match=r"is not what the hub has by its SHA-256; delete .*ffff and retry"):
+        models.load("hf-hub:acme/tiny", str(tmp_path / "cache"))
+
+
+def test_a_tag_leads_to_its_repository_and_is_remembered(
+    make_hub: Callable[[str, Path], Hub], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its activation is the one that the weights were trained with, which `open_clip` itself only warns of."""
+    folder = save_checkpoint(tmp_path / "checkpoint", architectures.config(TINY), OPENAIS)
+    hub = make_hub("acme/tiny", folder)
+    tags = {"mine": {"url": "", "hf_hub": "acme/tiny/", "quick_gelu": True, "resize_mode": "squash"}}
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, TINY, tags)
+    cache = tmp_path / "cache"
+    assert models.resolve(f"{TINY}::mine", str(cache)).fingerprint() is None
+    assert models.load(f"{TINY}::mine", str(cache)).dim == 256
+    hub.web.close()
+    monkeypatch.delitem(open_clip.pretrained._PRETRAINED, TINY)
+    checkpoint = models.resolve(f"{TINY}/mine", str(cache))
+    assert checkpoint.fingerprint()
+    assert checkpoint.prepared("image") == models.ImagePreparation(resize="squash")
+    kinds = {type(module).__name__ for module in checkpoint.load().visual.modules()}
+    assert "QuickGELU" in kinds
+    assert "GELU" not in kinds
+
+
+FRESH = """
+import sys
+from clip_image_flow import ImageEncoder, TextEncoder
+for kind, item in ((ImageEncoder, open(sys.argv[2], "rb").read()), (TextEncoder, "a cat")):
+    encoder = kind(sys.argv[1], cache_dir=sys.argv[3])
+    encoder.encode([item])
+    encoder.close()
+print([name for name in ("torch", "open_clip", "timm", "transformers", "clip") if sys.modules.get(name)])
+"""
+
+
+@pytest.mark.parametrize("family", ["ViT-B-32 gelu", "SigLIP 2"])
+def test_a_start_with_a_kept_conversion_imports_neither_torch_nor_open_clip(tmp_path: Path, family: str) -> None:
+    config, preprocess = FAMILIES[family]
+    if family == "SigLIP 2":
+        config = {**config, "vision_cfg": timm_vision("vit_base_patch32_siglip_256", 256, "map", "none")}
+        save_gemma(tmp_path / "checkpoint")
+    folder = save_checkpoint(tmp_path / "checkpoint", config, preprocess)
+    (tmp_path / "picture.png").write_bytes(BLOB)
+    arguments = [str(folder), str(tmp_path / "picture.png"), str(tmp_path / "cache")]
+    answers = [
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", FRESH, *arguments],
+            env={**os.environ, "HF_HUB_OFFLINE": "1"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        ).stdout
+        for _ in range(2)
+    ]
+    assert "torch" in answers[0]
+    assert answers[1] == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "card", "told"),
+    [
+        ("MobileCLIP2-S0", None, "Apple's licence for research"),
+        ("metaclip-b32", None, "CC-BY-NC-4.0"),
+        ("mine", "---\nlicense: cc-by-nc-4.0\n---\n# Mine", "cc-by-nc-4.0"),
+        ("mine", "---\nlicense: other\nlicense_name: apple-amlr\n---\n", "apple-amlr"),
+        ("mine", "---\nlicense: apache-2.0\n---\n# Not for research", ""),
+        ("mine", None, ""),
+    ],
+)
+def test_weights_that_are_not_for_commercial_use_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, card: str | None, told: str
+) -> None:
+    folder = save_checkpoint(tmp_path / name, *FAMILIES["ViT-B-32 gelu"])
+    if card:
+        (folder / "README.md").write_text(card)
+    TextEncoder(str(folder), backend="torch").close()
+    messages = [record.message for record in caplog.records if "commercial" in record.message]
+    assert [told in message for message in messages] == ([True] if told else [])
+
+
+def test_what_the_hub_states_no_sum_of_is_not_compared(tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(b"anything")
+    hub_module.check(tmp_path / "weights", "model")
