@@ -6,6 +6,8 @@
 | `parameters` | the parameters of one request: known ones, and those reserved for the gateway |
 | `endpoints` | the endpoints that every Executor has |
 | `info` | the fields of what `/info` answers |
+| `work` | what a request took in an Executor, for the gateway's log |
+| `log_lines` | what a log line looks like |
 
 It imports the standard library alone.
 """

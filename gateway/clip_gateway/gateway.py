@@ -42,7 +42,7 @@ class ClipGateway(CompositeBaseServer, BaseGateway):
                 server_kwargs["ssl_keyfile"] = self._settings.tls_key_file
                 server_kwargs["ssl_certfile"] = self._settings.tls_certificate_file
             self.servers.append(self._server(tokens, server_kwargs))
-        logs.configure(str(self._settings.log_format))
+        logs.configure(str(self._settings.log_format), self._settings.slow_request_seconds)
 
     def _server(self, tokens: Tokens, kwargs: dict[str, Any]) -> BaseServer:
         protocol = kwargs["runtime_args"]["protocol"]
