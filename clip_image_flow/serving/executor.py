@@ -23,7 +23,7 @@ from clip_image_flow.encoder import ImageEncoder, TextEncoder, unit_length
 from clip_image_flow.errors import BadParameter, ConfigError, ModelChanged, RequestError
 from clip_image_flow.options import EncoderOptions
 from clip_image_flow.platform import cpus
-from clip_image_flow.serving.jina_internals import refuse_pickles
+from clip_image_flow.serving.jina_internals import describe_old_summaries, refuse_pickles
 from clip_image_flow.serving.logs import RequestLog
 from clip_image_flow.serving.metrics import Metrics
 from clip_image_flow.serving.observer import Asked, ServingObserver
@@ -90,6 +90,7 @@ class EncoderExecutor(Executor):
     ) -> None:
         super().__init__(**{key: options.pop(key) for key in _FROM_JINA & options.keys()})
         refuse_pickles()
+        describe_old_summaries()
         # Jina logs what an endpoint raises, with a traceback of 10 kB: not what a caller can mend.
         logging.getLogger(getattr(self.runtime_args, "name", None) or __name__).addFilter(_without_traceback)
         options |= {"device": device, "backend": backend, "precision": precision, "threads": threads}

@@ -11,13 +11,21 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from clip_image_flow.batching.lanes import Item
-from clip_image_flow.errors import RequestError
-from clip_wire.errors import OF_EXECUTORS
+from clip_image_flow.errors import (
+    BadDocument,
+    Expired,
+    NotFinite,
+    QueueFull,
+    RequestError,
+    TooLarge,
+    UnsupportedMedia,
+)
 from clip_wire.info import public_name
 
 OK, CANCELLED, FAULT = "ok", "Cancelled", "Fault"
-OUTCOMES = (OK, *(kind.__name__ for kind in OF_EXECUTORS), CANCELLED, FAULT)
-"""The values of the label `outcome`. `Fault` is any error that is none of a request's."""
+_ERRORS = (BadDocument, TooLarge, UnsupportedMedia, QueueFull, Expired, NotFinite)
+OUTCOMES = (OK, *(kind.__name__ for kind in _ERRORS), CANCELLED, FAULT)
+"""The values of the label `outcome`. `Fault` is any error but those of a request."""
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _ITEMS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
