@@ -133,7 +133,7 @@ def test_an_executor_scales_on_what_waits_by_keda() -> None:
     assert trigger["metadata"] == {
         "serverAddress": "http://prometheus.monitoring:9090",
         "query": f'sum(rate(clip_queue_wait_seconds_sum{{{SERIES},app_kubernetes_io_component="encoder"}}[1m]))',
-        "threshold": "2",
+        "threshold": "0.5",
     }
     assert render(OPERATED).of_kind("HorizontalPodAutoscaler") == []
     assert "replicas" not in render(OPERATED).one("Deployment", "clip-encoder")["spec"]
