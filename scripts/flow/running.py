@@ -11,6 +11,7 @@ leaves its processes behind on SIGTERM.
 | CLIP_MODEL | the model of the executors that take one (`scripts.flow.names.model_option`) |
 | REPLICAS | replicas of the executors that have a number of them |
 | CLIP_MONITORING_PORT | metrics on: the gateway's on this port, those of each replica on the next ones |
+| CLIP_TRACES_PORT | traces on: the port of a collector on this machine, OTLP over gRPC without TLS |
 
 Export, deploy and chart have another default, `flows/encode_flow.yml`, for pictures alone; see `scripts.flow.names`.
 """
@@ -71,6 +72,10 @@ def load_flow(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
         executor["uses"] = _absolute(path, executor["uses"])
     if value := environment.get("CLIP_MONITORING_PORT"):
         _monitor(flow, _whole_number("CLIP_MONITORING_PORT", value, 65000))
+    if value := environment.get("CLIP_TRACES_PORT"):
+        port = _whole_number("CLIP_TRACES_PORT", value, 65535)
+        traces = {"tracing": True, "traces_exporter_host": "http://127.0.0.1", "traces_exporter_port": port}
+        flow["with"] = {**(flow.get("with") or {}), **traces}
     return flow
 
 

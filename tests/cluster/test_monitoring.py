@@ -1,4 +1,4 @@
-"""Metrics in a cluster: a scraper that the values name reaches them, nobody else does, and the pods' numbers are there."""
+"""Metrics in a cluster: a scraper that the values name reaches them, and nobody else does."""
 
 from __future__ import annotations
 
