@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import ssl
 import subprocess
 from collections.abc import Callable
@@ -15,7 +16,8 @@ from docarray import Document, DocumentArray
 from prometheus_client import CollectorRegistry
 
 from clip_gateway.observing.certificate import expires
-from clip_image_flow.errors import RequestError
+from clip_gateway.observing.metrics import Metrics as GatewayMetrics
+from clip_image_flow.errors import ConfigError, RequestError
 from clip_image_flow.serving.metrics import OUTCOMES
 from clip_image_flow.serving.self_check import Failures
 from tests.conftest import encoded, photo
@@ -165,3 +167,51 @@ def test_what_is_no_certificate_has_no_end(tmp_path: Path, text: str) -> None:
     (tmp_path / "file.pem").write_text(text)
     assert expires(str(tmp_path / "file.pem")) is None
     assert expires(str(tmp_path / "missing.pem")) is None
+
+
+def test_a_gateway_shows_what_it_holds_and_who_answers() -> None:
+    class Held:
+        limit, taken, held = 8, 3, 100
+        names, missing = ["encoder", "text"], ["text"]
+
+    registry = CollectorRegistry()
+    metrics = GatewayMetrics(registry)
+    metrics.watch(Held(), Held(), Held())
+    metrics.ended("HTTP", 200, "", 0.3)
+    assert registry.get_sample_value("clip_gateway_requests_under_way") == 3
+    assert registry.get_sample_value("clip_gateway_held_bytes") == 100
+    assert registry.get_sample_value("clip_gateway_executor_up", {"executor": "encoder"}) == 1
+    assert registry.get_sample_value("clip_gateway_executor_up", {"executor": "text"}) == 0
+    bucket = {"protocol": "HTTP", "le": "0.25"}
+    assert registry.get_sample_value("clip_gateway_request_seconds_bucket", bucket) == 0
+
+
+def test_a_gateway_that_is_not_monitored_counts_nothing() -> None:
+    metrics = GatewayMetrics(None)
+    metrics.ended("HTTP", 200, "", 0.3)
+
+
+@pytest.mark.parametrize("value", ["xml", "JSON"])
+def test_a_log_format_that_is_none_does_not_start(
+    make_executor: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("LOG_FORMAT", value)
+    with pytest.raises(ConfigError, match="LOG_FORMAT must be text or json"):
+        make_executor()
+
+
+def test_log_lines_of_an_executor_can_be_json(
+    make_executor: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LOG_FORMAT", "json")
+    executor = make_executor(runtime_args={"name": "encoder"})
+    capsys.readouterr()
+    post(executor, PICTURE, PICTURE, __request_id__="r-8")
+    post(executor, b"broken", __request_id__="r-9")
+    executor._log._lines.flush()
+    good, bad = map(json.loads, capsys.readouterr().out.splitlines())
+    assert {"request_id": "r-8", "executor": "encoder", "items": 2, "logger": "clip_executor"}.items() <= good.items()
+    assert good["fingerprint"] == executor._encoder.info["fingerprint"]
+    assert 0 < good["waiting_ms"] + good["preparing_ms"] + good["computing_ms"] <= good["ms"] + 1
+    assert (bad["request_id"], bad["error"]) == ("r-9", "UnsupportedMedia")
+    assert "no image" in bad["detail"]
