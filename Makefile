@@ -53,6 +53,10 @@ demo: $(READY) ## start the Flow, encode real pictures and words, rank the pictu
 serve: $(READY) ## run the Flow until Ctrl-C: words and pictures (FLOW=flows/encode_flow.yml: pictures alone, the Flow that is exported; CLIP_MODEL, CLIP_GRPC_PORT, CLIP_HTTP_PORT, REPLICAS)
 	@exec $(BIN)/python -m scripts.flow.serve
 
+.PHONY: watch
+watch: $(READY) ## the Flow under a little load with a Prometheus that scrapes it, to look at (needs prometheus; FLOW, CLIP_MODEL as for serve; WATCH_FLAGS="--rate 40")
+	@exec $(BIN)/python -W ignore -m scripts.watch $(WATCH_FLAGS)
+
 .PHONY: test
 test: lint test-unit test-flow test-clients test-chart test-cluster ## every check there is
 

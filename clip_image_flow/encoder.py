@@ -7,12 +7,13 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
 from clip_image_flow import backends, models
 from clip_image_flow.batching.batcher import Batcher
+from clip_image_flow.batching.observer import Observer
 from clip_image_flow.fingerprint import fingerprint
 from clip_image_flow.image.preparation import ImagePreparer, Preparation
 from clip_image_flow.image.preprocess import Square
@@ -45,7 +46,10 @@ class Encoder(Generic[T]):
     :param batcher: the queue before it, whose `close` ends with the encoder.
     :param tower: that the backend runs.
     :param decode: see `EncoderOptions`.
+    :cvar modality: what it encodes.
     """
+
+    modality: ClassVar[str]
 
     def __init__(
         self, model: str, backend: backends.Backend, batcher: Batcher[T], tower: Tower, decode: str = "exact"
@@ -88,11 +92,16 @@ class Encoder(Generic[T]):
         """What the model adds to such products before a sigmoid, as SigLIP does; None where it is a softmax."""
         return self._backend.logit_bias
 
+    @property
+    def queue(self) -> tuple[int, int]:
+        """How many items wait or are worked on now, and how many there may be."""
+        return self._batcher.admitted, self._batcher.capacity
+
     def submit(
-        self, contents: Sequence[T], *, batch_size: int = 32, deadline: float | None = None
+        self, contents: Sequence[T], *, batch_size: int = 32, deadline: float | None = None, caller: object = None
     ) -> list[Future[np.ndarray]]:
         """Queue items; a future of float32 (dim,) for each, as `Batcher.submit` says."""
-        return self._batcher.submit(contents, batch_size=batch_size, deadline=deadline)
+        return self._batcher.submit(contents, batch_size=batch_size, deadline=deadline, caller=caller)
 
     def encode(self, contents: Sequence[T], *, batch_size: int = 32) -> np.ndarray:
         """Items -> embeddings, float32 (n, dim), in order.
@@ -119,12 +128,20 @@ class ImageEncoder(Encoder[Content | None]):
     :param model: see `clip_image_flow.models`.
     :param on_death: called when computing has failed for good; what waits and what comes later ends in a RuntimeError.
         A service ends its process then, so that a fresh one is started.
+    :param observer: is told what becomes of items; see `clip_image_flow.batching.observer`.
     :param options: those of `EncoderOptions`.
     :raises ConfigError: for an option that is not available, a ModelError for the model.
     """
 
+    modality = IMAGE
+
     def __init__(
-        self, model: str = "ViT-B/32", *, on_death: Callable[[], object] = lambda: None, **options: Any
+        self,
+        model: str = "ViT-B/32",
+        *,
+        on_death: Callable[[], object] = lambda: None,
+        observer: Observer | None = None,
+        **options: Any,
     ) -> None:
         chosen = EncoderOptions.of(**options)
         tower = image_tower(model, chosen.cache_dir)
@@ -152,6 +169,7 @@ class ImageEncoder(Encoder[Content | None]):
             is_large=self._preparation.is_large,
             weigh=_bytes_of,
             on_death=on_death,
+            observer=observer,
             **_queue(backend, chosen),
         )
         super().__init__(model, backend, batcher, tower, chosen.decode)
@@ -159,7 +177,7 @@ class ImageEncoder(Encoder[Content | None]):
     @property
     def info(self) -> dict[str, Any]:
         """What runs here: the above, input_size (pixels a side) and modality."""
-        return {**super().info, "input_size": self._backend.item_shape[0], "modality": IMAGE}
+        return {**super().info, "input_size": self._backend.item_shape[0], "modality": self.modality}
 
     def close(self) -> None:
         """Finish what is queued, and end the threads and processes."""
@@ -173,13 +191,20 @@ class TextEncoder(Encoder[str]):
     It acts on its process as `ImageEncoder` does, but starts no processes.
 
     :param model: see `clip_image_flow.models`.
-    :param on_death: as for `ImageEncoder`.
+    :param on_death: as for `ImageEncoder`; `observer` too.
     :param options: those of `EncoderOptions`; the ones about images change nothing.
     :raises ConfigError: for an option that is not available, a ModelError for the model.
     """
 
+    modality = TEXT
+
     def __init__(
-        self, model: str = "ViT-B/32", *, on_death: Callable[[], object] = lambda: None, **options: Any
+        self,
+        model: str = "ViT-B/32",
+        *,
+        on_death: Callable[[], object] = lambda: None,
+        observer: Observer | None = None,
+        **options: Any,
     ) -> None:
         chosen = EncoderOptions.of(**options)
         tower = text_tower(model, chosen.cache_dir)
@@ -191,17 +216,14 @@ class TextEncoder(Encoder[str]):
             return backend.encode(shortened(tokens) if prepared.shortens else tokens)
 
         _warm_up(encode, prepare(""), _most(backend, chosen))
-        super().__init__(
-            model,
-            backend,
-            Batcher(prepare, encode, weigh=sys.getsizeof, on_death=on_death, **_queue(backend, chosen)),
-            tower,
-        )
+        queue = _queue(backend, chosen)
+        batcher = Batcher(prepare, encode, weigh=sys.getsizeof, on_death=on_death, observer=observer, **queue)
+        super().__init__(model, backend, batcher, tower)
 
     @property
     def info(self) -> dict[str, Any]:
         """What runs here: the above, context_length (tokens) and modality."""
-        return {**super().info, "context_length": self._backend.item_shape[0], "modality": TEXT}
+        return {**super().info, "context_length": self._backend.item_shape[0], "modality": self.modality}
 
 
 def _load(tower: Tower, options: EncoderOptions) -> backends.Backend:

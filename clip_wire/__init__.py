@@ -6,6 +6,8 @@
 | `parameters` | the names of request parameters: known ones, and those reserved for the gateway |
 | `endpoints` | the endpoints of every Executor |
 | `info` | the fields of the `/info` response |
+| `work` | time that a request took in an Executor, for the gateway's log |
+| `log_lines` | the format of log lines |
 
 The package imports only the standard library.
 """

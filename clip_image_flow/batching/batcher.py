@@ -12,19 +12,19 @@ Knows neither images nor models: `prepare` and `forward` are given.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future
 from typing import Generic, TypeVar
 
 import numpy as np
 
 from clip_image_flow.batching.lanes import Item, Lane
-from clip_image_flow.errors import NotFinite, QueueFull, TakesLonger, TooLarge
+from clip_image_flow.batching.observer import Observer, follow, tell_computed
+from clip_image_flow.errors import NotFinite, QueueFull, RequestError, TakesLonger, TooLarge
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ class Batcher(Generic[T]):
     :param advice: what `NotFinite` says besides.
     :param on_death: called when the model thread has died of a fault in it. What waits ends in a RuntimeError then, and
         so does every `submit`.
+    :param observer: is told what becomes of items.
     """
 
     def __init__(
@@ -68,9 +69,11 @@ class Batcher(Generic[T]):
         capacity_bytes: int = 0,
         advice: str = "",
         on_death: Callable[[], object] = lambda: None,
+        observer: Observer | None = None,
     ) -> None:
         self._forward = forward
-        self._capacity = capacity
+        self._observer = observer
+        self.capacity = capacity
         self._max_batch_size = max_batch_size
         self._patience = patience
         self._is_large = is_large
@@ -91,29 +94,45 @@ class Batcher(Generic[T]):
         self._model_thread = threading.Thread(target=self._run, name="model", daemon=True)
         self._model_thread.start()
 
+    @property
+    def admitted(self) -> int:
+        """How many items wait, or are prepared or computed, now."""
+        return self._admitted
+
     def submit(
-        self, contents: Sequence[T], *, batch_size: int, deadline: float | None = None
+        self, contents: Sequence[T], *, batch_size: int, deadline: float | None = None, caller: object = None
     ) -> list[Future[np.ndarray]]:
         """Queue all of `contents`, or none of them.
 
         :param batch_size: most of them, and of their neighbours, in one forward pass.
         :param deadline: Unix time in seconds; what has not begun by then ends with `Expired`.
+        :param caller: what the observer finds in each of them.
         :return: for each item a future of its row (dim,). Cancel those that nobody needs any more.
         :raises TooLarge: more than ever fits.
         :raises QueueFull: more than fits now.
         """
         batch_size = min(batch_size, self._max_batch_size)
-        items = [Item(content, batch_size, deadline, self._weigh(content)) for content in contents]
+        items = [Item(content, batch_size, deadline, self._weigh(content), caller) for content in contents]
+        if self._observer:
+            follow(self._observer, items)
+        try:
+            self._admit(items)
+        except RequestError as error:
+            if self._observer:
+                self._observer.refused(items, error)
+            raise
+        return [item.result for item in items]
+
+    def _admit(self, items: Sequence[Item[T]]) -> None:
+        """Queue `items`, or raise what `submit` raises."""
         weight = sum(item.weight for item in items)
         with self._changed:
             if self._closed:
                 raise RuntimeError("the batcher is closed")
-            if len(items) > self._capacity:
-                raise TooLarge(
-                    f"the request has {len(items)} items; the queue holds {self._capacity}: send it in parts"
-                )
-            if self._admitted + len(items) > self._capacity:
-                raise QueueFull(f"the queue holds {self._admitted} of {self._capacity} items; try again later")
+            if len(items) > self.capacity:
+                raise TooLarge(f"the request has {len(items)} items; the queue holds {self.capacity}: send it in parts")
+            if self._admitted + len(items) > self.capacity:
+                raise QueueFull(f"the queue holds {self._admitted} of {self.capacity} items; try again later")
             if self._admitted_bytes and self._admitted_bytes + weight > self._capacity_bytes:
                 most = self._capacity_bytes
                 raise QueueFull(f"the queue holds {self._admitted_bytes} of {most} bytes of items; try again later")
@@ -124,7 +143,6 @@ class Batcher(Generic[T]):
             self._large.add([item for item in items if item in large])
             self._look_ahead()
             self._changed.notify()
-        return [item.result for item in items]
 
     def close(self) -> None:
         """Finish what is queued, then end the threads."""
@@ -157,10 +175,13 @@ class Batcher(Generic[T]):
     def _prepare(self, lane: Lane[T], item: Item[T]) -> None:
         """Prepare an item in a thread of its lane, and see what is next."""
         failure: Exception | None = None
+        began = time.monotonic()
         try:
             item.array = lane.prepare(item.content)
         except Exception as error:
             failure = error
+        item.prepared = time.monotonic()
+        item.preparing += item.prepared - began
         with self._changed:
             lane.running -= 1
             if lane is self._large and not failure:
@@ -175,14 +196,9 @@ class Batcher(Generic[T]):
             self._look_ahead()
             self._changed.notify()
         if self._dead:
-            self._give_up(item)
+            item.give_up()
         elif failure and item.claim():
             item.result.set_exception(failure)
-
-    def _give_up(self, item: Item[T]) -> None:
-        """Answer an item that will not be computed."""
-        with contextlib.suppress(InvalidStateError):  # it is answered already
-            item.result.set_exception(RuntimeError("the model thread died"))
 
     def _release(self, items: Sequence[Item[T]]) -> None:
         """Make room in the queue, before anyone hears of a result: the answer to it may be the next request."""
@@ -203,7 +219,7 @@ class Batcher(Generic[T]):
                 waiting = [*batch, *self._ahead, *self._small.drain(), *self._large.drain()]
                 self._ahead.clear()
             for item in waiting:
-                self._give_up(item)
+                item.give_up()
 
     def _next_batch(self) -> list[Item[T]]:
         """What is there, up to the batch size; empty only when closed."""
@@ -256,12 +272,14 @@ class Batcher(Generic[T]):
         """Run one forward pass and answer every item of `batch`."""
         outcomes: list[tuple[Item[T], np.ndarray]] = []
         failure: Exception | None = None
+        began = time.monotonic()
         try:
             rows = self._forward(np.stack([item.array for item in batch if item.array is not None]))
             outcomes = list(zip(batch, rows, strict=True))
         except Exception as error:
             logger.exception("a forward pass of %d items failed", len(batch))
             failure = error
+        tell_computed(self._observer, batch, began, time.monotonic())
         self._release(batch)
         for item, row in outcomes:
             if np.isfinite(row).all():

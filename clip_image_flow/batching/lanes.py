@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -23,15 +24,30 @@ class Item(Generic[T]):
     :param batch_size: most items in its forward pass.
     :param deadline: Unix time in seconds, after which nobody wants it.
     :param weight: bytes that it holds.
+    :param caller: whoever submitted it may leave something here for an `Observer`.
     :param array: what was prepared of it, once that is done.
+    :param queued: when it was submitted, by the monotonic clock in seconds.
+    :param prepared: when its preparing ended, by that clock.
+    :param preparing: seconds in a thread that prepares, in both lanes together.
+    :param forward: when its forward pass began and ended, by that clock.
     """
 
     content: T
     batch_size: int
     deadline: float | None
     weight: int
+    caller: object = None
     result: Future[np.ndarray] = field(default_factory=Future)
     array: np.ndarray | None = None
+    queued: float = field(default_factory=time.monotonic)
+    prepared: float = 0.0
+    preparing: float = 0.0
+    forward: tuple[float, float] | None = None
+
+    @property
+    def waiting(self) -> float | None:
+        """Seconds from `submit` to the forward pass in which nothing was done with it; None before that."""
+        return None if self.forward is None else max(0.0, self.forward[0] - self.queued - self.preparing)
 
     def is_wanted(self) -> bool:
         """Whether somebody waits for this item, in time."""
@@ -45,6 +61,11 @@ class Item(Generic[T]):
             self.result.set_exception(Expired("the time limit passed while the request waited for its turn"))
             return False
         return True
+
+    def give_up(self) -> None:
+        """Answer an item that will not be computed, where it has no answer yet."""
+        with contextlib.suppress(InvalidStateError):
+            self.result.set_exception(RuntimeError("the model thread died"))
 
 
 class Lane(Generic[T]):

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
@@ -22,13 +23,18 @@ from clip_image_flow.encoder import ImageEncoder, TextEncoder, unit_length
 from clip_image_flow.errors import BadParameter, ConfigError, ModelChanged, RequestError
 from clip_image_flow.options import EncoderOptions
 from clip_image_flow.platform import cpus
-from clip_image_flow.serving.jina_internals import refuse_pickles, refuse_unread
+from clip_image_flow.serving.jina_internals import describe_old_summaries, refuse_pickles, refuse_unread
+from clip_image_flow.serving.logs import RequestLog
+from clip_image_flow.serving.metrics import Metrics
+from clip_image_flow.serving.observer import Asked, ServingObserver
 from clip_image_flow.serving.parameters import EncodeParameters, not_negative, positive_integer
 from clip_image_flow.serving.ranking import rank
 from clip_image_flow.serving.selection import SelectedItem, Selection
-from clip_image_flow.serving.self_check import SelfCheck
-from clip_wire.endpoints import INFO, RANK
+from clip_image_flow.serving.self_check import Failures, SelfCheck
+from clip_image_flow.serving.tracing import Traces
+from clip_wire.endpoints import DEFAULT, INFO, RANK
 from clip_wire.info import MadeBy, public_name
+from clip_wire.work import WORK
 
 # What a container writes here stands in its pod's status as the reason for its end. Only pods have such a file.
 TERMINATION_LOG = Path("/dev/termination-log")
@@ -85,6 +91,7 @@ class EncoderExecutor(Executor):
         super().__init__(**{key: options.pop(key) for key in _FROM_JINA & options.keys()})
         refuse_pickles()
         refuse_unread()
+        describe_old_summaries()
         # Jina logs what an endpoint raises, with a traceback of 10 kB: not what a caller can mend.
         logging.getLogger(getattr(self.runtime_args, "name", None) or __name__).addFilter(_without_traceback)
         options |= {"device": device, "backend": backend, "precision": precision, "threads": threads}
@@ -108,8 +115,19 @@ class EncoderExecutor(Executor):
             if options.get("threads") is None:
                 replicas = getattr(self.runtime_args, "replicas", None) or 1
                 options["threads"] = max(1, cpus.available() // replicas)
-            self._encoder = self.encoder(pretrained_model_name_or_path, on_death=_end_process, **options)
-            self._self_check = SelfCheck(self._encoder, seconds, _drifted) if seconds else None
+            name = getattr(self.runtime_args, "name", None) or type(self).__name__
+            self._log = RequestLog(name)
+            registry = getattr(self.runtime_args, "metrics_registry", None)
+            metrics = Metrics(registry, self.encoder.modality) if registry else None
+            self._traces = Traces(self.tracer, self.encoder.modality) if self.tracer else None
+            observer = ServingObserver(metrics, self._traces)
+            self._encoder = self.encoder(
+                pretrained_model_name_or_path, on_death=_end_process, observer=observer, **options
+            )
+            failures = Failures(name)
+            self._self_check = SelfCheck(self._encoder, seconds, partial(_drifted, failures)) if seconds else None
+            if metrics:
+                metrics.serving(self._encoder, failures.count)
         self._started = time.time()
         info = self._encoder.info
         self._made_by: MadeBy = {"model": public_name(info["model"])}
@@ -119,19 +137,27 @@ class EncoderExecutor(Executor):
 
     @requests
     async def encode(
-        self, docs: DocumentArray | None = None, parameters: dict[str, Any] | None = None, **_: Any
-    ) -> MadeBy | None:
+        self,
+        docs: DocumentArray | None = None,
+        parameters: dict[str, Any] | None = None,
+        tracing_context: Any = None,
+        **_: Any,
+    ) -> dict[str, Any] | None:
         """Set the embeddings of `docs` at the traversal paths.
 
         :param parameters: `traversal_paths`, `batch_size`, `on_error`, `normalize`, `drop_image_content`.
         :raises RequestError: what the caller can mend; its class says how.
         """
-        return await self._answer(docs, self._defaults.override(parameters))
+        return await self._answer(DEFAULT, docs, self._defaults.override(parameters), tracing_context)
 
     @requests(on=RANK)
     async def rank(
-        self, docs: DocumentArray | None = None, parameters: dict[str, Any] | None = None, **_: Any
-    ) -> MadeBy | None:
+        self,
+        docs: DocumentArray | None = None,
+        parameters: dict[str, Any] | None = None,
+        tracing_context: Any = None,
+        **_: Any,
+    ) -> dict[str, Any] | None:
         """Set the embeddings of `docs` and of their matches, and score and sort the matches.
 
         :param parameters: as for `encode`; the traversal paths are always those of documents and matches.
@@ -140,31 +166,47 @@ class EncoderExecutor(Executor):
         options = replace(self._defaults.override(parameters), traversal_paths=_RANKED)
         if (scale := self._encoder.logit_scale) is None:
             raise BadParameter(f"the weights of {self._encoder.info['model']!r} have no logit scale to rank with")
-        made_by = await self._answer(docs, options)
+        made_by = await self._answer(RANK, docs, options, tracing_context)
         if docs:
             rank(docs, scale, self._encoder.logit_bias)
         return made_by
 
-    async def _answer(self, docs: DocumentArray | None, options: EncodeParameters) -> MadeBy | None:
-        """Encode, and say what made the vectors, if there are any: Jina puts it into the answer's `__results__`."""
-        began = time.perf_counter()
-        try:
-            count = await self._encode(docs, options) if docs else 0
-        except RequestError as error:
-            self.logger.info("request %s: %r", options.request_id, error)
-            raise
-        milliseconds = 1000 * (time.perf_counter() - began)
-        self.logger.debug("request %s: %d items in %.1f ms", options.request_id, count, milliseconds)
-        return self._made_by if count else None
+    async def _answer(
+        self, endpoint: str, docs: DocumentArray | None, options: EncodeParameters, context: Any
+    ) -> dict[str, Any] | None:
+        """Encode, and say what made the vectors, if there are any: Jina puts it into the answer's `__results__`.
 
-    async def _encode(self, docs: DocumentArray, options: EncodeParameters) -> int:
+        A gateway, which is who names requests, is told what it took besides, for its log.
+        """
+        began = time.perf_counter()
+        asked, count, error = Asked(context), 0, ""
+        try:
+            count = await self._encode(docs, options, asked) if docs else 0
+        except asyncio.CancelledError:
+            error = "Cancelled"
+            raise
+        except Exception as failure:
+            error = repr(failure)
+            raise
+        finally:
+            work = asked.work(count)
+            if count:
+                work.fingerprints.append(self._made_by.get("fingerprint", ""))
+            self._log.line(options.request_id, endpoint, error, time.perf_counter() - began, work)
+            if self._traces and asked.last:
+                self._traces.request(context, asked.last, asked.batch)
+        if not count:
+            return None
+        return {**self._made_by, WORK: work.numbers()} if options.request_id else {**self._made_by}
+
+    async def _encode(self, docs: DocumentArray, options: EncodeParameters, asked: Asked) -> int:
         """Encode and return how many items there were."""
         selection = type(self).select(docs, options.traversal_paths, self._max_documents)
         own = self._made_by.get("fingerprint", "")
         if selection.items and options.expect_fingerprint and own not in options.expect_fingerprint:
             raise self._other_than(", ".join(options.expect_fingerprint))
         contents: list[Any] = [item.content for item in selection.items]
-        futures = self._encoder.submit(contents, batch_size=options.batch_size, deadline=options.deadline)
+        futures = self._encoder.submit(contents, batch_size=options.batch_size, deadline=options.deadline, caller=asked)
         try:
             # One after the other: of several bad documents the first one is named, whichever was found out first.
             outcomes = [
@@ -207,8 +249,9 @@ class EncoderExecutor(Executor):
         self._encoder.close()
 
 
-def _drifted(wrong: str) -> NoReturn:
+def _drifted(failures: Failures, wrong: str) -> NoReturn:
     """End a process that computes wrong vectors, and say why where an operator looks."""
+    failures.add()
     logging.getLogger(__name__).critical("the self-check failed, this process ends: %s", wrong)
     _tell_the_pod(f"the self-check failed: {wrong}")
     _end_process()

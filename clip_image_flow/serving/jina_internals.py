@@ -5,8 +5,10 @@ from __future__ import annotations
 from functools import wraps
 from typing import Any
 
+from jina.serve.monitoring import _SummaryDeprecated
 from jina.serve.runtimes.worker.request_handling import WorkerRequestHandler
 from jina.types.request.data import DataRequest
+from prometheus_client import Metric, Summary
 
 from clip_image_flow.errors import BadDocument
 from clip_wire.parameters import PINNED, UNREAD
@@ -22,6 +24,25 @@ def refuse_pickles() -> None:
         return
     read = content.docs
     content.docs = _WithoutPickles(read.fget, read.fset)
+
+
+def describe_old_summaries() -> None:
+    """Have Jina's metrics of two names be two metrics, each with its help text.
+
+    Jina adds the samples of the old name to the new one's, where Prometheus' own check (`promtool check metrics`) finds
+    them without a word on what they are.
+    """
+    _SummaryDeprecated.collect = _both_names
+
+
+def _both_names(summary: Any) -> list[Metric]:
+    (metric,) = Summary.collect(summary)
+    if not (old := summary._old_name):
+        return [metric]
+    twin = Metric(old, f"The old name of {metric.name}", "summary")
+    for sample in metric.samples:
+        twin.add_sample(sample.name.replace(metric.name, old), sample.labels, sample.value)
+    return [metric, twin]
 
 
 class _WithoutPickles(property):

@@ -6,6 +6,7 @@ encoded, so that an engine with one vector for all is found too.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import threading
@@ -111,6 +112,33 @@ class SelfCheck:
         shown = ", ".join(f"{cosine:.6f}" for cosine in cosines)
         least = 1 - self._tolerance
         return f"cosines of {len(now)} reference items to what they were are {shown}; at least {least:g} is right"
+
+
+class Failures:
+    """How often checks have failed here, kept in HOME: the process that finds a failure ends before anybody can ask it.
+
+    In a pod HOME outlives the container, not the pod.
+
+    :param executor: its name in the Flow.
+    """
+
+    def __init__(self, executor: str) -> None:
+        name = executor.replace("/", "-")
+        self._file = Path.home() / ".cache" / "clip-image-flow" / f"self-check-failures-{name}"
+
+    @property
+    def count(self) -> int:
+        """So far; 0 where nothing can be read."""
+        try:
+            return int(self._file.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return 0
+
+    def add(self) -> None:
+        """One more, where it can be written."""
+        with contextlib.suppress(OSError):
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._file.write_text(str(self.count + 1), encoding="ascii")
 
 
 def _stored(info: dict[str, Any], known: Path) -> np.ndarray | None:

@@ -14,7 +14,7 @@ from jina.serve.runtimes.servers.composite import CompositeBaseServer
 from clip_gateway.grpc.calls import GrpcCalls
 from clip_gateway.grpc.server import GrpcServer
 from clip_gateway.http.server import HttpServer
-from clip_gateway.jina_internals import arguments_of_servers, request_handler_of
+from clip_gateway.jina_internals import arguments_of_servers, describe_old_summaries, request_handler_of
 from clip_gateway.memory import give_back_early
 from clip_gateway.observing import logs
 from clip_gateway.settings import Settings, SettingsError
@@ -33,6 +33,7 @@ class ClipGateway(CompositeBaseServer, BaseGateway):
         asked = (kwargs.get("runtime_args") or {}).get("uses_with") or {}
         self._settings = Settings.take(kwargs, asked)
         give_back_early()
+        describe_old_summaries()
         super().__init__(**{**kwargs, "req_handler_cls": partial(GrpcCalls, settings=self._settings)})
         self._handler: GrpcCalls = request_handler_of(self)
         tokens = Tokens(self._settings.tokens_file, logs.LOG)
@@ -42,7 +43,7 @@ class ClipGateway(CompositeBaseServer, BaseGateway):
                 server_kwargs["ssl_keyfile"] = self._settings.tls_key_file
                 server_kwargs["ssl_certfile"] = self._settings.tls_certificate_file
             self.servers.append(self._server(tokens, server_kwargs))
-        logs.configure(str(self._settings.log_format))
+        logs.configure(str(self._settings.log_format), self._settings.slow_request_seconds)
 
     def _server(self, tokens: Tokens, kwargs: dict[str, Any]) -> BaseServer:
         protocol = kwargs["runtime_args"]["protocol"]

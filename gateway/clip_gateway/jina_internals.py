@@ -10,10 +10,12 @@ from functools import partial
 from typing import Any
 
 from jina.proto import jina_pb2
+from jina.serve.monitoring import _SummaryDeprecated
 from jina.serve.runtimes.gateway.streamer import GatewayStreamer
 from jina.serve.runtimes.servers import BaseServer
 from jina.serve.runtimes.servers.composite import CompositeBaseServer
 from jina.types.request.data import DataRequest
+from prometheus_client import Metric, Summary
 
 from clip_wire.parameters import RESULTS
 
@@ -91,6 +93,25 @@ def way_through(streamer: GatewayStreamer) -> tuple[Send, Finish]:
     """
     requests = streamer._streamer
     return requests._request_handler, requests._result_handler
+
+
+def describe_old_summaries() -> None:
+    """Have Jina's metrics of two names be two metrics, each with its help text.
+
+    Jina adds the samples of the old name to the new one's, where Prometheus' own check (`promtool check metrics`) finds
+    them without a word on what they are.
+    """
+    _SummaryDeprecated.collect = _both_names
+
+
+def _both_names(summary: Any) -> list[Metric]:
+    (metric,) = Summary.collect(summary)
+    if not (old := summary._old_name):
+        return [metric]
+    twin = Metric(old, f"The old name of {metric.name}", "summary")
+    for sample in metric.samples:
+        twin.add_sample(sample.name.replace(metric.name, old), sample.labels, sample.value)
+    return [metric, twin]
 
 
 def request_handler_of(server: BaseServer) -> Any:

@@ -45,6 +45,7 @@ class Settings:
     :param max_concurrent_requests: under way at the same time, over both protocols.
     :param time_limit_seconds: for one request, from its first byte to the answer.
     :param log_format: `text` or `json`; by default what the environment's LOG_FORMAT says, else `text`.
+    :param slow_request_seconds: the log line of a request that takes longer is a warning.
     :param model_aliases: names that the served model answers to besides its own and its well-known spellings.
     :param keep_alive_seconds: that an HTTP connection may be idle; longer than what stands in front keeps its own.
     """
@@ -59,6 +60,7 @@ class Settings:
     max_concurrent_requests: int = 128
     time_limit_seconds: float = 60.0
     log_format: str | None = None
+    slow_request_seconds: float = 5.0
     model_aliases: Sequence[str] = ()
     keep_alive_seconds: float = 75.0
 
@@ -74,7 +76,7 @@ class Settings:
         ):
             if type(value := getattr(self, name)) is not int or value < 1:
                 raise SettingsError(f"{name} must be a whole number of at least 1, not {value!r}")
-        for name in ("time_limit_seconds", "keep_alive_seconds"):
+        for name in ("time_limit_seconds", "keep_alive_seconds", "slow_request_seconds"):
             seconds = getattr(self, name)
             if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
                 raise SettingsError(f"{name} must be a number of seconds above 0, not {seconds!r}")

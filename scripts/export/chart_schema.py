@@ -31,6 +31,7 @@ _NAME: Schema = {"type": "string", "pattern": "^([a-z0-9]([a-z0-9.-]*[a-z0-9])?)
 _SIZE: Schema = {"type": ["string", "integer"], "pattern": "^[0-9]+(\\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"}
 _SECONDS: Schema = {"type": "integer", "minimum": 1, "maximum": 86400}
 _COUNT: Schema = {"type": "integer", "minimum": 0, "maximum": 10000}
+_SHARE: Schema = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
 _TEXTS: Schema = {"type": "object", "additionalProperties": _TEXT}
 _AMOUNTS: Schema = {"type": "object", "additionalProperties": {**_SIZE, "type": ["string", "number", "null"]}}
 
@@ -66,6 +67,7 @@ _TYPES: dict[str, Schema] = {
     "clusterDomain": {"type": "string", "pattern": "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"},
     "serviceAccount.name": _NAME,
     "*nnotations": _TEXTS,
+    "monitoring.rules.latencySeconds": {"enum": [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]},
     "*Seconds": _SECONDS,
     "networkPolicy.gatewayFrom": _list(_kubernetes("api.networking.v1.NetworkPolicyPeer")),
     "networkPolicy.dns.to": _list(_kubernetes("api.networking.v1.NetworkPolicyPeer")),
@@ -81,6 +83,17 @@ _TYPES: dict[str, Schema] = {
         "properties": {"requests": _AMOUNTS, "limits": _AMOUNTS},
     },
     "*.usesWith": {"type": "object"},
+    "monitoring.from": _list(_kubernetes("api.networking.v1.NetworkPolicyPeer")),
+    "monitoring.scrape": {"enum": ["annotations", "PodMonitor", "ServiceMonitor", "none"]},
+    "monitoring.interval": {"type": "string", "pattern": "^[0-9]+(ms|s|m)$"},
+    "monitoring*.labels": _TEXTS,
+    "monitoring.prometheus": {"type": "string", "pattern": "^(https?://[^ ]+)?$"},
+    "monitoring.rules.availability": _SHARE,
+    "monitoring.rules.fast": _SHARE,
+    "monitoring.tracing.host": {"type": "string", "pattern": "^(https?://[^ :]+)?$"},
+    "monitoring.tracing.port": {"type": "integer", "minimum": 1, "maximum": 65535},
+    "monitoring.tracing.to": _list(_kubernetes("api.networking.v1.NetworkPolicyPeer")),
+    "monitoring.tracing.ratio": {"type": "number", "minimum": 0, "maximum": 1},
     "gateway.logFormat": {"enum": ["json", "text"]},
     "gateway.auth.existingSecret": _NAME,
     "gateway.auth.key": {"type": "string", "pattern": "^[A-Za-z0-9._-]+$"},
@@ -111,6 +124,8 @@ _TYPES: dict[str, Schema] = {
     "*.autoscaling.minReplicas": {**_COUNT, "minimum": 1},
     "*.autoscaling.maxReplicas": {**_COUNT, "minimum": 1},
     "*.autoscaling.targetCPUUtilizationPercentage": {"type": "integer", "minimum": 1, "maximum": 1000},
+    "*.autoscaling.by": {"enum": ["cpu", "waiting", "keda"]},
+    "*.autoscaling.targetWaitingItems": {"type": "number", "exclusiveMinimum": 0},
     "*.autoscaling.behavior": _kubernetes("api.autoscaling.v2.HorizontalPodAutoscalerBehavior"),
     "*.pdb.maxUnavailable": {"type": ["integer", "string"], "minimum": 0, "pattern": "^[0-9]{1,2}%$|^100%$"},
     "*.affinity": _kubernetes("api.core.v1.Affinity"),

@@ -10,6 +10,8 @@ leaves its processes behind on SIGTERM.
 | CLIP_GRPC_PORT, CLIP_HTTP_PORT | the gateway's ports |
 | CLIP_MODEL | the model of the executors that take one (`scripts.flow.names.model_option`) |
 | REPLICAS | replicas of the executors that have a number of them |
+| CLIP_MONITORING_PORT | metrics on: the gateway's on this port, those of each replica on the next ones |
+| CLIP_TRACES_PORT | traces on: the port of a collector on this machine, OTLP over gRPC without TLS |
 
 Export, deploy and chart have another default, `flows/encode_flow.yml`, for pictures alone; see `scripts.flow.names`.
 """
@@ -68,7 +70,30 @@ def load_flow(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
             model = str(Path(value).resolve()) if Path(value).exists() else value
             executor["uses_with"] = {**(executor.get("uses_with") or {}), option: model}
         executor["uses"] = _absolute(path, executor["uses"])
+    if value := environment.get("CLIP_MONITORING_PORT"):
+        _monitor(flow, _whole_number("CLIP_MONITORING_PORT", value, 65000))
+    if value := environment.get("CLIP_TRACES_PORT"):
+        port = _whole_number("CLIP_TRACES_PORT", value, 65535)
+        traces = {"tracing": True, "traces_exporter_host": "http://127.0.0.1", "traces_exporter_port": port}
+        flow["with"] = {**(flow.get("with") or {}), **traces}
     return flow
+
+
+def _monitor(flow: dict[str, Any], port: int) -> None:
+    """Have every process of the Flow show metrics, on ports from `port` on."""
+    flow["with"] = {**(flow.get("with") or {}), "monitoring": True}
+    flow["gateway"]["port_monitoring"] = port
+    for executor in flow["executors"]:
+        replicas = executor.get("replicas") or 1
+        executor["port_monitoring"] = [*range(port + 1, port + 1 + replicas)]
+        port += replicas
+
+
+def monitoring_ports(flow: dict[str, Any]) -> dict[str, list[int]]:
+    """The ports of metrics by process: `gateway`, and each executor with those of its replicas."""
+    nodes = [{"name": "gateway", **flow["gateway"]}, *flow["executors"]]
+    ports = {node["name"]: node.get("port_monitoring") for node in nodes}
+    return {name: port if isinstance(port, list) else [port] for name, port in ports.items() if port}
 
 
 def model_of(flow: dict[str, Any]) -> str:
@@ -91,12 +116,16 @@ def _whole_number(name: str, value: str, most: int) -> int:
 
 @dataclass(frozen=True)
 class RunningFlow:
-    """A Flow that answers."""
+    """A Flow that answers.
+
+    :param metrics: ports of metrics, as `monitoring_ports` has them.
+    """
 
     grpc_port: int
     http_port: int
     model: str
     executors: tuple[str, ...]
+    metrics: dict[str, list[int]]
     process: subprocess.Popen[bytes]
 
     @property
@@ -142,7 +171,7 @@ def running_flow(environment: Mapping[str, str] = os.environ, output: IO[bytes] 
                     raise FlowError(f"the Flow ended with code {code} before it was ready; its log says why")
                 time.sleep(0.05)
             names = tuple(executor["name"] for executor in flow["executors"])
-            yield RunningFlow(grpc_port, http_port, model_of(flow), names, process)
+            yield RunningFlow(grpc_port, http_port, model_of(flow), names, monitoring_ports(flow), process)
         finally:
             _end(process)
 

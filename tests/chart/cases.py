@@ -83,6 +83,29 @@ EVERYTHING_OFF: dict[str, Any] = {
     "model": {"name": "emoji-tiny"},
 }
 
+MONITORED: dict[str, Any] = {
+    "monitoring": {"enabled": True, "from": [{"namespaceSelector": {"matchLabels": {"team": "monitoring"}}}]},
+}
+
+OPERATED: dict[str, Any] = {
+    "monitoring": {
+        **MONITORED["monitoring"],
+        "scrape": "PodMonitor",
+        "labels": {"release": "kube-prometheus-stack"},
+        "prometheus": "http://prometheus.monitoring:9090",
+        "rules": {"enabled": True, "runbook": "https://example.com/runbook.md"},
+        "tracing": {
+            "enabled": True,
+            "host": "http://collector.observability",
+            "to": [{"namespaceSelector": {"matchLabels": {"team": "observability"}}}],
+            "ratio": 0.1,
+        },
+    },
+    "executorDefaults": {
+        "autoscaling": {"enabled": True, "by": "keda", "behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}}},
+    },
+}
+
 CASES: dict[str, dict[str, Any]] = {
     "defaults": {},
     **{name: profile(name) for name in ("small", "production-cpu", "gpu", "air-gapped")},
@@ -90,7 +113,12 @@ CASES: dict[str, dict[str, Any]] = {
     "everything off": EVERYTHING_OFF,
     "model on a claim": {"model": {"source": "claim", "claim": "weights", "name": "/models/a.pt"}},
     "model downloaded": {"model": {"source": "download", "name": "ViT-B/32"}},
+    "monitored": MONITORED,
+    "monitored by an operator": OPERATED,
+    "scraped by a Service": {"monitoring": {**MONITORED["monitoring"], "scrape": "ServiceMonitor"}},
+    "scaled on queues": {**MONITORED, "executorDefaults": {"autoscaling": {"enabled": True, "by": "waiting"}}},
     "words": {"flow": "clip"},
+    "words, monitored": {**OPERATED, "flow": "clip"},
     "words, everything on": {**EVERYTHING_ON, "flow": "clip"},
     "words on CPUs": {**profile("production-cpu"), "flow": "clip"},
     "words beside GPUs": {**profile("gpu"), "flow": "clip"},

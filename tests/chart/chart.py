@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import functools
 import json
-import os
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from scripts.flow.names import CHART, topology_file
+from tests.tools import tool as tool
 
 ROOT = Path(__file__).parents[2]
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -32,15 +30,6 @@ def deployments(chart: Path = CHART, flow: str = "") -> list[str]:
 
 
 ROLES = deployments()
-
-
-def tool(name: str) -> str:
-    """The path of a program; a test that needs a missing one is skipped aloud, and fails in continuous integration."""
-    if path := shutil.which(name):
-        return path
-    if os.environ.get("CI"):
-        pytest.fail(f"{name} is not on the PATH")
-    pytest.skip(f"{name} is not on the PATH")
 
 
 class RefusedError(Exception):

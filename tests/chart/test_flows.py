@@ -14,15 +14,15 @@ from scripts import ROOT
 from scripts.cluster import flow_images
 from scripts.cluster.flow_images import NodeImage, StaleTopologyError, node_images
 from scripts.flow.names import CHART, DEFAULT_FLOW, flow_file, flow_name, model_option, topology_file
-from scripts.flow.running import FlowError, load_flow, model_of
+from scripts.flow.running import FlowError, load_flow, model_of, monitoring_ports
 from tests.chart.cases import CASES, EVERYTHING_ON
 from tests.chart.chart import container, notes, render, tool, uses_with
+from tests.chart.custom_schemas import CUSTOM
 from tests.chart.exporting import chart_with, export
 from tests.chart.kubernetes_schemas import refusal
 
 CLIP = ROOT / "flows" / "clip_flow.yml"
 SECOND = ROOT / "tests" / "flow" / "second_flow.yml"
-CUSTOM = {"HTTPRoute"}  # Kubernetes' own schemas do not have it
 VERSION = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))["version"]
 
 
@@ -80,6 +80,18 @@ def test_a_flow_is_named_by_the_environment() -> None:
     assert model_of(flow) == "ViT-B/32"
     assert "uses_with" not in flow["executors"][1], "it takes no model"
     assert all(Path(executor["uses"]).is_absolute() for executor in flow["executors"])
+
+
+def test_metrics_and_traces_are_switched_on_for_every_process() -> None:
+    flow = load_flow({"FLOW": str(CLIP), "CLIP_MONITORING_PORT": "9300", "CLIP_TRACES_PORT": "4317"})
+    assert flow["with"] == {
+        "monitoring": True,
+        "tracing": True,
+        "traces_exporter_host": "http://127.0.0.1",
+        "traces_exporter_port": 4317,
+    }
+    assert monitoring_ports(flow) == {"gateway": [9300], "encoder": [9301, 9302], "text": [9303, 9304]}
+    assert monitoring_ports(load_flow({"FLOW": str(CLIP)})) == {}
 
 
 def test_a_flow_that_is_not_there_is_an_error_that_lists_what_there_is() -> None:

@@ -14,11 +14,10 @@ from yamllint.config import YamlLintConfig
 from scripts.flow.names import topology_file
 from tests.chart.cases import CASES, EVERYTHING_ON
 from tests.chart.chart import CHART, NAMESPACE, ROOT, RefusedError, render, tool
+from tests.chart.custom_schemas import CUSTOM
 from tests.chart.kubernetes_schemas import refusal
 
 GOLDEN = Path(__file__).parent / "golden" / "defaults.yaml"
-# Custom resources, which those schemas do not have: each is asserted field by field.
-CUSTOM = {"HTTPRoute"}
 
 every_case = pytest.mark.parametrize("case", CASES)
 

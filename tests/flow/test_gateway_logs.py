@@ -199,3 +199,14 @@ def test_the_gateway_loads_from_the_folder_of_an_image(obedient: int, tmp_path: 
     with running(arguments, log, tmp_path / "app", PYTHONPATH=str(tmp_path / "app")) as process:
         wait_for(lambda: requests.get(f"http://127.0.0.1:{ports[1]}/readyz", timeout=5).ok, log, process)
         assert send(f"http://127.0.0.1:{ports[1]}", "/embed", data=PICTURE, headers=IMAGE).status_code == 200
+
+
+def test_a_slow_request_is_a_warning(obedient: int, tmp_path: Path) -> None:
+    settings = {"slow_request_seconds": 0.5}
+    with gateway({"encoder": obedient}, tmp_path / "gateway.log", settings, LOG_FORMAT="json") as running:
+        quick = send(running.http, **post())
+        slow = send(running.http, **post(parameters={"sleep": 0.7}))
+        assert line_of(running, quick.headers["x-request-id"], protocol="HTTP")["level"] == "INFO"
+        line = line_of(running, slow.headers["x-request-id"], protocol="HTTP")
+    assert line["level"] == "WARNING"
+    assert line["message"].startswith("slow request HTTP POST ")

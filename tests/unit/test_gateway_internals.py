@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jina
 import pytest
+from jina.serve.monitoring import _SummaryDeprecated
 from jina.serve.networking import GrpcConnectionPool
 from jina.serve.runtimes.gateway.streamer import GatewayStreamer
 from jina.serve.runtimes.servers import BaseServer
@@ -22,6 +23,7 @@ NAMES = {
     "_connection_pool": GatewayStreamer,
     "_data": DataRequest,
     "_handle_aiorpcerror": GrpcConnectionPool,
+    "_old_name": _SummaryDeprecated,
     "_pb_body": DataRequest,
     "_request_handler": (BaseServer, RequestStreamer),
     "_result_handler": RequestStreamer,

@@ -11,10 +11,12 @@ import jina
 import pytest
 from docarray import Document, DocumentArray
 from jina.proto import jina_pb2
+from jina.serve.monitoring import _SummaryDeprecated
 from jina.types.request.data import DataRequest
+from prometheus_client import CollectorRegistry, generate_latest
 
 from clip_image_flow.errors import BadDocument
-from clip_image_flow.serving.jina_internals import refuse_pickles
+from clip_image_flow.serving.jina_internals import describe_old_summaries, refuse_pickles
 
 
 class RunsAsCode:
@@ -45,3 +47,14 @@ def test_documents_as_they_should_be_are_read_and_written() -> None:
     request = DataRequest(jina_pb2.DataRequestProto())
     request.data.docs = DocumentArray([Document(id="a")])
     assert [doc.id for doc in request.docs] == ["a"]
+
+
+def test_jinas_metrics_of_two_names_have_a_help_text_each() -> None:
+    describe_old_summaries()
+    registry = CollectorRegistry()
+    _SummaryDeprecated("new_bytes", "Bytes", namespace="jina", registry=registry, old_name="old_bytes").observe(3)
+    text = generate_latest(registry).decode()
+    assert "# HELP jina_new_bytes Bytes\n" in text
+    assert "# HELP jina_old_bytes The old name of jina_new_bytes\n" in text
+    assert "jina_new_bytes_sum 3.0\n" in text
+    assert "jina_old_bytes_sum 3.0\n" in text

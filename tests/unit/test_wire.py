@@ -10,10 +10,13 @@ from dataclasses import fields
 from http import HTTPStatus
 from pathlib import Path
 
+import pytest
+
 from clip_image_flow import ImageEncoder
 from clip_image_flow.serving.parameters import EncodeParameters
 from clip_wire import errors, parameters
 from clip_wire.info import Info
+from clip_wire.work import Work
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,3 +59,25 @@ def test_both_distributions_have_one_version_and_name_every_package() -> None:
         for path in (ROOT / "gateway" / "clip_gateway").rglob("__init__.py")
     }
     assert set(gateway["tool"]["setuptools"]["packages"]) == found | {"clip_wire"}
+
+
+def test_work_of_several_executors_adds_up() -> None:
+    work = Work()
+    work.add(Work(2, 1.0, 2.0, 3.0).numbers(), "1f")
+    work.add(Work(1, 0.5, 0.5, 0.5).numbers(), "2f")
+    work.add([4, 0, 0, 0], "1f")
+    assert work.fields() == {
+        "items": 7,
+        "fingerprint": "1f, 2f",
+        "waiting_ms": 1.5,
+        "preparing_ms": 2.5,
+        "computing_ms": 3.5,
+    }
+    assert str(work) == "7 items: 1.5 ms waiting, 2.5 preparing, 3.5 computing by 1f 2f"
+
+
+@pytest.mark.parametrize("numbers", [[], [1.0], [1.0, 2.0, 3.0, 4.0, 5.0]])
+def test_work_of_another_version_is_left_out(numbers: list[float]) -> None:
+    work = Work()
+    work.add(numbers, "")
+    assert (work.items, work.fields(), str(work)) == (0, {}, "")

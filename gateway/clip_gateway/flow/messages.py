@@ -18,6 +18,7 @@ from clip_gateway.problems import Problem, problem_of
 from clip_wire.endpoints import SCORE
 from clip_wire.errors import BadDocument, Malformed
 from clip_wire.parameters import DEADLINE, EXPECT_FINGERPRINT, REQUEST_ID, RESULTS, SET_BY_THE_GATEWAY, is_reserved
+from clip_wire.work import WORK, Work
 
 # NumPy's names of numbers, short or long: `|u1`, `<f4`, `float32`.
 _DTYPE = re.compile(r"[<>=|]?[biuf][1248]|u?int(8|16|32|64)|float(16|32|64)|bool")
@@ -108,6 +109,17 @@ def made_by(answer: DataRequest) -> dict[str, str]:
     results = fields[RESULTS].struct_value.fields.values() if RESULTS in fields else ()
     said = [result.struct_value.fields for result in results]
     return {one["fingerprint"].string_value: one["model"].string_value for one in said if "fingerprint" in one}
+
+
+def take_work(answer: DataRequest, took: Work) -> None:
+    """Move what the executors say of their work out of an answer, into `took`."""
+    fields = answer.proto_wo_data.parameters.fields
+    for result in fields[RESULTS].struct_value.fields.values() if RESULTS in fields else ():
+        said = result.struct_value.fields
+        if WORK in said:
+            numbers = [value.number_value for value in said[WORK].list_value.values]
+            took.add(numbers, said["fingerprint"].string_value if "fingerprint" in said else "")
+            del said[WORK]
 
 
 def forget_documents(request: DataRequest) -> None:

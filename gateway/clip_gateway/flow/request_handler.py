@@ -31,19 +31,21 @@ from clip_gateway.flow.messages import (
     forget_documents,
     parse,
     set_reserved,
+    take_work,
 )
 from clip_gateway.flow.model import Models
 from clip_gateway.flow.sending import PASSAGE, Hold, Passage, Sending
 from clip_gateway.flow.slots import Slots
 from clip_gateway.jina_internals import way_through
 from clip_gateway.memory import Budget
-from clip_gateway.observing.logs import LOG, request_line
+from clip_gateway.observing.logs import LOG, request_line, took
 from clip_gateway.observing.metrics import Metrics
 from clip_gateway.problems import INTERNAL, OF_EXECUTORS, Problem, problem_of
 from clip_gateway.settings import Settings
 from clip_wire.endpoints import ALWAYS, DEFAULT, ENCODE, RANK
 from clip_wire.errors import Expired, InternalError, Malformed, NotFound, TooLarge, Unavailable
 from clip_wire.parameters import MODEL_NAME
+from clip_wire.work import Work
 
 _LONGEST_TARGET = 1024  # characters
 
@@ -62,7 +64,8 @@ class RequestHandler(GatewayRequestHandler):
         self.budget = Budget(settings.max_bytes_under_way)
         self.executors = Executors(self.streamer, _addresses(self.runtime_args.deployments_addresses))
         self.models = Models(self.executors, settings.model_aliases)
-        self._metrics = Metrics(kwargs.get("metrics_registry"))
+        self._metrics = Metrics(kwargs.get("metrics_registry"), settings.tls_certificate_file)
+        self._metrics.watch(self.slots, self.budget, self.executors)
         self._floating: set[asyncio.Future[Any]] = set()
         self._sending = Sending(self.executors)
         self._send, self._finish = way_through(self.streamer)
@@ -88,6 +91,7 @@ class RequestHandler(GatewayRequestHandler):
                     answer = await self._ask(request, deadline, asked, own)
             if answer is not request:  # as it is where no executor has been asked
                 forget_documents(request)
+            take_work(answer, took.get() or Work())
             answer = _clean(answer)
             if endpoint == RANK:
                 check_ranked(answer)

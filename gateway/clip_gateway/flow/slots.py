@@ -19,6 +19,11 @@ class Slots:
         self._taken = 0
         self._given = asyncio.Event()
 
+    @property
+    def taken(self) -> int:
+        """How many requests are under way."""
+        return self._taken
+
     def take(self) -> bool:
         """Take one, or say at once that there is none."""
         if self._taken >= self.limit:

@@ -21,8 +21,9 @@ from clip_gateway.flow.request_handler import RequestHandler
 from clip_gateway.grpc.guard import Guard
 from clip_gateway.grpc.stream import Stream
 from clip_gateway.memory import Holding
-from clip_gateway.observing.logs import request_id
+from clip_gateway.observing.logs import request_id, took
 from clip_gateway.problems import Problem, problem_of
+from clip_wire.work import Work
 
 _Answered = tuple[DataRequest, DataRequest]  # a request and its response
 
@@ -48,6 +49,7 @@ class GrpcCalls(RequestHandler):
 
         async def answer(request: DataRequest) -> _Answered:
             started = time.perf_counter()
+            took.set(Work())
             try:
                 found = await self.serve(request, caller)
             finally:
@@ -120,6 +122,7 @@ class GrpcCalls(RequestHandler):
             holding.release()
             request.buffer = None
             await _refuse(context, self.slots.full(), caller)
+        took.set(Work())
         # Slot and bytes are held until both have ended: the work, which continues when the caller cancels, and the
         # call, which lasts until the caller has read the response.
         work = asyncio.create_task(self.serve(request, caller))

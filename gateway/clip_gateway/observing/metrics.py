@@ -1,31 +1,85 @@
-"""Requests by how they ended, beside Jina's own metrics, which know only those that reached an executor."""
+"""The gateway's metrics, beside Jina's own, which know only those requests that reached an executor.
+
+What is only read when somebody asks for metrics (`watch`) costs requests nothing.
+"""
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+from clip_gateway.observing.certificate import expires
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
+class _Slots(Protocol):
+    limit: int
+
+    @property
+    def taken(self) -> int: ...
+
+
+class _Budget(Protocol):
+    limit: int
+    held: int
+
+
+class _Executors(Protocol):
+    @property
+    def names(self) -> Sequence[str]: ...
+
+    @property
+    def missing(self) -> Sequence[str]: ...
+
+
 class Metrics:
-    """`clip_gateway_requests_total` and `clip_gateway_request_seconds`, on the port of Jina's `--monitoring`.
+    """What `docs/monitoring.md` lists for the gateway, on the port of Jina's `--monitoring`.
 
     :param registry: Jina's, or None where nothing is monitored.
+    :param certificate_file: PEM that the gateway speaks TLS with, or None.
     """
 
-    def __init__(self, registry: CollectorRegistry | None) -> None:
+    def __init__(self, registry: CollectorRegistry | None, certificate_file: str | None = None) -> None:
+        self._registry = registry
         self._count: Counter | None = None
         self._seconds: Histogram | None = None
-        if registry is not None:
-            labels = ("protocol", "status", "error")
-            self._count = Counter("clip_gateway_requests", "Requests by their end", labels, registry=registry)
-            self._seconds = Histogram(
-                "clip_gateway_request_seconds",
-                "From a request's first byte to its answer",
-                ("protocol",),
-                buckets=_SECONDS,
-                registry=registry,
+        if registry is None:
+            return
+        ProcessCollector(registry=registry)
+        labels = ("protocol", "status", "error")
+        self._count = Counter("clip_gateway_requests", "Requests by their end", labels, registry=registry)
+        self._seconds = Histogram(
+            "clip_gateway_request_seconds",
+            "From a request's first byte to its answer",
+            ("protocol",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        if certificate_file and (end := expires(certificate_file)):
+            name = "clip_gateway_certificate_expiry_timestamp_seconds"
+            Gauge(name, "End of the certificate in use, in Unix time", registry=registry).set(end)
+
+    def watch(self, slots: _Slots, budget: _Budget, executors: _Executors) -> None:
+        """Show what requests hold, and which executors answer."""
+        self._gauge("requests_under_way", "Requests under way", lambda: slots.taken)
+        self._gauge("requests_limit", "Most requests under way, beyond which they get a 429", lambda: slots.limit)
+        self._gauge("held_bytes", "Bytes of bodies, messages and unread answers", lambda: budget.held)
+        self._gauge("held_limit_bytes", "Most of these bytes, beyond which requests get a 429", lambda: budget.limit)
+        if self._registry is not None:
+            labels = ("executor",)
+            up = Gauge(
+                "clip_gateway_executor_up", "Whether a replica of the executor answers", labels, registry=self._registry
             )
+            for name in executors.names:
+                up.labels(name).set_function(partial(_answers, executors, name))
+
+    def _gauge(self, name: str, documentation: str, read: Callable[[], float]) -> None:
+        if self._registry is not None:
+            Gauge(f"clip_gateway_{name}", documentation, registry=self._registry).set_function(read)
 
     def ended(self, protocol: str, status: int, error: str, seconds: float) -> None:
         """A request has ended.
@@ -35,3 +89,7 @@ class Metrics:
         if self._count and self._seconds:
             self._count.labels(protocol, status, error).inc()
             self._seconds.labels(protocol).observe(seconds)
+
+
+def _answers(executors: _Executors, name: str) -> float:
+    return float(name not in executors.missing)

@@ -40,6 +40,15 @@ spec:
         target:
           type: Utilization
           averageUtilization: {{ .values.autoscaling.targetCPUUtilizationPercentage }}
+    {{- if eq (.values.autoscaling.by | default "cpu") "waiting" }}
+    # The larger of both numbers of pods counts. A metrics adapter has to show clip_queue_items of pods.
+    - type: Pods
+      pods:
+        metric: {name: clip_queue_items}
+        target:
+          type: AverageValue
+          averageValue: {{ .values.autoscaling.targetWaitingItems | quote }}
+    {{- end }}
   {{- with .values.autoscaling.behavior }}
   behavior: {{- toYaml . | nindent 4 }}
   {{- end }}

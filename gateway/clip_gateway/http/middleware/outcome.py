@@ -7,9 +7,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from clip_gateway.flow.request_handler import RequestHandler
 from clip_gateway.http.messages import problem_response
-from clip_gateway.observing.logs import LOG, request_id
+from clip_gateway.observing.logs import LOG, request_id, took
 from clip_gateway.problems import INTERNAL, Problem
 from clip_wire.errors import InternalError
+from clip_wire.work import Work
 
 _NOBODY_THERE = 499
 
@@ -28,6 +29,7 @@ class Outcome:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         caller = scope["caller"]
         request_id.set(caller.id)
+        took.set(Work())
         answer = _Answer(send)
         try:
             await self._app(scope, receive, answer)

@@ -1,0 +1,112 @@
+"""An Executor's metrics, on the port of Jina's `--monitoring` beside Jina's own; docs/monitoring.md lists them.
+
+Items are those of requests: the self-check's are not counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+from clip_image_flow.batching.lanes import Item
+from clip_image_flow.errors import (
+    BadDocument,
+    Expired,
+    NotFinite,
+    QueueFull,
+    RequestError,
+    TooLarge,
+    UnsupportedMedia,
+)
+from clip_wire.info import public_name
+
+OK, CANCELLED, FAULT = "ok", "Cancelled", "Fault"
+_ERRORS = (BadDocument, TooLarge, UnsupportedMedia, QueueFull, Expired, NotFinite)
+OUTCOMES = (OK, *(kind.__name__ for kind in _ERRORS), CANCELLED, FAULT)
+"""The values of the label `outcome`. `Fault` is any error but those of a request."""
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_ITEMS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+_BYTES = tuple(float(1 << power) for power in range(8, 27, 2))  # 256 bytes to 64 MiB
+
+
+class Metrics:
+    """Counts and times items.
+
+    :param registry: Jina's.
+    :param tower: `image` or `text`, a label of every metric.
+    """
+
+    def __init__(self, registry: CollectorRegistry, tower: str) -> None:
+        self._registry = registry
+        self._tower = tower
+        ProcessCollector(registry=registry)
+        items = Counter("clip_items", "Items by how they ended", ("tower", "outcome"), registry=registry)
+        # All of them from the start, so that the first error is an increase and not a new series.
+        self._items = {outcome: items.labels(tower, outcome) for outcome in OUTCOMES}
+        self._wait = self._histogram("queue_wait_seconds", "Time in which an item waited", _SECONDS)
+        self._prepare = self._histogram("prepare_seconds", "Time to decode and preprocess an item", _SECONDS)
+        self._forward = self._histogram("forward_seconds", "Time of a forward pass", _SECONDS)
+        self._batch = self._histogram("batch_items", "Items in a forward pass", _ITEMS)
+        self._bytes = self._histogram("item_bytes", "Bytes of an item as it was sent", _BYTES)
+
+    def serving(self, encoder: Any, failures: int) -> None:
+        """Show what `encoder` is, its queue, and how often its self-check has failed: each time the process ended."""
+        Counter(
+            "clip_self_check_failures", "Self-checks that found wrong vectors", ("tower",), registry=self._registry
+        ).labels(self._tower).inc(failures)
+        info: Mapping[str, Any] = encoder.info
+        Gauge(
+            "clip_model_info",
+            "The model that makes vectors here; always 1",
+            ("tower", "model", "fingerprint", "precision", "backend", "dim"),
+            registry=self._registry,
+        ).labels(
+            self._tower,
+            public_name(info["model"]),
+            info.get("fingerprint", ""),
+            info["precision"],
+            info["backend"],
+            info["dim"],
+        ).set(1)
+        self._gauge("clip_queue_items", "Items that wait or are worked on", lambda: encoder.queue[0])
+        most = "Most of these items, beyond which requests are refused"
+        self._gauge("clip_queue_limit_items", most, lambda: encoder.queue[1])
+
+    def refused(self, items: Sequence[Item[Any]], error: RequestError) -> None:
+        """Items that did not come into the queue."""
+        self._items[_outcome(error)].inc(len(items))
+
+    def computed(self, batch: Sequence[Item[Any]], seconds: float) -> None:
+        """A forward pass."""
+        self._batch.observe(len(batch))
+        self._forward.observe(seconds)
+
+    def ended(self, item: Item[Any]) -> None:
+        """An item with its result."""
+        result = item.result
+        if result.cancelled():
+            self._items[CANCELLED].inc()
+        else:
+            self._items[_outcome(result.exception())].inc()
+        self._bytes.observe(item.weight)
+        if item.prepared:
+            self._prepare.observe(item.preparing)
+        if item.waiting is not None:
+            self._wait.observe(item.waiting)
+
+    def _gauge(self, name: str, documentation: str, read: Callable[[], float]) -> None:
+        Gauge(name, documentation, ("tower",), registry=self._registry).labels(self._tower).set_function(read)
+
+    def _histogram(self, name: str, documentation: str, buckets: Sequence[float]) -> Histogram:
+        family = Histogram(f"clip_{name}", documentation, ("tower",), buckets=buckets, registry=self._registry)
+        return family.labels(self._tower)
+
+
+def _outcome(error: BaseException | None) -> str:
+    if error is None:
+        return OK
+    name = type(error).__name__
+    return name if name in OUTCOMES else FAULT

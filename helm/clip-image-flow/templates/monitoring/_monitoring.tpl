@@ -1,0 +1,115 @@
+{{/* What monitoring and tracing add to pods and policies; nothing while they are off. */}}
+
+{{/* The port of a node's metrics, which the Flow's export names. */}}
+{{- define "clip.metricsPort" -}}
+  {{- $port := "9090" -}}
+  {{- range $i, $argument := .args -}}
+    {{- if eq (toString $argument) "--port-monitoring" }}{{- $port = index $.args (add1 $i) }}{{ end -}}
+  {{- end -}}
+  {{- $port -}}
+{{- end }}
+
+{{/* Arguments of Jina. */}}
+{{- define "clip.monitoringArgs" -}}
+{{- if .Values.monitoring.enabled }}
+- --monitoring
+{{- end }}
+{{- with .Values.monitoring.tracing }}
+{{- if .enabled }}
+- --tracing
+- --traces-exporter-host
+- {{ .host | quote }}
+- --traces-exporter-port
+- {{ .port | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The sampler, which OpenTelemetry reads from the environment: of requests that come with a decision, theirs counts. */}}
+{{- define "clip.tracingEnv" -}}
+  {{- $env := list -}}
+  {{- if .Values.monitoring.tracing.enabled -}}
+    {{- $env = list (dict "name" "OTEL_TRACES_SAMPLER" "value" "parentbased_traceidratio")
+      (dict "name" "OTEL_TRACES_SAMPLER_ARG" "value" (toString .Values.monitoring.tracing.ratio)) -}}
+  {{- end -}}
+  {{- toJson $env -}}
+{{- end }}
+
+{{/* The container's port of metrics, beside those of the Flow. */}}
+{{- define "clip.monitoringPort" -}}
+{{- if .root.Values.monitoring.enabled }}
+- name: metrics
+  containerPort: {{ include "clip.metricsPort" .node }}
+{{- end }}
+{{- end }}
+
+{{/* A pod's annotations: the values', and how a Prometheus that goes by annotations finds its metrics. */}}
+{{- define "clip.podAnnotations" -}}
+  {{- $annotations := deepCopy .values.podAnnotations -}}
+  {{- with .root.Values.monitoring -}}
+    {{- if and .enabled (eq .scrape "annotations") -}}
+      {{- $annotations = merge $annotations (dict "prometheus.io/scrape" "true" "prometheus.io/path" "/metrics"
+        "prometheus.io/port" (include "clip.metricsPort" $.node)) -}}
+    {{- end -}}
+  {{- end -}}
+  {{- with $annotations }}{{ toYaml . }}{{ end -}}
+{{- end }}
+
+{{/* Whom a pod's policy lets in to metrics: those that are named, and nobody otherwise. */}}
+{{- define "clip.metricsIngress" -}}
+{{- if and .root.Values.monitoring.enabled .root.Values.monitoring.from }}
+- from: {{- toYaml .root.Values.monitoring.from | nindent 4 }}
+  ports:
+    - {protocol: TCP, port: {{ include "clip.metricsPort" .node }}}
+{{- end }}
+{{- end }}
+
+{{/* The way out to the collector of traces. */}}
+{{- define "clip.tracingEgress" -}}
+{{- with .Values.monitoring.tracing }}
+{{- if .enabled }}
+- ports:
+    - {protocol: TCP, port: {{ .port }}}
+  {{- with .to }}
+  to: {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* What this release's series have in common. */}}
+{{- define "clip.series" -}}
+  {{- printf "namespace=%q,app_kubernetes_io_instance=%q" .Release.Namespace .Release.Name -}}
+{{- end }}
+
+{{/* The names of the release's pods, as a regular expression. */}}
+{{- define "clip.podNames" -}}
+  {{- $names := list (include "clip.name" (dict "root" $ "component" "gateway") | printf "%s-.*") -}}
+  {{- range (include "clip.executors" . | fromJson).items -}}
+    {{- $names = append $names (include "clip.name" (dict "root" $ "component" .component) | printf "%s-.*") -}}
+  {{- end -}}
+  {{- join "|" $names -}}
+{{- end }}
+
+{{/* Two values that must fit each other. */}}
+{{- define "clip.checkMonitoring" -}}
+  {{- with .Values.monitoring -}}
+    {{- if and (not .enabled) .rules.enabled -}}
+      {{- fail "values: monitoring.rules: enabled, so monitoring.enabled must be true: the alerts are about its metrics" -}}
+    {{- end -}}
+    {{- if and .tracing.enabled (not .tracing.host) -}}
+      {{- fail "values: monitoring.tracing: enabled, so host must name a collector (OTLP over gRPC)" -}}
+    {{- end -}}
+  {{- end -}}
+  {{- range (include "clip.executors" . | fromJson).items -}}
+    {{- $scaling := .values.autoscaling -}}
+    {{- if and $scaling.enabled (ne $scaling.by "cpu") (not $.Values.monitoring.enabled) -}}
+      {{- $says := "values: executors.%s.autoscaling: by is %s, so monitoring.enabled must be true" -}}
+      {{- fail (printf $says .name $scaling.by) -}}
+    {{- end -}}
+    {{- if and $scaling.enabled (eq $scaling.by "keda") (not $.Values.monitoring.prometheus) -}}
+      {{- $says := "values: executors.%s.autoscaling: by is keda, so monitoring.prometheus must be its address" -}}
+      {{- fail (printf $says .name) -}}
+    {{- end -}}
+  {{- end -}}
+{{- end }}

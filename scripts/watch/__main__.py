@@ -1,0 +1,5 @@
+import sys
+
+from scripts.watch.story import main
+
+sys.exit(main())
