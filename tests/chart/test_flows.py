@@ -18,11 +18,10 @@ from scripts.flow.running import FlowError, load_flow, model_of
 from tests.chart.cases import CASES, EVERYTHING_ON
 from tests.chart.chart import container, notes, render, tool, uses_with
 from tests.chart.exporting import chart_with, export
-from tests.chart.kubernetes_schemas import refusal
+from tests.chart.kubernetes_schemas import CUSTOM, refusal
 
 CLIP = ROOT / "flows" / "clip_flow.yml"
 SECOND = ROOT / "tests" / "flow" / "second_flow.yml"
-CUSTOM = {"HTTPRoute"}  # Kubernetes' own schemas do not have it
 VERSION = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))["version"]
 
 

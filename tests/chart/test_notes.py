@@ -9,6 +9,8 @@ import pytest
 from tests.chart.cases import CASES, EVERYTHING_ON
 from tests.chart.chart import NAMESPACE, RELEASE, notes
 
+ANYBODY = {"auth": {"anonymous": True}}
+
 
 @pytest.mark.parametrize("case", CASES)
 def test_they_say_how_to_send_the_first_image(case: str) -> None:
@@ -49,9 +51,15 @@ def test_they_name_every_executor_and_the_demo_model_once() -> None:
         ({"gateway": {"tls": {"existingSecret": "cert"}}}, "TLS with the certificate of the Secret cert"),
         ({"networkPolicy": {"enabled": False}}, "There are NO network policies"),
         ({"networkPolicy": {"gatewayFrom": [{"podSelector": {}}]}}, "Only the peers of networkPolicy.gatewayFrom"),
-        ({"gateway": {"service": {"type": "LoadBalancer"}}}, "may be reached from outside the cluster"),
-        ({"gateway": {"ingress": {"enabled": True, "hosts": ["a.example"]}}}, "An Ingress lets in: a.example"),
-        ({"gateway": {"httpRoute": {"enabled": True, "parentRefs": [{"name": "g"}]}}}, "lets in: every host"),
+        ({"gateway": {**ANYBODY, "service": {"type": "LoadBalancer"}}}, "may be reached from outside the cluster"),
+        (
+            {"gateway": {**ANYBODY, "ingress": {"enabled": True, "hosts": ["a.example"]}}},
+            "An Ingress lets in: a.example",
+        ),
+        (
+            {"gateway": {**ANYBODY, "httpRoute": {"enabled": True, "parentRefs": [{"name": "g"}]}}},
+            "lets in: every host",
+        ),
     ],
 )
 def test_they_say_who_may_come_in(values: dict[str, Any], said: str) -> None:

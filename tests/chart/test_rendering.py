@@ -14,11 +14,9 @@ from yamllint.config import YamlLintConfig
 from scripts.flow.names import topology_file
 from tests.chart.cases import CASES, EVERYTHING_ON
 from tests.chart.chart import CHART, NAMESPACE, ROOT, RefusedError, render, tool
-from tests.chart.kubernetes_schemas import refusal
+from tests.chart.kubernetes_schemas import CUSTOM, refusal
 
 GOLDEN = Path(__file__).parent / "golden" / "defaults.yaml"
-# Custom resources, which those schemas do not have: each is asserted field by field.
-CUSTOM = {"HTTPRoute"}
 
 every_case = pytest.mark.parametrize("case", CASES)
 
@@ -84,13 +82,20 @@ def test_an_http_route_leads_to_the_http_port() -> None:
     assert route["spec"] == {
         "parentRefs": [{"name": "public", "namespace": "gateways", "sectionName": "https"}],
         "hostnames": ["clip.example.com"],
-        "rules": [{"backendRefs": [{"name": "clip-gateway", "port": 8081}]}],
+        "rules": [
+            {
+                "backendRefs": [{"name": "clip-gateway", "port": 8081}],
+                "matches": [{"path": {"type": "PathPrefix", "value": "/v1"}}],
+                "filters": [{"type": "RequestHeaderModifier", "requestHeaderModifier": {"remove": ["x-request-id"]}}],
+                "timeouts": {"request": "65s"},
+            }
+        ],
     }
 
 
 def test_an_ingress_leads_to_the_http_port() -> None:
     ingress = render(EVERYTHING_ON).one("Ingress", "clip-gateway")
-    assert ingress["spec"]["ingressClassName"] == "nginx"
+    assert ingress["spec"]["ingressClassName"] == "traefik"
     assert ingress["spec"]["tls"] == [{"hosts": ["clip.example.com"], "secretName": "clip-tls"}]
     (rule,) = ingress["spec"]["rules"]
     assert rule["host"] == "clip.example.com"

@@ -37,7 +37,7 @@ def pods(
         another = case.startswith("another Flow")
         flow = CASES.get(case, {}).get("flow", "")
         names = [f"Deployment/{name}" for name in deployments(*([two_executors] if another else []), flow=flow)]
-        assert sorted(rendering().pods()) == sorted([*names, "Job/clip-test"])
+        assert sorted(rendering().pods()) == sorted([*names, "Pod/clip-test"])
         return [pod["spec"] for pod in rendering().pods().values()]
 
     return specs
