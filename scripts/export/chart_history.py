@@ -45,10 +45,18 @@ LEFT_OUT = frozenset({"gateway.replicas", "executorDefaults.replicas", "executor
 
 
 def older(executor_keys: Sequence[str]) -> Schema:
-    """What the schema says of values in which the model stands under `executorDefaults`, as in the first charts.
+    """What the schema says of the first charts' values, in which the model stands under `executorDefaults`.
 
-    They have no `model` at the top, and may have no `flow`; values of today have both, and the model there alone.
+    As a chart's own values (`--reuse-values`) they have no `model` at the top, and may have no `flow`. As a file
+    (`--values`, `--reset-then-reuse-values`) they have the model there whole; a part of it is a mistake of today.
     """
+    whole: Schema = {"required": ["model"], "properties": {"model": {"required": ["source", "claim", "cache"]}}}
     only_these: Schema = {"additionalProperties": False, "properties": dict.fromkeys(executor_keys, True)}
-    today: Schema = {"required": ["flow"], "properties": {"executorDefaults": only_these}}
-    return {"if": {"required": ["model"]}, "then": today}
+    return {
+        "if": {"required": ["model"]},
+        "then": {
+            "required": ["flow"],
+            "if": {"not": {"properties": {"executorDefaults": whole}}},
+            "then": {"properties": {"executorDefaults": only_these}},
+        },
+    }

@@ -148,7 +148,7 @@ EVERYTHING_OFF: dict[str, Any] = {
 
 CASES: dict[str, dict[str, Any]] = {
     "defaults": {},
-    **{name: profile(name) for name in ("small", "production-cpu", "gpu", "air-gapped")},
+    **{name: profile(name) for name in ("small", "production-cpu", "gpu", "air-gapped", "openshift")},
     "everything on": EVERYTHING_ON,
     "everything off": EVERYTHING_OFF,
     "model on a claim": {"model": {"source": "claim", "claim": "weights", "name": "/models/a.pt"}},

@@ -104,11 +104,11 @@ def test_an_ingress_leads_to_the_http_port() -> None:
 
 def test_the_profiles_are_these() -> None:
     names = {path.stem for path in (ROOT / "helm" / "clip-image-flow" / "profiles").glob("*.yaml")}
-    assert names == {"small", "production-cpu", "gpu", "air-gapped"}
+    assert names == {"small", "production-cpu", "gpu", "air-gapped", "openshift"}
     assert names <= CASES.keys()
 
 
-@pytest.mark.parametrize("name", ["small", "production-cpu", "gpu", "air-gapped"])
+@pytest.mark.parametrize("name", ["small", "production-cpu", "gpu", "air-gapped", "openshift"])
 def test_every_profile_says_when_to_use_it(name: str) -> None:
     text = (ROOT / "helm" / "clip-image-flow" / "profiles" / f"{name}.yaml").read_text(encoding="utf-8")
     assert text.startswith("# ")

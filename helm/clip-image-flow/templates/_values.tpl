@@ -6,9 +6,12 @@ which lacks what came later. files/defaults.yaml is values.yaml by path. Every t
 */}}
 {{- define "clip-image-flow.init" -}}
   {{- $values := .Values -}}
-  {{- if and (not (hasKey $values "model")) (hasKey $values "executorDefaults") -}}
-    {{- /* the first charts had the model there */ -}}
-    {{- with $values.executorDefaults.model }}{{- $_ := set $values "model" . }}{{ end -}}
+  {{- with ($values.executorDefaults | default dict).model -}}
+    {{- /* the first charts had the model there; what is said of it at its place of today goes before */ -}}
+    {{- $model := $values.model | default dict -}}
+    {{- if not (or $model.name $model.claim (ne ($model.source | default "image") "image")) -}}
+      {{- $_ := set $values "model" . -}}
+    {{- end -}}
   {{- end -}}
   {{- range $path, $default := .Files.Get "files/defaults.yaml" | fromYaml -}}
     {{- $keys := splitList "." $path -}}
