@@ -79,7 +79,7 @@ up() {
     sed -n '/^NOTES/,$p'
   say "helm test"
   helm test "$release" --namespace "$namespace" | grep -E '^(Phase|NAME):' || {
-    kubectl --namespace "$namespace" logs "job/$release-test" --tail 20 >&2 || true
+    kubectl --namespace "$namespace" logs "pod/$release-test" --tail 20 >&2 || true
     exit 1
   }
   first_picture

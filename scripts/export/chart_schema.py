@@ -1,9 +1,11 @@
-"""Write the chart's values.schema.json: structure and types from values.yaml, the rest from the table below,
-and the names of Flows from files/topologies.
+"""Write what the chart has of values.yaml besides: values.schema.json, and files/defaults.yaml.
 
-A key of values.yaml has the type of its default. Where a default does not tell (null, an empty list or map) or does not
-tell enough, `_TYPES` does; a key that neither tells is an error, and so is an entry that fits no key. Kubernetes' own
-types come from its published schemas, so a misspelt toleration is refused before anything is installed.
+The schema takes structure and types from values.yaml, the rest from the table of `chart_types`, and the names of Flows
+from files/topologies. A key has the type of its default. Where a default does not tell (null, an empty list or map) or
+does not tell enough, the table does; a key that neither tells is an error, and so is an entry that fits no key.
+
+The defaults are values.yaml by path. Templates give them to keys that are missing, for `helm upgrade --reuse-values`
+brings the values.yaml of an older chart; so only keys that every chart has had are required (`chart_history`).
 """
 
 from __future__ import annotations
@@ -19,134 +21,15 @@ from typing import Any
 
 import yaml
 
+from scripts.export.chart_history import LEFT_OUT, REQUIRED, older
+from scripts.export.chart_types import TYPES, Schema, or_null
 from scripts.export.files import differences, write
 from scripts.flow.names import CHART, flow_names
 
-Schema = dict[str, Any]
-
 _KUBERNETES = "v1.34.0-local-strict"
 
-_TEXT: Schema = {"type": "string"}
-_NAME: Schema = {"type": "string", "pattern": "^([a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$"}
-_SIZE: Schema = {"type": ["string", "integer"], "pattern": "^[0-9]+(\\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"}
-_SECONDS: Schema = {"type": "integer", "minimum": 1, "maximum": 86400}
-_COUNT: Schema = {"type": "integer", "minimum": 0, "maximum": 10000}
-_SHARE: Schema = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
-_TEXTS: Schema = {"type": "object", "additionalProperties": _TEXT}
-_AMOUNTS: Schema = {"type": "object", "additionalProperties": {**_SIZE, "type": ["string", "number", "null"]}}
 
-
-def _kubernetes(definition: str) -> Schema:
-    return {"$ref": f"#/definitions/io.k8s.{definition}"}
-
-
-def _list(items: Schema) -> Schema:
-    return {"type": "array", "items": items}
-
-
-def _or_null(schema: Schema) -> Schema:
-    """Said within the schema where that can be, for then a refusal is one line."""
-    if "$ref" in schema or "anyOf" in schema:
-        return {"anyOf": [{"type": "null"}, schema]}
-    if "enum" in schema:
-        return {**schema, "enum": [*schema["enum"], None]}
-    types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    return {**schema, "type": list(dict.fromkeys([*types, "null"]))}
-
-
-_TYPES: dict[str, Schema] = {
-    "global.imageRegistry": {
-        "type": "string",
-        "pattern": "^([A-Za-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)*)?$",
-    },
-    "imagePullSecrets": _list(_kubernetes("api.core.v1.LocalObjectReference")),
-    "commonLabels": {
-        "type": "object",
-        "additionalProperties": {"type": "string", "pattern": "^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$"},
-    },
-    "clusterDomain": {"type": "string", "pattern": "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"},
-    "serviceAccount.name": _NAME,
-    "*nnotations": _TEXTS,
-    "monitoring.rules.latencySeconds": {"enum": [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]},
-    "*Seconds": _SECONDS,
-    "networkPolicy.gatewayFrom": _list(_kubernetes("api.networking.v1.NetworkPolicyPeer")),
-    "networkPolicy.dns.to": _list(_kubernetes("api.networking.v1.NetworkPolicyPeer")),
-    "networkPolicy.dns.port": {"type": "integer", "minimum": 1, "maximum": 65535},
-    "*.image.repository": _or_null({"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._/:-]*$"}),
-    "*.image.tag": _or_null({"type": "string", "pattern": "^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$"}),
-    "*.image.digest": _or_null({"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"}),
-    "*.image.pullPolicy": {"enum": ["IfNotPresent", "Always", "Never"]},
-    "*.replicas": _COUNT,
-    "*.resources": {
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {"requests": _AMOUNTS, "limits": _AMOUNTS},
-    },
-    "*.usesWith": {"type": "object"},
-    "monitoring.from": _list(_kubernetes("api.networking.v1.NetworkPolicyPeer")),
-    "monitoring.scrape": {"enum": ["annotations", "PodMonitor", "ServiceMonitor", "none"]},
-    "monitoring.interval": {"type": "string", "pattern": "^[0-9]+(ms|s|m)$"},
-    "monitoring*.labels": _TEXTS,
-    "monitoring.prometheus": {"type": "string", "pattern": "^(https?://[^ ]+)?$"},
-    "monitoring.rules.availability": _SHARE,
-    "monitoring.rules.fast": _SHARE,
-    "monitoring.tracing.host": {"type": "string", "pattern": "^(https?://[^ :]+)?$"},
-    "monitoring.tracing.port": {"type": "integer", "minimum": 1, "maximum": 65535},
-    "monitoring.tracing.to": _list(_kubernetes("api.networking.v1.NetworkPolicyPeer")),
-    "monitoring.tracing.ratio": {"type": "number", "minimum": 0, "maximum": 1},
-    "gateway.logFormat": {"enum": ["json", "text"]},
-    "gateway.auth.existingSecret": _NAME,
-    "gateway.auth.key": {"type": "string", "pattern": "^[A-Za-z0-9._-]+$"},
-    "gateway.tls.existingSecret": _NAME,
-    "gateway.service.type": {"enum": ["ClusterIP", "NodePort", "LoadBalancer"]},
-    "gateway.service.nodePorts": {
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {name: {"type": "integer", "minimum": 1, "maximum": 65535} for name in ("grpc", "http")},
-    },
-    "gateway.service.loadBalancerSourceRanges": _list(_TEXT),
-    "gateway.ingress.className": _or_null(_TEXT),
-    "gateway.ingress.hosts": _list({"type": "string", "minLength": 1}),
-    "gateway.ingress.tls": _list(_kubernetes("api.networking.v1.IngressTLS")),
-    "gateway.httpRoute.parentRefs": _list(
-        {
-            "type": "object",
-            "additionalProperties": False,
-            "required": ["name"],
-            "properties": {
-                **dict.fromkeys(("group", "kind", "name", "namespace", "sectionName"), _TEXT),
-                "port": {"type": "integer"},
-            },
-        }
-    ),
-    "gateway.httpRoute.hostnames": _list({"type": "string", "minLength": 1}),
-    "*.strategy": _or_null(_kubernetes("api.apps.v1.DeploymentStrategy")),
-    "*.autoscaling.minReplicas": {**_COUNT, "minimum": 1},
-    "*.autoscaling.maxReplicas": {**_COUNT, "minimum": 1},
-    "*.autoscaling.targetCPUUtilizationPercentage": {"type": "integer", "minimum": 1, "maximum": 1000},
-    "*.autoscaling.by": {"enum": ["cpu", "waiting", "keda"]},
-    "*.autoscaling.targetWaitingItems": {"type": "number", "exclusiveMinimum": 0},
-    "*.autoscaling.behavior": _kubernetes("api.autoscaling.v2.HorizontalPodAutoscalerBehavior"),
-    "*.pdb.maxUnavailable": {"type": ["integer", "string"], "minimum": 0, "pattern": "^[0-9]{1,2}%$|^100%$"},
-    "*.affinity": _kubernetes("api.core.v1.Affinity"),
-    "*nodeSelector": _TEXTS,
-    "*tolerations": _list(_kubernetes("api.core.v1.Toleration")),
-    "*.priorityClassName": _NAME,
-    "*.egress": _list(_kubernetes("api.networking.v1.NetworkPolicyEgressRule")),
-    "*.extraEnv": _list(_kubernetes("api.core.v1.EnvVar")),
-    "*.extraVolumes": _list(_kubernetes("api.core.v1.Volume")),
-    "*.extraVolumeMounts": _list(_kubernetes("api.core.v1.VolumeMount")),
-    "executorDefaults.device": _or_null({"type": "string", "pattern": "^(cpu|cuda(:[0-9]+)?)$"}),
-    "executorDefaults.gpu.count": {"type": "integer", "minimum": 1, "maximum": 64},
-    "executorDefaults.gpu.resourceName": {"type": "string", "pattern": "^[a-z0-9.-]+/[A-Za-z0-9._-]+$"},
-    "executorDefaults.gpu.runtimeClassName": _NAME,
-    "model.name": _or_null({"type": "string", "minLength": 1}),
-    "model.source": {"enum": ["image", "claim", "download"]},
-    "model.claim": _NAME,
-    "model.cache.size": _SIZE,
-    "model.cache.accessModes": _list({"enum": ["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"]}),
-    "model.cache.storageClassName": _or_null(_NAME),
-}
+_DEFAULTS = "# values.yaml by path, written by `make export`, for upgrades with the values of an older chart.\n"
 
 
 class SchemaError(RuntimeError):
@@ -162,23 +45,42 @@ def schema(values: dict[str, Any], flows: Sequence[str]) -> Schema:
     used: set[str] = set()
     properties = {key: _of(key, value, used) for key, value in values.items() if key != "executors"}
     properties["flow"] = {"enum": sorted(flows)}
+    properties["global"]["additionalProperties"] = True  # an umbrella's other keys
     executor = properties["executorDefaults"]
     own = {**executor, "properties": {**executor["properties"], "model": properties["model"]}}
-    properties["executors"] = {"type": "object", "additionalProperties": _or_null(_override(own))}
-    if unused := sorted(_TYPES.keys() - used):
-        raise SchemaError(f"_TYPES: {unused[0]} fits no key of values.yaml")
+    properties["executors"] = {"type": "object", "additionalProperties": or_null(_override(own))}
+    properties["executorDefaults"] = own
+    if unused := sorted(TYPES.keys() - used):
+        raise SchemaError(f"TYPES: {unused[0]} fits no key of values.yaml")
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "type": "object",
         "additionalProperties": False,
-        "required": _required(values),
+        "required": _required("", values),
         "properties": properties,
+        **older(sorted(executor["properties"])),
         "definitions": _definitions(properties),
     }
 
 
+def defaults(values: dict[str, Any]) -> dict[str, Any]:
+    """The defaults by path, `gateway.replicas`; without nulls, and without keys that a null leaves out."""
+    found: dict[str, Any] = {}
+
+    def walk(path: str, default: object) -> None:
+        known = any(fnmatch.fnmatchcase(path, pattern) for pattern in TYPES)
+        if isinstance(default, dict) and default and not known:
+            for key, value in default.items():
+                walk(f"{path}.{key}" if path else key, value)
+        elif default is not None and path not in LEFT_OUT:
+            found[path] = default
+
+    walk("", values)
+    return found
+
+
 def _of(path: str, default: object, used: set[str]) -> Schema:
-    for pattern, typed in _TYPES.items():
+    for pattern, typed in TYPES.items():
         if fnmatch.fnmatchcase(path, pattern):
             used.add(pattern)
             return typed
@@ -187,28 +89,28 @@ def _of(path: str, default: object, used: set[str]) -> Schema:
     for kind, name in ((bool, "boolean"), (int, "integer"), (str, "string")):  # in this order: True is an int too
         if isinstance(default, kind):
             return {"type": name}
-    raise SchemaError(f"values.yaml: {path}: the default {default!r} tells no type; add one to _TYPES")
+    raise SchemaError(f"values.yaml: {path}: the default {default!r} tells no type; add one to TYPES")
 
 
 def _of_map(path: str, default: dict[str, Any], used: set[str]) -> Schema:
     return {
         "type": "object",
         "additionalProperties": False,
-        "required": _required(default),
+        "required": _required(path, default),
         "properties": {key: _of(f"{path}.{key}", value, used) for key, value in default.items()},
     }
 
 
-def _required(default: dict[str, Any]) -> list[str]:
-    """A null takes a default away: refused where a template needs the value."""
-    return [key for key, value in default.items() if value is not None]
+def _required(path: str, default: dict[str, Any]) -> list[str]:
+    """A null takes a default away: refused where every chart has had the key."""
+    return [key for key in default if key in REQUIRED.get(path, "").split()]
 
 
 def _override(typed: Schema) -> Schema:
     """The schema of what may be laid over executorDefaults and model: nothing is required; null is the default."""
     return {
         **_optional(typed),
-        "properties": {key: _or_null(_optional(value)) for key, value in typed["properties"].items()},
+        "properties": {key: or_null(_optional(value)) for key, value in typed["properties"].items()},
     }
 
 
@@ -264,7 +166,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SchemaError as error:
         print(f"chart_schema: {error}", file=sys.stderr)
         return 1
-    texts: dict[Path, str] = {options.chart / "values.schema.json": text}
+    own = _DEFAULTS + yaml.safe_dump(defaults(values), sort_keys=False, width=120)
+    texts = {options.chart / "values.schema.json": text, options.chart / "files" / "defaults.yaml": own}
     if options.check:
         found = differences(texts, [])
         print(found, end="")

@@ -15,20 +15,61 @@ _AFFINITY = {
         }
     }
 }
+_WAITING = {
+    "type": "Pods",
+    "pods": {"metric": {"name": "clip_queue_items"}, "target": {"type": "AverageValue", "averageValue": "32"}},
+}
+_SIDECAR = {
+    "name": "sidecar",
+    "image": "registry.example.com/team/sidecar:1",
+    "env": [],
+    "resources": {
+        "requests": {"cpu": "10m", "memory": "16Mi", "ephemeral-storage": "1Gi"},
+        "limits": {"cpu": "10m", "memory": "16Mi", "ephemeral-storage": "1Gi"},
+    },
+    "securityContext": {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    },
+    "volumeMounts": [{"name": "home", "mountPath": "/home/app"}, {"name": "tmp", "mountPath": "/tmp"}],
+}
 _EVERY_ROLE: dict[str, Any] = {
     "image": {"repository": "mirror.example.com:5000/x/y", "digest": "sha256:" + "a" * 64, "pullPolicy": "Always"},
     "strategy": {"type": "Recreate"},
-    "autoscaling": {"enabled": True, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}}},
+    "autoscaling": {
+        "enabled": True,
+        "metrics": [_WAITING],
+        "behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}},
+    },
     "pdb": {"maxUnavailable": "50%"},
     "affinity": _AFFINITY,
     "nodeSelector": _NODES,
     "tolerations": _TAINTS,
     "priorityClassName": "high",
+    "annotations": {"reloader.stakater.com/auto": "true"},
     "podAnnotations": {"example.com/note": "yes"},
+    "podLabels": {"example.com/cost": "vision"},
+    "topologySpreadConstraints": [
+        {"maxSkew": 2, "topologyKey": "example.com/rack", "whenUnsatisfiable": "ScheduleAnyway"}
+    ],
+    "revisionHistoryLimit": 3,
     "egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "ports": [{"port": 443, "protocol": "TCP"}]}],
     "extraEnv": [{"name": "JINA_LOG_LEVEL", "value": "DEBUG"}],
     "extraVolumes": [{"name": "more", "emptyDir": {"sizeLimit": "1Mi"}}],
     "extraVolumeMounts": [{"name": "more", "mountPath": "/more"}],
+    "initContainers": [{**_SIDECAR, "name": "before"}],
+    "extraPodSpec": {"schedulerName": "other"},
+}
+
+_OBJECT = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {
+        "name": "{{ .Release.Name }}-mine",
+        "namespace": "{{ .Release.Namespace }}",
+        "labels": {"team": "vision"},
+    },
 }
 
 EVERYTHING_ON: dict[str, Any] = {
@@ -36,21 +77,34 @@ EVERYTHING_ON: dict[str, Any] = {
     "imagePullSecrets": [{"name": "registry"}],
     "commonLabels": {"team": "vision", "app.kubernetes.io/name": "not-mine"},
     "clusterDomain": "corp.example",
+    "nodeSelector": {"kubernetes.io/arch": "amd64"},
+    "extraObjects": [_OBJECT],
     "serviceAccount": {"annotations": {"example.com/role": "none"}},
     "networkPolicy": {"gatewayFrom": [{"namespaceSelector": {"matchLabels": {"team": "shop"}}}]},
     "gateway": {
         **_EVERY_ROLE,
         "usesWith": {"max_documents": 16},
         "auth": {"existingSecret": "tokens", "key": "all"},
-        "tls": {"existingSecret": "certificate"},
+        "tls": {
+            "existingSecret": "certificate",
+            "backendPolicy": {
+                "hostname": "clip.example.com",
+                "caCertificateRefs": [{"group": "", "kind": "ConfigMap", "name": "ca"}],
+            },
+        },
         "service": {
             "type": "LoadBalancer",
             "annotations": {"example.com/lb": "internal"},
+            "labels": {"example.com/exposed": "yes"},
+            "externalTrafficPolicy": "Local",
+            "loadBalancerClass": "example.com/internal",
             "loadBalancerSourceRanges": ["10.0.0.0/8"],
+            "ipFamilyPolicy": "PreferDualStack",
+            "ipFamilies": ["IPv6", "IPv4"],
         },
         "ingress": {
             "enabled": True,
-            "className": "nginx",
+            "className": "traefik",
             "annotations": {"example.com/body": "64m"},
             "hosts": ["clip.example.com"],
             "tls": [{"hosts": ["clip.example.com"], "secretName": "clip-tls"}],
@@ -60,6 +114,15 @@ EVERYTHING_ON: dict[str, Any] = {
             "annotations": {"example.com/route": "yes"},
             "parentRefs": [{"name": "public", "namespace": "gateways", "sectionName": "https"}],
             "hostnames": ["clip.example.com"],
+            "matches": [{"path": {"type": "PathPrefix", "value": "/v1"}}],
+            "filters": [{"type": "RequestHeaderModifier", "requestHeaderModifier": {"remove": ["x-request-id"]}}],
+            "timeouts": {"request": "65s"},
+        },
+        "grpcRoute": {
+            "enabled": True,
+            "parentRefs": [{"name": "public", "namespace": "gateways"}],
+            "hostnames": ["grpc.clip.example.com"],
+            "matches": [{"method": {"service": "jina.JinaRPC"}}],
         },
     },
     "executorDefaults": {
@@ -108,7 +171,7 @@ OPERATED: dict[str, Any] = {
 
 CASES: dict[str, dict[str, Any]] = {
     "defaults": {},
-    **{name: profile(name) for name in ("small", "production-cpu", "gpu", "air-gapped")},
+    **{name: profile(name) for name in ("small", "production-cpu", "gpu", "air-gapped", "openshift")},
     "everything on": EVERYTHING_ON,
     "everything off": EVERYTHING_OFF,
     "model on a claim": {"model": {"source": "claim", "claim": "weights", "name": "/models/a.pt"}},

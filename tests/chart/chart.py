@@ -53,10 +53,11 @@ class Rendering:
         return found
 
     def pods(self) -> dict[str, Object]:
-        """Every pod template, by the name of what it belongs to."""
-        kinds = ("Deployment", "Job")
-        return {
-            f"{o['kind']}/{o['metadata']['name']}": o["spec"]["template"] for o in self.objects if o["kind"] in kinds
+        """Every pod (metadata and spec), by the name of what it belongs to."""
+        templates = {o["metadata"]["name"]: o["spec"]["template"] for o in self.of_kind("Deployment")}
+        alone = {o["metadata"]["name"]: o for o in self.of_kind("Pod")}
+        return {f"Deployment/{name}": one for name, one in templates.items()} | {
+            f"Pod/{name}": one for name, one in alone.items()
         }
 
 
@@ -74,18 +75,24 @@ def container(deployment: Object) -> Object:
 
 
 def render(
-    values: Values | None = None, *, chart: Path = CHART, helm: str = "helm", release: str = RELEASE
+    values: Values | None = None,
+    *,
+    chart: Path = CHART,
+    helm: str = "helm",
+    release: str = RELEASE,
+    flags: tuple[str, ...] = (),
 ) -> Rendering:
     """The chart with `values`, rendered once a session.
 
+    :param flags: more for `helm template`: what the cluster has (`--api-versions`, `--kube-version`), `--set`.
     :raises RefusedError: Helm refuses.
     """
-    return _render(json.dumps(values or {}, sort_keys=True), chart, helm, release)
+    return _render(json.dumps(values or {}, sort_keys=True), chart, helm, release, flags)
 
 
 @functools.cache
-def _render(values: str, chart: Path, helm: str, release: str) -> Rendering:
-    command = [tool(helm), "template", release, str(chart), "--namespace", NAMESPACE, "--values", "-"]
+def _render(values: str, chart: Path, helm: str, release: str, flags: tuple[str, ...]) -> Rendering:
+    command = [tool(helm), "template", release, str(chart), "--namespace", NAMESPACE, "--values", "-", *flags]
     run = subprocess.run(command, input=values, capture_output=True, text=True, timeout=60, check=False)
     if run.returncode != 0:
         raise RefusedError(run.stderr)
@@ -130,5 +137,6 @@ def uses_with(deployment: Object) -> dict[str, Any]:
     return dict(json.loads(argument(container(deployment), "--uses-with")))
 
 
-def pod(deployment: Object) -> Object:
-    return dict(deployment["spec"]["template"]["spec"])
+def pod(owner: Object) -> Object:
+    """The spec of the pods of a Deployment, or of a pod."""
+    return dict(owner["spec"]["template"]["spec"] if "template" in owner["spec"] else owner["spec"])

@@ -106,8 +106,8 @@ SCHEMAS: dict[str, Schema] = {
     "ScaledObject": _resource("keda.sh/v1alpha1", "ScaledObject", _SCALED),
 }
 
-CUSTOM = {"HTTPRoute", *SCHEMAS}
-"""Kinds that Kubernetes' own schemas do not have. An HTTPRoute is asserted field by field."""
+CUSTOM = {"HTTPRoute", "GRPCRoute", "BackendTLSPolicy", *SCHEMAS}
+"""Kinds that Kubernetes' own schemas do not have. Those of Gateway API are asserted field by field."""
 
 
 def custom_refusal(one: dict[str, Any]) -> str | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -190,6 +192,36 @@ def test_nobody_there_fails_after_the_patience_is_over() -> None:
     done = run(gone, TIMEOUT_SECONDS="1")
     assert done.returncode != 0
     assert "waiting: HTTP" in done.stdout
+
+
+class Sidecar(http.server.BaseHTTPRequestHandler):
+    """What the proxies of a service mesh do when a pod's own work is done."""
+
+    def do_POST(self) -> None:
+        self.server.told.append(self.path)  # type: ignore[attr-defined]
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Be silent."""
+
+
+@pytest.mark.parametrize("passes", [True, False])
+def test_a_sidecar_is_told_when_the_test_has_ended(passes: bool, plain: Gateway, tmp_path: Path) -> None:
+    """Whatever came of it: the pod would run on until its deadline."""
+    shutil.copytree(PROGRAM, tmp_path / "test")
+    server = http.server.HTTPServer(("127.0.0.1", 0), Sidecar)
+    server.told = []  # type: ignore[attr-defined]
+    file = tmp_path / "test" / "encode.py"
+    text = file.read_text(encoding="utf-8")
+    assert ":15020/" in text
+    file.write_text(text.replace(":15020/", f":{server.server_port}/"), encoding="utf-8")
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    done = run(plain, tmp_path / "test", **({} if passes else {"HTTP_ADDRESS": "127.0.0.1:9"}))
+    server.shutdown()
+    server.server_close()
+    assert (done.returncode == 0) is passes, done.stdout + done.stderr
+    assert server.told == ["/quitquitquit"]  # type: ignore[attr-defined]
 
 
 def test_the_stored_vectors_are_the_models() -> None:

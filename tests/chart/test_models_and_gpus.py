@@ -11,6 +11,8 @@ import pytest
 from scripts.flow.names import topology_file
 from tests.chart.chart import RefusedError, Rendering, container, encoder, pod, render, uses_with
 
+GPU_IMAGE = {"tag": "0.1.0-gpu"}
+
 
 def test_the_embedded_model_mounts_nothing() -> None:
     deployment = encoder(model={"name": "emoji-tiny"})
@@ -93,7 +95,7 @@ def test_a_model_that_no_executor_takes_is_refused(model: dict[str, Any], two_ex
 
 def test_helm_test_compares_with_a_stored_vector_where_models_alone_made_it(two_executors: Path) -> None:
     def told(rendering: Rendering) -> str:
-        (environment,) = [one["env"] for one in pod(rendering.one("Job", "clip-test"))["containers"]]
+        (environment,) = [one["env"] for one in pod(rendering.one("Pod", "clip-test"))["containers"]]
         return str(next(entry["value"] for entry in environment if entry["name"] == "MODEL"))
 
     assert told(render()) == "emoji-tiny"
@@ -103,7 +105,7 @@ def test_helm_test_compares_with_a_stored_vector_where_models_alone_made_it(two_
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:0"])
 def test_a_gpu_brings_what_a_gpu_needs(device: str) -> None:
-    deployment = encoder(device=device, gpu={"runtimeClassName": "nvidia"})
+    deployment = encoder(device=device, image=GPU_IMAGE, gpu={"runtimeClassName": "nvidia"})
     spec = pod(deployment)
     assert container(deployment)["resources"]["limits"]["nvidia.com/gpu"] == "1"
     assert "nvidia.com/gpu" not in container(deployment)["resources"]["requests"], "Kubernetes copies the limit"
@@ -114,14 +116,14 @@ def test_a_gpu_brings_what_a_gpu_needs(device: str) -> None:
 
 
 def test_a_rollout_on_gpus_needs_no_spare_one() -> None:
-    strategy = encoder(device="cuda")["spec"]["strategy"]
+    strategy = encoder(device="cuda", image=GPU_IMAGE)["spec"]["strategy"]
     assert strategy["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
 
 
 def test_a_slice_of_a_gpu_is_another_resource() -> None:
-    limits = container(encoder(device="cuda", gpu={"resourceName": "nvidia.com/mig-1g.10gb", "count": 2}))["resources"][
-        "limits"
-    ]
+    limits = container(
+        encoder(device="cuda", image=GPU_IMAGE, gpu={"resourceName": "nvidia.com/mig-1g.10gb", "count": 2})
+    )["resources"]["limits"]
     assert limits["nvidia.com/mig-1g.10gb"] == "2"
     assert "nvidia.com/gpu" not in limits
 
@@ -133,7 +135,7 @@ def test_without_a_gpu_nothing_of_it_remains() -> None:
 
 
 def test_a_gpu_for_one_executor_is_not_for_the_others(two_executors: Any) -> None:
-    rendering = render({"executors": {"encoder": {"device": "cuda"}}}, chart=two_executors)
+    rendering = render({"executors": {"encoder": {"device": "cuda", "image": GPU_IMAGE}}}, chart=two_executors)
     assert "runtimeClassName" not in pod(rendering.one("Deployment", "clip-text-ranker"))
     limits = container(rendering.one("Deployment", "clip-text-ranker"))["resources"]["limits"]
     assert "nvidia.com/gpu" not in limits

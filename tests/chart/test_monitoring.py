@@ -81,14 +81,15 @@ def test_no_service_of_callers_has_metrics(case: str) -> None:
 
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_a_prometheus_that_goes_by_annotations_finds_pods_beside_the_annotations_of_the_values(component: str) -> None:
-    assert annotations(render(MONITORED), component) == {
+    others = annotations(render(), component)
+    assert annotations(render(MONITORED), component) == others | {
         "prometheus.io/scrape": "true",
         "prometheus.io/path": "/metrics",
         "prometheus.io/port": "9090",
     }
     own = {"gateway": {"podAnnotations": {"a": "b"}}, "executorDefaults": {"podAnnotations": {"a": "b"}}}
     assert annotations(render({**MONITORED, **own}), component)["a"] == "b"
-    assert annotations(render(OPERATED), component) == {}
+    assert annotations(render(OPERATED), component) == others
 
 
 @pytest.mark.parametrize(

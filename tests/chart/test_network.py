@@ -9,9 +9,13 @@ from typing import Any
 import pytest
 
 from tests.chart.cases import CASES, EVERYTHING_ON
-from tests.chart.chart import NAMESPACE, Object, Rendering, argument, container, render
+from tests.chart.chart import NAMESPACE, Object, Rendering, argument, container, pod, render
 
-DNS = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}]
+DNS = [
+    {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}},
+    {"ipBlock": {"cidr": "169.254.20.10/32"}},
+    {"ipBlock": {"cidr": "169.254.169.254/32"}},
+]
 
 
 @pytest.fixture(params=["this Flow", "another Flow"])
@@ -94,9 +98,8 @@ def test_every_pod_has_a_policy_for_both_directions(case: str) -> None:
 def test_a_download_opens_the_way_out_for_that_executor_alone(two_executors: Path) -> None:
     values = {"executors": {"encoder": {"model": {"source": "download", "name": "ViT-B/32"}}}}
     rendering = render(values, chart=two_executors)
-    assert rendering.one("NetworkPolicy", "clip-encoder")["spec"]["egress"][1:] == [
-        {"ports": [{"protocol": "TCP", "port": 443}]}
-    ]
+    (rule,) = rendering.one("NetworkPolicy", "clip-encoder")["spec"]["egress"][1:]
+    assert rule["ports"] == [{"protocol": "TCP", "port": 443}]
     assert len(rendering.one("NetworkPolicy", "clip-text-ranker")["spec"]["egress"]) == 1
 
 
@@ -125,7 +128,7 @@ def test_every_address_is_fully_qualified(values: dict[str, Any], domain: str, c
     assert {address.partition(".")[2] for several in addresses.values() for address in several} == {
         f"{NAMESPACE}.svc.{domain}.:8080"
     }
-    test = rendering.one("Job", "clip-test")["spec"]["template"]["spec"]["containers"][0]
+    test = pod(rendering.one("Pod", "clip-test"))["containers"][0]
     told = {entry["name"]: entry.get("value") for entry in test["env"]}
     assert told["GRPC_ADDRESS"] == f"clip-gateway.{NAMESPACE}.svc.{domain}.:8080"
     assert told["HTTP_ADDRESS"] == f"clip-gateway.{NAMESPACE}.svc.{domain}.:8081"

@@ -9,6 +9,8 @@ import pytest
 from tests.chart.cases import CASES, EVERYTHING_ON
 from tests.chart.chart import NAMESPACE, RELEASE, notes
 
+ANYBODY = {"auth": {"anonymous": True}}
+
 
 @pytest.mark.parametrize("case", CASES)
 def test_they_say_how_to_send_the_first_image(case: str) -> None:
@@ -49,13 +51,47 @@ def test_they_name_every_executor_and_the_demo_model_once() -> None:
         ({"gateway": {"tls": {"existingSecret": "cert"}}}, "TLS with the certificate of the Secret cert"),
         ({"networkPolicy": {"enabled": False}}, "There are NO network policies"),
         ({"networkPolicy": {"gatewayFrom": [{"podSelector": {}}]}}, "Only the peers of networkPolicy.gatewayFrom"),
-        ({"gateway": {"service": {"type": "LoadBalancer"}}}, "may be reached from outside the cluster"),
-        ({"gateway": {"ingress": {"enabled": True, "hosts": ["a.example"]}}}, "An Ingress lets in: a.example"),
-        ({"gateway": {"httpRoute": {"enabled": True, "parentRefs": [{"name": "g"}]}}}, "lets in: every host"),
+        ({"gateway": {**ANYBODY, "service": {"type": "LoadBalancer"}}}, "may be reached from outside the cluster"),
+        (
+            {"gateway": {**ANYBODY, "ingress": {"enabled": True, "hosts": ["a.example"]}}},
+            "An Ingress lets in: a.example",
+        ),
+        (
+            {"gateway": {**ANYBODY, "httpRoute": {"enabled": True, "parentRefs": [{"name": "g"}]}}},
+            "lets in: every host",
+        ),
     ],
 )
 def test_they_say_who_may_come_in(values: dict[str, Any], said: str) -> None:
     assert said in notes(values)
+
+
+def test_addresses_are_such_as_clients_take() -> None:
+    """Over TLS a name with the final dot is not the certificate's, for httpx and urllib."""
+    host = f"clip-gateway.{NAMESPACE}.svc.cluster.local"
+    assert f"by HTTP: http://{host}:8081/v1\n" in notes({})
+    assert f"Jina's Client: grpc://{host}.:8080\n" in notes({})
+    secured = notes({"gateway": {"tls": {"existingSecret": "cert"}}})
+    assert f"by HTTP: https://{host}:8081/v1\n" in secured
+    assert f"Jina's Client: grpcs://{host}:8080\n" in secured
+    assert "local.:" not in secured
+
+
+@pytest.mark.parametrize(("seconds", "minutes"), [(600, 15), (60, 6), (3600, 65)])
+def test_they_say_how_long_an_upgrade_may_take(seconds: int, minutes: int) -> None:
+    text = notes({"executorDefaults": {"startupSeconds": seconds}})
+    assert f"--timeout {minutes}m" in text
+
+
+@pytest.mark.parametrize(
+    ("registry", "said"),
+    [
+        ("", "clip-gateway:0.1.0, or docker.io/library/clip-gateway:0.1.0\n"),
+        ("registry.example.com", "registry.example.com/clip-gateway:0.1.0\n"),
+    ],
+)
+def test_they_say_where_images_come_from(registry: str, said: str) -> None:
+    assert said in notes({"global": {"imageRegistry": registry}})
 
 
 def test_they_say_where_weights_come_from_and_what_stays() -> None:

@@ -72,8 +72,8 @@ def test_tokens_and_certificates_come_from_secrets_and_reach_the_gateway_and_the
         "tls_certificate_file": "/etc/clip-gateway/tls/tls.crt",
         "tls_key_file": "/etc/clip-gateway/tls/tls.key",
     }
-    for owner, names in ((deployment, {"auth", "tls"}), (rendering.one("Job", "clip-test"), {"auth", "tls"})):
-        mounted = {mount["name"]: mount for mount in owner["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]}
+    for owner, names in ((deployment, {"auth", "tls"}), (rendering.one("Pod", "clip-test"), {"auth", "tls"})):
+        mounted = {mount["name"]: mount for mount in pod(owner)["containers"][0]["volumeMounts"]}
         assert names <= mounted.keys()
         assert all("subPath" not in mount for mount in mounted.values()), "a file mounted alone never changes"
         secrets = {v["name"]: v["secret"]["secretName"] for v in pod(owner)["volumes"] if "secret" in v}
@@ -81,7 +81,7 @@ def test_tokens_and_certificates_come_from_secrets_and_reach_the_gateway_and_the
 
 
 def test_the_test_gets_the_certificate_and_not_its_key() -> None:
-    job = render(EVERYTHING_ON).one("Job", "clip-test")
+    job = render(EVERYTHING_ON).one("Pod", "clip-test")
     (tls,) = [volume["secret"] for volume in pod(job)["volumes"] if volume["name"] == "tls"]
     assert [item["key"] for item in tls["items"]] == ["tls.crt"]
 
@@ -113,7 +113,13 @@ def test_placement_and_additions_are_the_values(role: str) -> None:
     assert spec["priorityClassName"] == "high"
     assert spec["imagePullSecrets"] == [{"name": "registry"}]
     assert deployment["spec"]["strategy"] == {"type": "Recreate"}
-    assert deployment["spec"]["template"]["metadata"]["annotations"] == {"example.com/note": "yes"}
+    assert deployment["metadata"]["annotations"] == {"reloader.stakater.com/auto": "true"}
+    assert deployment["spec"]["revisionHistoryLimit"] == 3
+    assert deployment["spec"]["template"]["metadata"]["annotations"]["example.com/note"] == "yes"
+    assert deployment["spec"]["template"]["metadata"]["labels"]["example.com/cost"] == "vision"
+    assert [one["name"] for one in spec["initContainers"]] == ["before"]
+    assert [one["topologyKey"] for one in spec["topologySpreadConstraints"]] == ["example.com/rack"]
+    assert spec["schedulerName"] == "other"
     assert {"name": "JINA_LOG_LEVEL", "value": "DEBUG"} in container(deployment)["env"]
     assert {"name": "more", "mountPath": "/more"} in container(deployment)["volumeMounts"]
     assert {"name": "more", "emptyDir": {"sizeLimit": "1Mi"}} in spec["volumes"]
@@ -126,9 +132,44 @@ def test_an_autoscaler_takes_the_number_of_pods_over(role: str) -> None:
     autoscaler = rendering.one("HorizontalPodAutoscaler", role)["spec"]
     assert autoscaler["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": role}
     assert (autoscaler["minReplicas"], autoscaler["maxReplicas"]) == (2, 6)
-    assert autoscaler["metrics"][0]["resource"]["target"] == {"type": "Utilization", "averageUtilization": 70}
+    assert [metric["type"] for metric in autoscaler["metrics"]] == ["Pods"]
     assert autoscaler["behavior"] == {"scaleDown": {"stabilizationWindowSeconds": 60}}
     assert render().of_kind("HorizontalPodAutoscaler") == []
+
+
+@pytest.mark.parametrize(
+    ("resources", "target"),
+    [
+        ({}, 700),
+        ({"requests": {"cpu": "500m"}}, 140),
+        ({"requests": {"cpu": 1}}, 70),
+        ({"limits": {"cpu": None}}, 70),
+        ({"requests": {"cpu": None}}, 70),
+    ],
+    ids=["a tenth asked for", "half", "all", "no limit", "no request: Kubernetes takes the limit"],
+)
+def test_an_autoscaler_follows_the_share_of_the_cpu_that_a_pod_may_take(resources: Any, target: int) -> None:
+    """Of a request of 100m 70 % are reached at once, and all pods would come."""
+    values = {"gateway": {"autoscaling": {"enabled": True}, "resources": resources}}
+    (metric,) = render(values).one("HorizontalPodAutoscaler", "clip-gateway")["spec"]["metrics"]
+    assert metric["resource"] == {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": target}}
+
+
+@pytest.mark.parametrize("role", ["gateway", "executorDefaults"])
+def test_null_replicas_leave_the_field_to_another_autoscaler(role: str) -> None:
+    name = {"gateway": "clip-gateway", "executorDefaults": "clip-encoder"}[role]
+    assert "replicas" not in render({role: {"replicas": None}}).one("Deployment", name)["spec"]
+    assert render().one("Deployment", name)["spec"]["replicas"] == 2
+
+
+def test_an_autoscaler_of_nodes_may_take_one_with_pods_on_it() -> None:
+    key = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes"
+    downloading = {"name": "ViT-B/32", "source": "download"}
+    for deployment in (gateway(), encoder(), encoder(model=downloading)):
+        volumes = [volume["name"] for volume in pod(deployment)["volumes"] if "emptyDir" in volume]
+        assert deployment["spec"]["template"]["metadata"]["annotations"] == {key: ",".join(volumes)}
+    mine = encoder(podAnnotations={key: "tmp"})
+    assert mine["spec"]["template"]["metadata"]["annotations"] == {key: "tmp"}
 
 
 @pytest.mark.parametrize("role", ROLES)

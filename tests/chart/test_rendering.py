@@ -83,13 +83,20 @@ def test_an_http_route_leads_to_the_http_port() -> None:
     assert route["spec"] == {
         "parentRefs": [{"name": "public", "namespace": "gateways", "sectionName": "https"}],
         "hostnames": ["clip.example.com"],
-        "rules": [{"backendRefs": [{"name": "clip-gateway", "port": 8081}]}],
+        "rules": [
+            {
+                "backendRefs": [{"name": "clip-gateway", "port": 8081}],
+                "matches": [{"path": {"type": "PathPrefix", "value": "/v1"}}],
+                "filters": [{"type": "RequestHeaderModifier", "requestHeaderModifier": {"remove": ["x-request-id"]}}],
+                "timeouts": {"request": "65s"},
+            }
+        ],
     }
 
 
 def test_an_ingress_leads_to_the_http_port() -> None:
     ingress = render(EVERYTHING_ON).one("Ingress", "clip-gateway")
-    assert ingress["spec"]["ingressClassName"] == "nginx"
+    assert ingress["spec"]["ingressClassName"] == "traefik"
     assert ingress["spec"]["tls"] == [{"hosts": ["clip.example.com"], "secretName": "clip-tls"}]
     (rule,) = ingress["spec"]["rules"]
     assert rule["host"] == "clip.example.com"
@@ -98,11 +105,11 @@ def test_an_ingress_leads_to_the_http_port() -> None:
 
 def test_the_profiles_are_these() -> None:
     names = {path.stem for path in (ROOT / "helm" / "clip-image-flow" / "profiles").glob("*.yaml")}
-    assert names == {"small", "production-cpu", "gpu", "air-gapped"}
+    assert names == {"small", "production-cpu", "gpu", "air-gapped", "openshift"}
     assert names <= CASES.keys()
 
 
-@pytest.mark.parametrize("name", ["small", "production-cpu", "gpu", "air-gapped"])
+@pytest.mark.parametrize("name", ["small", "production-cpu", "gpu", "air-gapped", "openshift"])
 def test_every_profile_says_when_to_use_it(name: str) -> None:
     text = (ROOT / "helm" / "clip-image-flow" / "profiles" / f"{name}.yaml").read_text(encoding="utf-8")
     assert text.startswith("# ")

@@ -14,7 +14,10 @@ from tests.chart.chart import Values, argument, container, encoder, gateway, ren
 
 
 def test_null_is_the_flows_value(two_executors: Any) -> None:
-    values = {"executorDefaults": {"device": "cuda"}, "executors": {"text_ranker": {"device": None}}}
+    values = {
+        "executorDefaults": {"device": "cuda", "image": {"tag": "0.1.0-gpu"}},
+        "executors": {"text_ranker": {"device": None}},
+    }
     rendering = render(values, chart=two_executors)
     assert uses_with(rendering.one("Deployment", "clip-encoder")) == {
         "pretrained_model_name_or_path": "ViT-B/32",

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
+import shutil
 import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.chart.cases import CASES, EVERYTHING_ON
-from tests.chart.chart import CHART, ROOT, Rendering, render
+from tests.chart.chart import CHART, ROLES, ROOT, Rendering, container, pod, render, uses_with
 
 PERSISTENT = {
     "executors": {"encoder": {"model": {"name": "ViT-B/32", "source": "download", "cache": {"persistent": True}}}}
@@ -36,6 +38,76 @@ def previous(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
         files.extractall(folder, filter="data")
     return folder / chart
+
+
+def earlier_values() -> list[str]:
+    """Every values.yaml that the chart had, oldest first: commits."""
+    file = CHART.relative_to(ROOT) / "values.yaml"
+    return git("log", "--reverse", "--format=%h", "--", str(file)).decode().split()
+
+
+def values_of(commit: str) -> dict[str, Any]:
+    """values.yaml as it was."""
+    return dict(yaml.safe_load(git("show", f"{commit}:{CHART.relative_to(ROOT)}/values.yaml")))
+
+
+@pytest.fixture(params=earlier_values() or [""])
+def earlier(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """A values.yaml that the chart had."""
+    if not request.param:
+        pytest.skip("the history here has no earlier chart")
+    return values_of(request.param)
+
+
+@pytest.fixture
+def reusing(earlier: dict[str, Any], tmp_path: Path) -> Path:
+    """The chart as `helm upgrade --reuse-values` has it: today's, with that values.yaml in place of its own."""
+    chart = shutil.copytree(CHART, tmp_path / CHART.name)
+    (chart / "values.yaml").write_text(yaml.safe_dump(earlier), encoding="utf-8")
+    return chart
+
+
+def today(earlier: dict[str, Any]) -> dict[str, Any]:
+    """What an earlier values.yaml says otherwise than today's."""
+    return {"shutdown": earlier["shutdown"], "gateway": {"autoscaling": earlier["gateway"]["autoscaling"]}}
+
+
+@pytest.mark.parametrize("helm", ["helm", "helm3"])
+def test_the_values_of_an_earlier_chart_render_as_todays_do(helm: str, earlier: dict[str, Any], reusing: Path) -> None:
+    def without_policies(rendering: Rendering) -> list[Any]:
+        return [one for one in rendering.objects if one["kind"] != "NetworkPolicy"]  # they have the DNS of then
+
+    assert without_policies(render(chart=reusing, helm=helm)) == without_policies(render(today(earlier), helm=helm))
+    assert render(chart=reusing, helm=helm).of_kind("NetworkPolicy")
+
+
+def test_what_was_set_in_an_earlier_chart_stays_set(earlier: dict[str, Any], reusing: Path) -> None:
+    model = {"name": "ViT-B/32", "source": "claim", "claim": "weights"}
+    own = {"model": model} if "model" in earlier else {"executorDefaults": {"model": model}}
+    deployment = render({**own, "gateway": {"replicas": 5}}, chart=reusing).one("Deployment", "clip-encoder")
+    assert uses_with(deployment)["pretrained_model_name_or_path"] == "ViT-B/32"
+    claims = [volume.get("persistentVolumeClaim") for volume in pod(deployment)["volumes"]]
+    assert {"claimName": "weights", "readOnly": True} in claims
+
+
+def test_an_earlier_values_file_is_taken_over_todays_defaults(earlier: dict[str, Any]) -> None:
+    """`helm upgrade --reset-then-reuse-values`, or `--values` with a copy of that file."""
+    assert pods_of(render(earlier)) == pods_of(render(today(earlier)))
+    where = earlier if "model" in earlier else earlier["executorDefaults"]
+    where["model"] |= {"name": "ViT-L/14", "source": "download"}
+    deployment = render(earlier).one("Deployment", "clip-encoder")
+    assert uses_with(deployment)["pretrained_model_name_or_path"] == "ViT-L/14"
+    assert {"name": "CLIP_CACHE", "value": "/models"} in container(deployment)["env"]
+
+
+def pods_of(rendering: Rendering) -> dict[str, Any]:
+    """What runs."""
+    return {name: pod["spec"] for name, pod in rendering.pods().items()}
+
+
+@pytest.mark.parametrize("key", ["gateway", "executorDefaults"])
+def test_a_null_for_a_key_that_came_later_is_its_default(key: str) -> None:
+    assert render({key: {"podLabels": None, "extraContainers": None}, "enabled": None}).objects == render().objects
 
 
 def kept(rendering: Rendering) -> dict[tuple[str, str], Any]:
@@ -79,7 +151,7 @@ def rolled(values: dict[str, Any], base: dict[str, Any]) -> set[str]:
         ({"gateway": {"usesWith": {"max_documents": 8}}}, {"gateway"}),
         ({"gateway": {"auth": {"existingSecret": "tokens"}}}, {"gateway"}),
         ({"gateway": {"service": {"type": "NodePort"}}}, set()),
-        ({"gateway": {"ingress": {"enabled": True, "hosts": ["a.example.com"]}}}, set()),
+        ({"gateway": {"auth": {"anonymous": True}, "ingress": {"enabled": True, "hosts": ["a"]}}}, set()),
         ({"networkPolicy": {"enabled": False}}, set()),
         ({"test": {"timeoutSeconds": 5}}, set()),
         ({"clusterDomain": "corp.example"}, {"gateway"}),
@@ -91,15 +163,14 @@ def test_a_value_rolls_only_what_it_touches(values: dict[str, Any], touched: set
 
 
 def test_a_new_chart_alone_rolls_nothing(tmp_path: Path) -> None:
-    import shutil
-
     chart = tmp_path / CHART.name
     shutil.copytree(CHART, chart)
     text = (chart / "Chart.yaml").read_text(encoding="utf-8")
     (chart / "Chart.yaml").write_text(text.replace("ersion: 0.1.0", "ersion: 9.9.9"), encoding="utf-8")
     newer = render(chart=chart)
     assert newer.of_kind("Deployment")[0]["metadata"]["labels"]["helm.sh/chart"] == "clip-image-flow-9.9.9"
-    assert newer.pods() == render().pods()
+    for name in ROLES:
+        assert newer.pods()[f"Deployment/{name}"] == render().pods()[f"Deployment/{name}"]
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -109,13 +180,11 @@ def test_an_uninstall_leaves_a_persistent_cache_and_nothing_else(case: str) -> N
         assert ("helm.sh/resource-policy" in annotations) == (one["kind"] == "PersistentVolumeClaim")
 
 
-def test_the_job_of_helm_test_is_the_one_hook_and_goes_by_itself() -> None:
-    """`helm uninstall` leaves hooks alone: a Job that succeeded goes at once, one that failed after an hour."""
+def test_the_pod_of_helm_test_is_the_one_hook_and_goes_when_it_succeeded() -> None:
+    """`helm test --logs` reads the pod that is called as the hook is; a Job's is called otherwise."""
     hooks = [o for o in render(EVERYTHING_ON).objects if "helm.sh/hook" in o["metadata"].get("annotations", {})]
-    (job,) = hooks
-    assert job["kind"] == "Job"
-    assert job["metadata"]["annotations"] == {
-        "helm.sh/hook": "test",
-        "helm.sh/hook-delete-policy": "before-hook-creation,hook-succeeded",
-    }
-    assert job["spec"]["ttlSecondsAfterFinished"] == 3600
+    (pod,) = hooks
+    assert (pod["kind"], pod["metadata"]["name"]) == ("Pod", "clip-test")
+    assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    assert pod["metadata"]["annotations"]["helm.sh/hook-delete-policy"] == "before-hook-creation,hook-succeeded"
+    assert pod["spec"]["activeDeadlineSeconds"] == 120

@@ -49,7 +49,7 @@ def test_unknown_keys_are_refused_at_every_level() -> None:
         default: Any = VALUES
         for key in path:
             node, default = node.get("properties", {}).get(key, {}), default[key]
-        if isinstance(default, dict) and default and "properties" in node:
+        if isinstance(default, dict) and default and "properties" in node and path != ("global",):
             assert node["additionalProperties"] is False, path
             assert node["properties"].keys() >= default.keys()
 
@@ -94,9 +94,8 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"flow": "nothing"}, "at '/flow': value must be one of 'clip', 'encode'"),
     ({"flow": None}, "missing property 'flow'"),
     ({"gateway": {"replica": 3}}, "at '/gateway': additional properties 'replica' not allowed"),
-    ({"gateway": {"replicas": "3"}}, "at '/gateway/replicas': got string, want integer"),
+    ({"gateway": {"replicas": "3"}}, "at '/gateway/replicas': got string, want null or integer"),
     ({"gateway": {"replicas": -1}}, "at '/gateway/replicas': minimum: got -1, want 0"),
-    ({"gateway": {"replicas": None}}, "missing property 'replicas'"),
     ({"gateway": {"auth": {"existingSecret": "My_Secret"}}}, "at '/gateway/auth/existingSecret'"),
     ({"gateway": {"auth": {"existingSecret": 7}}}, "got number, want string"),
     ({"gateway": {"logFormat": "xml"}}, "value must be one of 'json', 'text'"),

@@ -10,6 +10,7 @@ from tests.chart.chart import RefusedError, Rendering, Values, container, pod, r
 from tests.chart.test_network import DNS, peers
 
 EXECUTORS = ["encoder", "text"]
+ON_A_GPU = {"device": "cuda", "image": {"tag": "0.1.0-gpu"}}
 CLAIM = {"name": "ViT-B/32", "source": "claim", "claim": "weights"}
 
 
@@ -74,9 +75,9 @@ def test_the_same_model_by_an_executors_own_values_is_one_model() -> None:
 @pytest.mark.parametrize(
     ("values", "on_a_gpu"),
     [
-        ({"executorDefaults": {"device": "cuda"}}, EXECUTORS),
-        ({"executorDefaults": {"device": "cuda"}, "executors": {"text": {"device": "cpu"}}}, ["encoder"]),
-        ({"executors": {"encoder": {"device": "cuda"}}}, ["encoder"]),
+        ({"executorDefaults": ON_A_GPU}, EXECUTORS),
+        ({"executorDefaults": ON_A_GPU, "executors": {"text": {"device": "cpu"}}}, ["encoder"]),
+        ({"executors": {"encoder": ON_A_GPU}}, ["encoder"]),
     ],
     ids=["both", "words kept on the CPU", "pictures alone"],
 )
@@ -89,5 +90,5 @@ def test_a_gpu_is_for_the_executors_that_are_told(values: dict[str, Any], on_a_g
 
 
 def test_helm_test_compares_with_what_is_stored_for_the_model() -> None:
-    (told,) = [one["env"] for one in pod(words().one("Job", "clip-test"))["containers"]]
+    (told,) = [one["env"] for one in pod(words().one("Pod", "clip-test"))["containers"]]
     assert {"name": "MODEL", "value": "emoji-tiny"} in told

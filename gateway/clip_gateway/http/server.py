@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from clip_gateway.flow.request_handler import RequestHandler
 from clip_gateway.http import openapi
+from clip_gateway.http.listening import listening
 from clip_gateway.http.messages import Vendor, problem_response
 from clip_gateway.http.middleware import Middleware
 from clip_gateway.http.protocol import HttpProtocol
@@ -80,6 +81,12 @@ class HttpServer(FastAPIBaseServer):
         }
         self.uvicorn_kwargs = {**own, **self.uvicorn_kwargs}
         self._tokens = tokens
+
+    async def setup_server(self) -> None:
+        """Start, on one socket for both families of addresses; Jina's own would be of IPv4 alone."""
+        with listening(self.host, self.port) as one:
+            self.uvicorn_kwargs["fd"] = one.fileno()  # uvicorn has it under a number of its own
+            await super().setup_server()
 
     @property
     def app(self) -> FastAPI:

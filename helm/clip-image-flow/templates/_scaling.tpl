@@ -1,45 +1,48 @@
 {{/* Disruption budget and autoscaler, the same for every role. */}}
 
-{{- define "clip.pdb" -}}
+{{- define "clip-image-flow.pdb" -}}
 {{- if .values.pdb.enabled }}
 ---
 apiVersion: policy/v1
 kind: PodDisruptionBudget
 metadata:
-  name: {{ include "clip.name" . }}
+  name: {{ include "clip-image-flow.name" . }}
   namespace: {{ .root.Release.Namespace }}
-  labels: {{- include "clip.labels" . | nindent 4 }}
+  labels: {{- include "clip-image-flow.labels" . | nindent 4 }}
 spec:
   maxUnavailable: {{ .values.pdb.maxUnavailable }}
   unhealthyPodEvictionPolicy: AlwaysAllow  # a pod that never got ready holds up no drain
   selector:
-    matchLabels: {{- include "clip.selector" . | nindent 6 }}
+    matchLabels: {{- include "clip-image-flow.selector" . | nindent 6 }}
 {{- end }}
 {{- end }}
 
-{{- define "clip.hpa" -}}
+{{- define "clip-image-flow.hpa" -}}
 {{- if .values.autoscaling.enabled }}
 ---
 apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
 metadata:
-  name: {{ include "clip.name" . }}
+  name: {{ include "clip-image-flow.name" . }}
   namespace: {{ .root.Release.Namespace }}
-  labels: {{- include "clip.labels" . | nindent 4 }}
+  labels: {{- include "clip-image-flow.labels" . | nindent 4 }}
 spec:
   scaleTargetRef:
     apiVersion: apps/v1
     kind: Deployment
-    name: {{ include "clip.name" . }}
+    name: {{ include "clip-image-flow.name" . }}
   minReplicas: {{ .values.autoscaling.minReplicas }}
   maxReplicas: {{ .values.autoscaling.maxReplicas }}
   metrics:
+    {{- if .values.autoscaling.metrics }}
+    {{- toYaml .values.autoscaling.metrics | nindent 4 }}
+    {{- else }}
     - type: Resource
       resource:
         name: cpu
         target:
           type: Utilization
-          averageUtilization: {{ .values.autoscaling.targetCPUUtilizationPercentage }}
+          averageUtilization: {{ include "clip-image-flow.cpuTarget" .values }}
     {{- if eq (.values.autoscaling.by | default "cpu") "waiting" }}
     # The larger of both numbers of pods counts. A metrics adapter has to show clip_queue_items of pods.
     - type: Pods
@@ -49,8 +52,25 @@ spec:
           type: AverageValue
           averageValue: {{ .values.autoscaling.targetWaitingItems | quote }}
     {{- end }}
+    {{- end }}
   {{- with .values.autoscaling.behavior }}
   behavior: {{- toYaml . | nindent 4 }}
   {{- end }}
 {{- end }}
+{{- end }}
+
+{{/*
+The values have a share of the CPU that a pod may take, its limit; Kubernetes wants one of what it asks for. A pod that
+asks for a tenth of a core passes 70 % of that with one request, and all pods would come at once.
+*/}}
+{{- define "clip-image-flow.cpuTarget" -}}
+  {{- $percent := .autoscaling.targetCPUUtilizationPercentage | float64 -}}
+  {{- $resources := include "clip-image-flow.pruned" .resources | fromYaml -}}
+  {{- $request := dig "requests" "cpu" "" $resources -}}
+  {{- $limit := dig "limits" "cpu" "" $resources -}}
+  {{- if and $request $limit -}}
+    {{- $asked := include "clip-image-flow.number" $request | float64 -}}
+    {{- $percent = divf (mulf $percent (include "clip-image-flow.number" $limit | float64)) $asked -}}
+  {{- end -}}
+  {{- printf "%.0f" $percent -}}
 {{- end }}

@@ -1,7 +1,7 @@
 {{/* What monitoring and tracing add to pods and policies; nothing while they are off. */}}
 
 {{/* The port of a node's metrics, which the Flow's export names. */}}
-{{- define "clip.metricsPort" -}}
+{{- define "clip-image-flow.metricsPort" -}}
   {{- $port := "9090" -}}
   {{- range $i, $argument := .args -}}
     {{- if eq (toString $argument) "--port-monitoring" }}{{- $port = index $.args (add1 $i) }}{{ end -}}
@@ -10,7 +10,7 @@
 {{- end }}
 
 {{/* Arguments of Jina. */}}
-{{- define "clip.monitoringArgs" -}}
+{{- define "clip-image-flow.monitoringArgs" -}}
 {{- if .Values.monitoring.enabled }}
 - --monitoring
 {{- end }}
@@ -26,7 +26,7 @@
 {{- end }}
 
 {{/* The sampler, which OpenTelemetry reads from the environment: of requests that come with a decision, theirs counts. */}}
-{{- define "clip.tracingEnv" -}}
+{{- define "clip-image-flow.tracingEnv" -}}
   {{- $env := list -}}
   {{- if .Values.monitoring.tracing.enabled -}}
     {{- $env = list (dict "name" "OTEL_TRACES_SAMPLER" "value" "parentbased_traceidratio")
@@ -36,36 +36,36 @@
 {{- end }}
 
 {{/* The container's port of metrics, beside those of the Flow. */}}
-{{- define "clip.monitoringPort" -}}
+{{- define "clip-image-flow.monitoringPort" -}}
 {{- if .root.Values.monitoring.enabled }}
 - name: metrics
-  containerPort: {{ include "clip.metricsPort" .node }}
+  containerPort: {{ include "clip-image-flow.metricsPort" .node }}
 {{- end }}
 {{- end }}
 
-{{/* A pod's annotations: the values', and how a Prometheus that goes by annotations finds its metrics. */}}
-{{- define "clip.podAnnotations" -}}
-  {{- $annotations := deepCopy .values.podAnnotations -}}
+{{/* How a Prometheus that goes by annotations finds a pod's metrics, as JSON; {} where it does not. */}}
+{{- define "clip-image-flow.scrapeAnnotations" -}}
+  {{- $annotations := dict -}}
   {{- with .root.Values.monitoring -}}
     {{- if and .enabled (eq .scrape "annotations") -}}
-      {{- $annotations = merge $annotations (dict "prometheus.io/scrape" "true" "prometheus.io/path" "/metrics"
-        "prometheus.io/port" (include "clip.metricsPort" $.node)) -}}
+      {{- $annotations = dict "prometheus.io/scrape" "true" "prometheus.io/path" "/metrics"
+        "prometheus.io/port" (include "clip-image-flow.metricsPort" $.node) -}}
     {{- end -}}
   {{- end -}}
-  {{- with $annotations }}{{ toYaml . }}{{ end -}}
+  {{- toJson $annotations -}}
 {{- end }}
 
 {{/* Whom a pod's policy lets in to metrics: those that are named, and nobody otherwise. */}}
-{{- define "clip.metricsIngress" -}}
+{{- define "clip-image-flow.metricsIngress" -}}
 {{- if and .root.Values.monitoring.enabled .root.Values.monitoring.from }}
 - from: {{- toYaml .root.Values.monitoring.from | nindent 4 }}
   ports:
-    - {protocol: TCP, port: {{ include "clip.metricsPort" .node }}}
+    - {protocol: TCP, port: {{ include "clip-image-flow.metricsPort" .node }}}
 {{- end }}
 {{- end }}
 
 {{/* The way out to the collector of traces. */}}
-{{- define "clip.tracingEgress" -}}
+{{- define "clip-image-flow.tracingEgress" -}}
 {{- with .Values.monitoring.tracing }}
 {{- if .enabled }}
 - ports:
@@ -78,21 +78,21 @@
 {{- end }}
 
 {{/* What this release's series have in common. */}}
-{{- define "clip.series" -}}
-  {{- printf "namespace=%q,app_kubernetes_io_instance=%q" .Release.Namespace .Release.Name -}}
+{{- define "clip-image-flow.series" -}}
+  {{- printf "namespace=%q,app_kubernetes_io_instance=%q" .Release.Namespace (include "clip-image-flow.instance" .) -}}
 {{- end }}
 
 {{/* The names of the release's pods, as a regular expression. */}}
-{{- define "clip.podNames" -}}
-  {{- $names := list (include "clip.name" (dict "root" $ "component" "gateway") | printf "%s-.*") -}}
-  {{- range (include "clip.executors" . | fromJson).items -}}
-    {{- $names = append $names (include "clip.name" (dict "root" $ "component" .component) | printf "%s-.*") -}}
+{{- define "clip-image-flow.podNames" -}}
+  {{- $names := list (include "clip-image-flow.name" (dict "root" $ "component" "gateway") | printf "%s-.*") -}}
+  {{- range (include "clip-image-flow.executors" . | fromJson).items -}}
+    {{- $names = append $names (include "clip-image-flow.name" (dict "root" $ "component" .component) | printf "%s-.*") -}}
   {{- end -}}
   {{- join "|" $names -}}
 {{- end }}
 
 {{/* Two values that must fit each other. */}}
-{{- define "clip.checkMonitoring" -}}
+{{- define "clip-image-flow.checkMonitoring" -}}
   {{- with .Values.monitoring -}}
     {{- if and (not .enabled) .rules.enabled -}}
       {{- fail "values: monitoring.rules: enabled, so monitoring.enabled must be true: the alerts are about its metrics" -}}
@@ -101,7 +101,7 @@
       {{- fail "values: monitoring.tracing: enabled, so host must name a collector (OTLP over gRPC)" -}}
     {{- end -}}
   {{- end -}}
-  {{- range (include "clip.executors" . | fromJson).items -}}
+  {{- range (include "clip-image-flow.executors" . | fromJson).items -}}
     {{- $scaling := .values.autoscaling -}}
     {{- if and $scaling.enabled (ne $scaling.by "cpu") (not $.Values.monitoring.enabled) -}}
       {{- $says := "values: executors.%s.autoscaling: by is %s, so monitoring.enabled must be true" -}}

@@ -1,0 +1,111 @@
+{{/* Refusals of what a schema cannot say: of executors. */}}
+
+{{/* A model is given to executors that take one. */}}
+{{- define "clip-image-flow.checkModel" -}}
+  {{- $taking := list -}}
+  {{- range .nodes }}{{ if .modelOption }}{{ $taking = append $taking .name }}{{ end }}{{ end -}}
+  {{- range $name, $override := .root.Values.executors -}}
+    {{- if and ($override | default dict).model (not (has $name $taking)) -}}
+      {{- $says := "values: executors.%s.model: this executor takes no model; those that do: %s" -}}
+      {{- fail (printf $says $name (join ", " $taking)) -}}
+    {{- end -}}
+  {{- end -}}
+  {{- with .root.Values.model -}}
+    {{- if and (or .name .claim (ne .source "image")) (not $taking) -}}
+      {{- fail (printf "values: model: no executor of the Flow %s takes one" $.root.Values.flow) -}}
+    {{- end -}}
+  {{- end -}}
+{{- end }}
+
+{{/* Vectors of two checkpoints cannot be compared, and the gateway of such a Flow never gets ready. */}}
+{{- define "clip-image-flow.checkOneModel" -}}
+  {{- $models := list -}}
+  {{- $named := list -}}
+  {{- range .items -}}
+    {{- if .model -}}
+      {{- $models = append $models .model -}}
+      {{- $named = printf "%s has %v" .name .model | append $named -}}
+    {{- end -}}
+  {{- end -}}
+  {{- if gt (uniq $models | len) 1 -}}
+    {{- $says := "the executors of the Flow %s must have one model, and %s: set model.name for all of them" -}}
+    {{- fail (printf (print "values: model: " $says) .root.Values.flow (join ", " $named)) -}}
+  {{- end -}}
+{{- end }}
+
+{{/* `own` is what stands under executors.NAME, `item` one of `clip-image-flow.executors`. */}}
+{{- define "clip-image-flow.checkExecutor" -}}
+  {{- $at := printf "values: executors.%s" .item.name -}}
+  {{- $model := ternary (printf "%s.model" $at) "values: model" (hasKey .own "model") -}}
+  {{- $mounts := list "/home/app" "/tmp" -}}
+  {{- $volumes := list "home" "tmp" -}}
+  {{- with .item.values.model -}}
+    {{- if and (eq .source "claim") (not .claim) -}}
+      {{- fail (printf "%s: source is claim, so claim must name a PersistentVolumeClaim" $model) -}}
+    {{- end -}}
+    {{- if and .claim (ne .source "claim") -}}
+      {{- fail (printf "%s: claim is set, so source must be claim" $model) -}}
+    {{- end -}}
+    {{- if and .cache.persistent (ne .source "download") $.item.node.modelOption -}}
+      {{- fail (printf "%s.cache: persistent keeps what is downloaded, so source must be download" $model) -}}
+    {{- end -}}
+    {{- if and (eq .source "download") .cache.persistent (not .cache.accessModes) -}}
+      {{- fail (printf "%s.cache.accessModes: empty, so no volume would do: ReadWriteMany, or another" $model) -}}
+    {{- end -}}
+    {{- if and (eq .source "download") (eq (include "clip-image-flow.number" .cache.size | float64) 0.0) -}}
+      {{- fail (printf "%s.cache.size: 0 holds no model: set some gigabytes" $model) -}}
+    {{- end -}}
+    {{- if ne .source "image" -}}
+      {{- $mounts = append $mounts "/models" -}}
+      {{- $volumes = append $volumes "models" -}}
+    {{- end -}}
+  {{- end -}}
+  {{- include "clip-image-flow.checkRole" (dict "at" $at "values" .item.values "mounts" $mounts "volumes" $volumes) -}}
+  {{- include "clip-image-flow.checkExecutorMemory" (dict "at" $at "item" .item) -}}
+  {{- if .item.cuda }}{{- include "clip-image-flow.checkDevice" (dict "at" $at "item" .item) }}{{ end -}}
+{{- end }}
+
+{{/* What a GPU needs besides `device: cuda`. */}}
+{{- define "clip-image-flow.checkDevice" -}}
+  {{- $device := .item.usesWith.device -}}
+  {{- with .item.values -}}
+    {{- $index := trimPrefix "cuda" $device | trimPrefix ":" | default "0" | int -}}
+    {{- if ge $index (int .gpu.count) -}}
+      {{- $says := "is one that the pod does not have: they count from 0, and gpu.count is %d" -}}
+      {{- fail (printf (print "%s: device %s " $says) $.at $device (int .gpu.count)) -}}
+    {{- end -}}
+    {{- $own := or .image.repository .image.tag .image.digest -}}
+    {{- if and .device (not $own) (not (regexMatch "gpu|cuda|@sha256:" $.item.node.image)) -}}
+      {{- $says := "and the image %s is for CPUs: set image.tag to one that `make image-gpu` builds (%s-gpu)" -}}
+      {{- $tag := regexFind "[^:/]+$" $.item.node.image -}}
+      {{- fail (printf (print "%s: device is %s, " $says) $.at $device $.item.node.image $tag) -}}
+    {{- end -}}
+    {{- if and .autoscaling.enabled (not .autoscaling.metrics) -}}
+      {{- $says := "follows the CPU, which says nothing of a GPU's load: set autoscaling.metrics, or enabled: false" -}}
+      {{- fail (printf "%s: device is %s, and autoscaling %s" $.at $device $says) -}}
+    {{- end -}}
+  {{- end -}}
+{{- end }}
+
+{{/* Half of the memory is the model's; decoding and the queue, by default a quarter and an eighth, share the rest. */}}
+{{- define "clip-image-flow.checkExecutorMemory" -}}
+  {{- $resources := include "clip-image-flow.pruned" .item.values.resources | fromYaml -}}
+  {{- $settings := .item.usesWith -}}
+  {{- if and .item.node.modelOption (dig "limits" "memory" "" $resources) -}}
+    {{- $limit := include "clip-image-flow.number" $resources.limits.memory | float64 -}}
+    {{- $decode := $settings.decode_memory | default (divf $limit 4) | float64 -}}
+    {{- $queue := $settings.queue_bytes | default (divf $limit 8) | float64 -}}
+    {{- if gt (addf $decode $queue) (divf $limit 2) -}}
+      {{- $says := "(%.0f) and queue_bytes (%.0f) are more than half of resources.limits.memory (%v)" -}}
+      {{- $mend := "and the model needs the other half: lower them, or raise the limit" -}}
+      {{- fail (printf (printf "%%s.usesWith: decode_memory %s, %s" $says $mend) .at
+        $decode $queue $resources.limits.memory) -}}
+    {{- end -}}
+    {{- $image := $settings.max_image_bytes | default 20971520 | float64 -}}
+    {{- if gt $image $queue -}}
+      {{- $says := "(%.0f) is more than queue_bytes (%.0f), by default an eighth of resources.limits.memory" -}}
+      {{- $mend := "so such an image never finds room: lower it, or raise these" -}}
+      {{- fail (printf (printf "%%s.usesWith: max_image_bytes %s, %s" $says $mend) .at $image $queue) -}}
+    {{- end -}}
+  {{- end -}}
+{{- end }}
