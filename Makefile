@@ -19,10 +19,12 @@ READY := $(VENV)/.ready-$(DEVICE)
 WRITTEN_YAML := {extends: relaxed, rules: {line-length: disable, indentation: {indent-sequences: whatever}, empty-lines: disable}}
 
 export WRITTEN_YAML
-# Docker, kind, helm and kubectl: from the kit beside the checkout where there is one, else from the PATH.
+# Docker, kind, helm and kubectl: from the kit beside the checkout where there is one, else from the PATH. The kit makes
+# the base image itself, so there it has no digest.
 KIT := $(wildcard ../shared/cluster/up)
 WITH_TOOLS := $(if $(KIT),eval "$$($(KIT))";)
 export DOCKER_BUILD_FLAGS ?= $(if $(KIT),--network host)
+export BASE ?= $(if $(KIT),python:3.11-slim-bookworm)
 
 export JINA_OPTOUT_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -40,7 +42,7 @@ $(READY): locks/dev.txt locks/torch-cpu.txt locks/runtime-cuda.txt pyproject.tom
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
 	@if compgen -G "$(VENV)/.ready-*" >/dev/null && [ ! -e $@ ]; then $(BIN)/pip uninstall --quiet --yes torch; fi
 	@locked="$(BIN)/pip install --quiet --no-deps --require-hashes"; \
-	cpu() { $$locked --no-index -r locks/torch-cpu.txt 2>/dev/null || $$locked --index-url $(TORCH_INDEX) -r locks/torch-cpu.txt; }; \
+	cpu() { $$locked --no-index -r locks/torch-cpu.txt 2>/dev/null || $$locked --retries 1 --index-url $(TORCH_INDEX) -r locks/torch-cpu.txt; }; \
 	cuda() { $$locked -r locks/runtime-cuda.txt; }; \
 	if [ $(DEVICE) = cuda ]; then cuda; \
 	else cpu || { echo "torch's CPU build is not reached: taking the registry's, with CUDA, some gigabytes" >&2; cuda; }; fi

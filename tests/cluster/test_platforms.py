@@ -1,4 +1,4 @@
-"""Other people's platforms, as far as kind can be one: umbrellas, users of the cluster's choice, DNS elsewhere, upgrades."""
+"""Other people's platforms, as far as kind can be one: umbrellas, any user, DNS elsewhere, upgrades, dual stack."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_both_images_run_as_any_user_on_a_read_only_root(alone: Namespace, group
     for component in ("gateway", "encoder"):
         pod = alone.pods(component)[0].metadata.name
         assert alone.exec(pod, "id", "-u").strip() == str(ANYBODY)
-        with pytest.raises(CommandFailedError, match="Read-only file system|Permission denied"):
+        with pytest.raises(CommandFailedError, match=r"Read-only file system|Permission denied"):
             alone.exec(pod, "touch", "/app/file")
 
 
