@@ -65,9 +65,12 @@ def test_both_images_run_as_any_user_on_a_read_only_root(alone: Namespace, group
             alone.exec(pod, "touch", "/app/file")
 
 
-def test_the_log_of_a_helm_test_is_shown(alone: Namespace) -> None:
-    alone.install()
-    assert "ok: HTTP, picture" in alone.helm("test", RELEASE, "--logs")
+@pytest.mark.parametrize("binary", ["helm", "helm3"])
+def test_the_log_of_a_helm_test_is_shown(alone: Namespace, binary: str) -> None:
+    if shutil.which(binary) is None:
+        pytest.skip(f"NOT RUN: there is no {binary} here")
+    alone.install(binary=binary)
+    assert "ok: HTTP, picture" in alone.helm("test", RELEASE, "--logs", binary=binary)
 
 
 @pytest.fixture
