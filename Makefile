@@ -3,27 +3,28 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-PYTHON ?= python3.11
+# The newest of these that is there; an existing .venv keeps its own. Images have 3.11.
+PYTHONS := 3.13 3.12 3.11
+PYTHON ?= $(or $(firstword $(foreach v,$(PYTHONS),$(shell python$(v) -c '' 2>/dev/null && echo python$(v)))),python3.11)
 VENV := .venv
 BIN := $(VENV)/bin
 
-# torch comes apart from the lock: its CPU build from PIP_FIND_LINKS where a wheel lies there, else from PyTorch's index;
-# `make setup DEVICE=cuda` takes the registry's CUDA build, some gigabytes, which nothing else installs.
-TORCH_VERSION := 2.13.0
+# torch comes apart from the lock: its CPU build from PIP_FIND_LINKS where a wheel for this Python lies there, else from
+# PyTorch's index, else, said aloud, the registry's CUDA build, some gigabytes, which `make setup DEVICE=cuda` asks for.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 DEVICE ?= cpu
-LOCAL_TORCH := $(firstword $(foreach d,$(PIP_FIND_LINKS),$(wildcard $(d)/torch-$(TORCH_VERSION)*.whl)))
-TORCH_SOURCE := $(if $(filter cuda,$(DEVICE)),,--no-deps $(if $(LOCAL_TORCH),--no-index,--index-url $(TORCH_INDEX)))
 READY := $(VENV)/.ready-$(DEVICE)
 
 # YAML that a program wrote: sound, in a style that is not ours.
 WRITTEN_YAML := {extends: relaxed, rules: {line-length: disable, indentation: {indent-sequences: whatever}, empty-lines: disable}}
 
 export WRITTEN_YAML
-# Docker, kind, helm and kubectl: from the kit beside the checkout where there is one, else from the PATH.
+# Docker, kind, helm and kubectl: from the kit beside the checkout where there is one, else from the PATH. The kit makes
+# the base image itself, so there it has no digest.
 KIT := $(wildcard ../shared/cluster/up)
 WITH_TOOLS := $(if $(KIT),eval "$$($(KIT))";)
 export DOCKER_BUILD_FLAGS ?= $(if $(KIT),--network host)
+export BASE ?= $(if $(KIT),python:3.11-slim-bookworm)
 
 export JINA_OPTOUT_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -35,12 +36,16 @@ help: ## list the targets
 .PHONY: setup
 setup: $(READY) ## install everything into .venv (DEVICE=cuda: torch's CUDA build)
 
-$(READY): locks/dev.txt pyproject.toml gateway/pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is needed (or PYTHON=/path/to/python3.11)" >&2; exit 1; }
+$(READY): locks/dev.txt locks/torch-cpu.txt locks/runtime-cuda.txt pyproject.toml gateway/pyproject.toml
+	@$(PYTHON) -c '' || { echo "one of Python $(PYTHONS) is needed (or PYTHON=/path/to/python3.12)" >&2; exit 1; }
 	@echo "setting up $(VENV) (some minutes the first time)"
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
 	@if compgen -G "$(VENV)/.ready-*" >/dev/null && [ ! -e $@ ]; then $(BIN)/pip uninstall --quiet --yes torch; fi
-	@$(BIN)/pip install --quiet $(TORCH_SOURCE) torch==$(TORCH_VERSION)
+	@locked="$(BIN)/pip install --quiet --no-deps --require-hashes"; \
+	cpu() { $$locked --no-index -r locks/torch-cpu.txt 2>/dev/null || $$locked --retries 1 --index-url $(TORCH_INDEX) -r locks/torch-cpu.txt; }; \
+	cuda() { $$locked -r locks/runtime-cuda.txt; }; \
+	if [ $(DEVICE) = cuda ]; then cuda; \
+	else cpu || { echo "torch's CPU build is not reached: taking the registry's, with CUDA, some gigabytes" >&2; cuda; }; fi
 	@$(BIN)/pip install --quiet --no-deps --require-hashes -r locks/dev.txt
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation -e . -e gateway
 	@rm -f $(VENV)/.ready-*; touch $@
@@ -79,6 +84,17 @@ test-unit: $(READY) ## the library and the Executor, in process
 .PHONY: test-flow
 test-flow: $(READY) ## a real Flow on real sockets, by gRPC and HTTP
 	@$(BIN)/pytest tests/flow
+
+# Each Python that is there, by its name or as one of pyenv's, with an environment of its own in .cache/pythons.
+.PHONY: test-pythons
+test-pythons: ## lint, unit and flow tests on every Python of 3.11, 3.12 and 3.13 that is there
+	@for version in $(PYTHONS); do \
+	  python=$$(python$$version -c 'import sys; print(sys.executable)' 2>/dev/null || \
+	    ls $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version.*/bin/python 2>/dev/null | tail -1); \
+	  if [ -z "$$python" ]; then echo "SKIPPED: Python $$version (it is not there)"; continue; fi; \
+	  echo "== Python $$version ($$python)"; \
+	  $(MAKE) --silent lint test-unit test-flow PYTHON=$$python VENV=.cache/pythons/$$version; \
+	done
 
 CLIENTS := .cache/clients
 $(CLIENTS)/%/.ready: locks/%.txt
@@ -187,18 +203,9 @@ format: $(READY) ## let ruff rewrite what it can
 	@$(BIN)/ruff format .
 
 .PHONY: lock
-lock: $(READY) ## resolve locks/*.in (UPGRADE=1: to the newest versions, not those locked now)
+lock: $(READY) ## resolve locks/*.in for every Python (UPGRADE=1: to the newest versions, not those locked now)
 	@$(BIN)/pip install --quiet uv
-	@compile() { \
-	  $(BIN)/uv pip compile --quiet $(if $(UPGRADE),--upgrade) locks/$$1.in --output-file locks/$$2.txt "$${@:3}" \
-	    --constraint <(if [ $$2 != runtime ] && [ $$2 != vendors ]; then grep -E '^[a-zA-Z0-9_.-]+==' locks/runtime.txt | sed 's/ .*//'; fi) \
-	    --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command 'make lock' \
-	    --no-emit-index-url --no-emit-find-links; \
-	}; \
-	cpu=(--no-emit-package torch --find-links $(if $(LOCAL_TORCH),$(dir $(LOCAL_TORCH)),$(TORCH_INDEX)/torch/)); \
-	for name in runtime gateway dev; do compile $$name $$name "$${cpu[@]}"; done; \
-	for name in clip-client vendors; do compile $$name $$name; done; \
-	compile runtime runtime-cuda  # torch and all of CUDA: the GPU image is built from this alone
+	@$(BIN)/python -m scripts.lock $(if $(UPGRADE),--upgrade)
 
 .PHONY: clean
 clean: ## remove .venv and caches

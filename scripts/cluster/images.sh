@@ -6,6 +6,7 @@
 #   DEVICE=cuda                          IMAGE:VERSION-gpu of those that run on a GPU, with torch's CUDA build (some gigabytes)
 #   TAG=...                              in place of the version
 #   MODEL=ViT-B/32                       bake these weights in: a name, or a file or folder in models/baked/
+#   BASE=...                             another base image than the Dockerfiles' own, which is named by its digest
 #   DOCKER_BUILD_FLAGS=...               more for `docker build`
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -20,7 +21,7 @@ build() { # build IMAGE DOCKERFILE [FLAG ...]
   echo "building $image (minutes the first time)"
   # Flags of several words, such as --network host, come as one variable.
   # shellcheck disable=SC2086
-  log=$(docker build ${DOCKER_BUILD_FLAGS:-} --file "$file" --tag "$image" \
+  log=$(docker build ${DOCKER_BUILD_FLAGS:-} ${BASE:+--build-arg BASE="$BASE"} --file "$file" --tag "$image" \
     --build-arg VERSION="$version" --build-arg REVISION="$revision" "$@" . </dev/null 2>&1) || {
     printf '%s\n' "$log" >&2
     exit 1

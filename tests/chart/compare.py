@@ -37,16 +37,24 @@ def chart_of(commit: str, folder: Path) -> Path:
 
 def as_it_was(case: str, chart: Path) -> dict[str, Any]:
     """The values of `case` as that chart takes them: its own profile, or its model in `executorDefaults`, where the
-    model was before it stood at the top.
+    model was before it stood at the top; without keys that came later.
     """
     if (chart / "profiles" / f"{case}.yaml").is_file():
         return profile(case, chart)
-    values = CASES[case]
     known = yaml.safe_load((chart / "values.yaml").read_text(encoding="utf-8"))
-    old = copy.deepcopy(values)
+    old = copy.deepcopy(CASES[case])
     if "model" in old and "model" not in known:
         old.setdefault("executorDefaults", {})["model"] = old.pop("model")
-    return old
+    return only_known(old, known)
+
+
+def only_known(values: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+    """`values` without the keys that came after a values.yaml, which has `known`."""
+    return {
+        key: only_known(value, known[key]) if isinstance(value, dict) and known[key] else value
+        for key, value in values.items()
+        if key in known
+    }
 
 
 def difference(what: str, old: str, new: str) -> str:

@@ -38,6 +38,22 @@ def indentation(line: str) -> int:
     return len(line) - len(line.lstrip())
 
 
+@pytest.mark.parametrize(
+    "path", [path for path in TEMPLATES if path.suffix != ".tpl"], ids=lambda path: str(path.relative_to(CHART))
+)
+def test_every_template_begins_by_giving_missing_values_their_defaults(path: Path) -> None:
+    """Any of them may be the first that Helm renders, and an upgrade with `--reuse-values` lacks newer keys."""
+    assert path.read_text(encoding="utf-8").startswith('{{- include "clip-image-flow.init" . ')
+
+
+def test_every_named_template_bears_the_charts_name() -> None:
+    """In an umbrella all charts share one set of them."""
+    named = [name for path in TEMPLATES for name in re.findall(r'define "([^"]+)"', path.read_text(encoding="utf-8"))]
+    assert named
+    assert [name for name in named if not name.startswith("clip-image-flow.")] == []
+    assert len(set(named)) == len(named)
+
+
 def wrong_in_code(lines: list[str]) -> list[int]:
     """The numbers of those lines of code that are not indented by two columns for each block they are in."""
     wrong, depth = [], 0

@@ -180,11 +180,11 @@ def test_an_uninstall_leaves_a_persistent_cache_and_nothing_else(case: str) -> N
         assert ("helm.sh/resource-policy" in annotations) == (one["kind"] == "PersistentVolumeClaim")
 
 
-def test_the_pod_of_helm_test_is_the_one_hook_and_goes_when_it_succeeded() -> None:
+def test_the_pod_of_helm_test_is_the_one_hook_and_stays_to_be_read() -> None:
     """`helm test --logs` reads the pod that is called as the hook is; a Job's is called otherwise."""
     hooks = [o for o in render(EVERYTHING_ON).objects if "helm.sh/hook" in o["metadata"].get("annotations", {})]
     (pod,) = hooks
     assert (pod["kind"], pod["metadata"]["name"]) == ("Pod", "clip-test")
     assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
-    assert pod["metadata"]["annotations"]["helm.sh/hook-delete-policy"] == "before-hook-creation,hook-succeeded"
+    assert pod["metadata"]["annotations"]["helm.sh/hook-delete-policy"] == "before-hook-creation"
     assert pod["spec"]["activeDeadlineSeconds"] == 120

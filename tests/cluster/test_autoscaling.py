@@ -30,7 +30,7 @@ def release(namespace: Namespace, metrics: None) -> Namespace:
         "enabled": True,
         "minReplicas": 1,
         "maxReplicas": 3,
-        "targetCPUUtilizationPercentage": 60,
+        "targetCPUUtilizationPercentage": 5,  # of the limit of two cores
         "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},  # a test does not wait for five minutes
     }
     namespace.install({"executorDefaults": {"autoscaling": autoscaling}})

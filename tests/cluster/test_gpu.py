@@ -8,10 +8,14 @@ from collections.abc import Iterator
 import pytest
 from kubernetes.client import V1Pod
 
-from tests.cluster.kube import RELEASE, Cluster, Namespace, until
+from tests.cluster.kube import RELEASE, VERSION, Cluster, Namespace, until
 
 GPU = "nvidia.com/gpu"
-CUDA = {"device": "cuda", "resources": {"requests": {"cpu": "50m", "memory": "256Mi"}}}
+CUDA = {
+    "device": "cuda",
+    "image": {"tag": VERSION},  # the image for CPUs, asked for by its name
+    "resources": {"requests": {"cpu": "50m", "memory": "256Mi"}},
+}
 
 
 def patch_gpus(cluster: Cluster, node: str, count: int) -> None:

@@ -101,10 +101,12 @@ def test_an_upgrade_rolls_what_it_touches_and_a_rollback_returns(release: Namesp
     assert "Succeeded" in release.helm("test", RELEASE)
 
 
-def test_uninstalled_it_leaves_nothing(release: Namespace) -> None:
-    assert release.objects()
+def test_uninstalled_it_leaves_nothing_but_the_log_of_its_test(release: Namespace) -> None:
+    test = f"pod/{RELEASE}-test"
+    assert release.objects() > {test}
     release.helm("uninstall", RELEASE, "--wait", "--timeout", "2m")
-    until("nothing is left", lambda: not release.objects(), 120)
+    until("nothing else is left", lambda: release.objects() == {test}, 120)
+    release.kubectl("delete", test)
 
 
 def test_helm_3_installs_it(namespace: Namespace) -> None:
