@@ -25,7 +25,7 @@
 {{- end }}
 {{- end }}
 
-{{/* The sampler, which OpenTelemetry reads from the environment: of requests that come with a decision, theirs counts. */}}
+{{/* The sampler, which OpenTelemetry reads from the environment; a caller's own decision goes before it. */}}
 {{- define "clip-image-flow.tracingEnv" -}}
   {{- $env := list -}}
   {{- if .Values.monitoring.tracing.enabled -}}
@@ -95,7 +95,7 @@
 {{- define "clip-image-flow.checkMonitoring" -}}
   {{- with .Values.monitoring -}}
     {{- if and (not .enabled) .rules.enabled -}}
-      {{- fail "values: monitoring.rules: enabled, so monitoring.enabled must be true: the alerts are about its metrics" -}}
+      {{- fail "values: monitoring.rules: enabled, so monitoring.enabled must be true: alerts are about its metrics" -}}
     {{- end -}}
     {{- if and .tracing.enabled (not .tracing.host) -}}
       {{- fail "values: monitoring.tracing: enabled, so host must name a collector (OTLP over gRPC)" -}}
