@@ -2,8 +2,9 @@
 
     make eval-zero-shot MODEL=ViT-B-32::laion2b_s34b_b79k PICTURES=~/pictures
 
-PICTURES has a folder per class, such as `golden_retriever/`, whose name is what the model is asked with. flows/clip_flow.yml
-runs meanwhile, so that what is measured is what is served: checkpoint, preprocessing, tokenizer and precision.
+PICTURES has a folder per class, such as `golden_retriever/`, whose name is what the model is asked with.
+flows/clip_flow.yml runs meanwhile, so that what is measured is what is served: checkpoint, preprocessing, tokenizer and
+precision.
 """
 
 from __future__ import annotations
@@ -69,9 +70,8 @@ def main() -> int:
         print(f"zero-shot: {error}: {options.log}", file=sys.stderr)
         return 1
     found = accuracy(*vectors, [number for number, _ in files], CUTS)
-    print(
-        f"{options.model} in {options.precision or 'its default precision'}: {len(files)} pictures of {len(classes)} classes"
-    )
+    precision = options.precision or "its default precision"
+    print(f"{options.model} in {precision}: {len(files)} pictures of {len(classes)} classes")
     for cut in CUTS:
         print(f"accuracy@{cut}: {found[cut]:.3f}")
     return int(found[1] < options.at_least)

@@ -85,18 +85,25 @@ def container(deployment: Object) -> Object:
 
 
 def render(
-    values: Values | None = None, *, chart: Path = CHART, helm: str = "helm", release: str = RELEASE
+    values: Values | None = None,
+    *,
+    chart: Path = CHART,
+    helm: str = "helm",
+    release: str = RELEASE,
+    kubernetes: str = "1.34.2",
 ) -> Rendering:
     """The chart with `values`, rendered once a session.
 
+    :param kubernetes: the version of the cluster.
     :raises RefusedError: Helm refuses.
     """
-    return _render(json.dumps(values or {}, sort_keys=True), chart, helm, release)
+    return _render(json.dumps(values or {}, sort_keys=True), chart, helm, release, kubernetes)
 
 
 @functools.cache
-def _render(values: str, chart: Path, helm: str, release: str) -> Rendering:
-    command = [tool(helm), "template", release, str(chart), "--namespace", NAMESPACE, "--values", "-"]
+def _render(values: str, chart: Path, helm: str, release: str, kubernetes: str) -> Rendering:
+    version = ["--kube-version", kubernetes]
+    command = [tool(helm), "template", release, str(chart), *version, "--namespace", NAMESPACE, "--values", "-"]
     run = subprocess.run(command, input=values, capture_output=True, text=True, timeout=60, check=False)
     if run.returncode != 0:
         raise RefusedError(run.stderr)

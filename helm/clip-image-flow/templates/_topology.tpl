@@ -38,13 +38,13 @@ is its name.
     {{- end -}}
     {{- /* an executor that takes no model needs neither weights nor a way to download them */ -}}
     {{- $model := deepCopy $.Values.model -}}
-    {{- if not $node.modelOption }}{{- $_ := set $model "source" "image" }}{{- $_ := set $model "claim" "" }}{{ end -}}
+    {{- if not $node.modelOption }}{{- $_ := set $model "source" "image" }}{{- $_ := set $model "claim" "" }}{{- $_ := set $model "oci" "" }}{{ end -}}
     {{- $values := mergeOverwrite (deepCopy $.Values.executorDefaults) (dict "model" $model) $override -}}
     {{- $settings := dict "device" $values.device -}}
     {{- with $node.modelOption }}{{- $_ := set $settings . $values.model.name }}{{ end -}}
     {{- $usesWith := include "clip.usesWith" (list $node.usesWith $values.usesWith $settings) | fromJson -}}
     {{- $cuda := hasPrefix "cuda" ($usesWith.device | default "cpu") -}}
-    {{- include "clip.checkExecutor" (dict "name" $node.name "values" $values "own" $override) -}}
+    {{- include "clip.checkExecutor" (dict "root" $ "name" $node.name "values" $values "own" $override) -}}
     {{- $model := get $usesWith ($node.modelOption | default "") -}}
     {{- $items = append $items (dict "name" $node.name "component" $node.component "node" $node "values" $values
       "usesWith" $usesWith "model" $model "cuda" $cuda) -}}
@@ -107,6 +107,17 @@ is its name.
     {{- end -}}
     {{- if and .claim (ne .source "claim") -}}
       {{- fail (printf "%s: claim is set, so source must be claim" $model) -}}
+    {{- end -}}
+    {{- if and (eq .source "oci") (not .oci) -}}
+      {{- fail (printf "%s: source is oci, so oci must name an image by its digest" $model) -}}
+    {{- end -}}
+    {{- if and .oci (ne .source "oci") -}}
+      {{- fail (printf "%s: oci is set, so source must be oci" $model) -}}
+    {{- end -}}
+    {{- if and (eq .source "oci") (semverCompare "<1.35-0" $.root.Capabilities.KubeVersion.Version) -}}
+      {{- $says := "%s: source is oci, an image as a volume, which needs Kubernetes 1.35 or newer; this is %s" -}}
+      {{- fail (printf (print $says ". Put the weights on a claim, or bake them into the executor's image") $model
+        $.root.Capabilities.KubeVersion.Version) -}}
     {{- end -}}
   {{- end -}}
   {{- include "clip.checkAutoscaling" (dict "at" $at "autoscaling" .values.autoscaling) -}}
