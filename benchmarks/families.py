@@ -30,9 +30,9 @@ from safetensors.torch import save_file
 from benchmarks import measure
 from benchmarks.pictures import FOLDER, jpegs
 from clip_image_flow import ImageEncoder, backends
-from clip_image_flow.encoder import image_tower, square, text_tower
+from clip_image_flow.encoder import image_tower, text_tower
 from clip_image_flow.errors import ConfigError
-from clip_image_flow.image.preparation import ImagePreparer
+from clip_image_flow.image.preparation import ImagePreparer, square
 from clip_image_flow.image.reader import ImageReader
 from clip_image_flow.image.uris import UriReader
 from clip_image_flow.models.openclip.library import open_clip
@@ -161,7 +161,7 @@ def of_family(architecture: str, files: list[bytes], rounds: int, precisions: li
         backend = load(tower, precision=precision)
         size = backend.item_shape[0]
         dims |= {"dim": backend.dim, "pixels": size}
-        prepare = ImagePreparer(ImageReader(1 << 25, 1 << 25, UriReader()), square(tower, size))
+        prepare = ImagePreparer(ImageReader(1 << 25, 1 << 25, UriReader()), square(tower.prepared(), size))
         pictures = np.stack([prepare(file) for file in files])
         ways[f"forward {precision}"] = partial(forward, backend, pictures)
         encoders.append(ImageEncoder(str(folder), precision=precision, cache_dir=str(FOLDER)))
