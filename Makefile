@@ -160,6 +160,10 @@ bench: $(READY) ## how fast it is, as ratios: in process, by layer, served, cost
 	@for name in in_process texts doors layers "served --load" cost replicas; do $(BIN)/python -W ignore -m benchmarks.$$name; done
 	@$(BIN)/python -W ignore -m benchmarks.plot
 
+.PHONY: bench-families
+bench-families: $(READY) ## what a model of each family costs, with random weights, beside open_clip itself (an hour)
+	@$(BIN)/python -W ignore -m benchmarks.families
+
 .PHONY: bench-peers
 bench-peers: $(READY) ## the same beside clip-as-service and infinity, in environments of their own (gigabytes, long)
 	@benchmarks/peers/setup.sh
@@ -192,6 +196,12 @@ quantize: $(READY) ## make the int8 form of MODEL, calibrated with PICTURES (fil
 .PHONY: eval-model
 eval-model: $(READY) ## recall of emoji-tiny, served by the Flow, on the style it never saw (needs npm)
 	@$(BIN)/python training/emoji_tiny/evaluate.py --at-least 0.14 0.36 0.50
+
+.PHONY: eval-zero-shot
+eval-zero-shot: $(READY) ## accuracy of MODEL, served by the Flow, on PICTURES, a folder per class (PRECISION, TEMPLATE)
+	@$(if $(and $(MODEL),$(PICTURES)),,echo "usage: make eval-zero-shot MODEL=ViT-B/32 PICTURES=~/pictures" >&2; exit 1)
+	@$(BIN)/python -W ignore -m scripts.zero_shot "$(MODEL)" $(PICTURES) $(if $(PRECISION),--precision $(PRECISION)) \
+	  $(if $(TEMPLATE),--template "$(TEMPLATE)") --log $(VENV)/zero-shot.log
 
 .PHONY: train-model
 train-model: $(READY) ## train emoji-tiny again (an hour on two cores; needs npm)

@@ -15,8 +15,7 @@ from clip_image_flow import backends, models
 from clip_image_flow.batching.batcher import Batcher
 from clip_image_flow.batching.observer import Observer
 from clip_image_flow.fingerprint import fingerprint
-from clip_image_flow.image.preparation import ImagePreparer, Preparation
-from clip_image_flow.image.preprocess import Square
+from clip_image_flow.image.preparation import ImagePreparer, Preparation, square
 from clip_image_flow.image.reader import Content, ImageReader
 from clip_image_flow.image.uris import UriReader
 from clip_image_flow.options import EncoderOptions
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-P = TypeVar("P", models.ImagePreparation, models.TextPreparation)
 
 # A JPEG is decoded no smaller than this many times the model's input: the rest is left to bicubic resizing, which blurs
 # away most of what the two ways of shrinking differ in.
@@ -150,7 +148,7 @@ class ImageEncoder(Encoder[Content | None]):
         self._preparation = Preparation(
             ImagePreparer(
                 ImageReader(chosen.max_image_bytes, chosen.max_image_pixels, UriReader(chosen.allowed_uris)),
-                square(tower, size),
+                square(tower.prepared(), size),
                 # A model that computes in less than fp32 rounds by far more than the pixels that are one level off.
                 exact=backend.precision == "fp32" and chosen.decode == "exact",
                 at_least=int(_FAST_MARGIN * size) if chosen.decode == "fast" else None,
@@ -209,11 +207,11 @@ class TextEncoder(Encoder[str]):
         chosen = EncoderOptions.of(**options)
         tower = text_tower(model, chosen.cache_dir)
         backend = _load(tower, chosen)
-        prepared = _prepared(tower, models.TextPreparation)
-        prepare = tokenizer(prepared, backend.item_shape[0], truncate=chosen.truncate, max_bytes=chosen.max_text_bytes)
+        context, prepared = backend.item_shape[0], tower.prepared()
+        prepare = tokenizer(prepared, context, truncate=chosen.truncate, max_bytes=chosen.max_text_bytes)
 
         def encode(tokens: np.ndarray) -> np.ndarray:
-            return backend.encode(shortened(tokens) if prepared.shortens else tokens)
+            return backend.encode(shortened(tokens) if prepare.shortens else tokens)
 
         _warm_up(encode, prepare(""), _most(backend, chosen))
         queue = _queue(backend, chosen)
@@ -288,22 +286,6 @@ def _tower(kind: str, model: str, cache_dir: str | None, module: Callable[[model
         lambda: checkpoint.prepared(kind),
         checkpoint.restriction,
     )
-
-
-def square(tower: Tower, size: int) -> Square:
-    """What a picture is to become for an image tower.
-
-    :param size: pixels a side.
-    """
-    prepared = _prepared(tower, models.ImagePreparation)
-    return Square(size, prepared.resize, prepared.interpolation, prepared.fill)
-
-
-def _prepared(tower: Tower, kind: type[P]) -> P:
-    """What is done with an item of `tower` before, which is a preparation of that kind."""
-    prepared = tower.prepared()
-    assert isinstance(prepared, kind)
-    return prepared
 
 
 def _warm_up(encode: Callable[[np.ndarray], np.ndarray], item: np.ndarray, most: int) -> None:

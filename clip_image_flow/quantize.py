@@ -23,9 +23,9 @@ from typing import TypeVar
 import numpy as np
 
 from clip_image_flow import backends, models
-from clip_image_flow.encoder import image_tower, square, text_tower
+from clip_image_flow.encoder import image_tower, text_tower
 from clip_image_flow.errors import ConfigError, RequestError
-from clip_image_flow.image.preparation import ImagePreparer
+from clip_image_flow.image.preparation import ImagePreparer, square
 from clip_image_flow.image.preprocess import Square
 from clip_image_flow.image.reader import ImageReader
 from clip_image_flow.image.uris import UriReader
@@ -55,7 +55,7 @@ def quantize(
     """
     files = _files(paths)
     tower = image_tower(model, cache_dir)
-    return _calibrate(tower, lambda shape: _read(files, square(tower, shape[0])), "pictures", threads)
+    return _calibrate(tower, lambda shape: _read(files, square(tower.prepared(), shape[0])), "pictures", threads)
 
 
 def quantize_text(
@@ -111,13 +111,11 @@ def _calibrate(
 
 def _tokens(texts: Iterable[str], tower: Tower, context: int) -> Iterator[np.ndarray]:
     """Each text as the model reads it, int32 (n,) with n up to `context`; those that cannot be read are named."""
-    prepared = tower.prepared()
-    assert isinstance(prepared, models.TextPreparation)
-    prepare = tokenizer(prepared, context, truncate=True, max_bytes=1 << 16)
+    prepare = tokenizer(tower.prepared(), context, truncate=True, max_bytes=1 << 16)
     for text in texts:
         try:
             row = prepare(text)[np.newaxis]
-            yield (shortened(row) if prepared.shortens else row)[0]
+            yield (shortened(row) if prepare.shortens else row)[0]
         except RequestError as error:
             logger.warning("%r is skipped: %s", text[:40], error)
 

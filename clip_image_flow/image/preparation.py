@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from clip_image_flow import models
 from clip_image_flow.errors import ConfigError, RequestError, TakesLonger, TooLarge
 from clip_image_flow.image.decoding.budget import MemoryBudget
 from clip_image_flow.image.decoding.decoders import Decoders
@@ -49,6 +50,15 @@ class ImagePreparer:
         :raises RequestError: if the image cannot be read.
         """
         return preprocess(self.reader.read(content, self.at_least), self.square, exact=self.exact)
+
+
+def square(prepared: models.Preparation, size: int) -> Square:
+    """What a picture is to become for a model.
+
+    :param size: pixels a side.
+    """
+    assert isinstance(prepared, models.ImagePreparation)
+    return Square(size, prepared.resize, prepared.interpolation, prepared.fill)
 
 
 class Preparation:

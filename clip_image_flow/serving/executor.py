@@ -48,8 +48,8 @@ class EncoderExecutor(Executor):
     A subclass says which encoder, and what of the documents it encodes. Options that its encoder has no use for change
     nothing, so that the Executors of a Flow can share theirs.
 
-    :param pretrained_model_name_or_path: an OpenAI name, `openai/clip-vit-...`, `emoji-tiny`, a `.pt` file, a Hugging
-        Face directory or repository; see `clip_image_flow.models`.
+    :param pretrained_model_name_or_path: `emoji-tiny`, an OpenAI name, one of OpenCLIP's, a file, a folder, a Hugging
+        Face repository; see `clip_image_flow.models`.
     :param device: `cpu`, `cuda` or `cuda:N`.
     :param batch_size: most items in one forward pass. Per request too.
     :param traversal_paths: DocArray path to the documents to encode. Per request too.

@@ -22,6 +22,7 @@ class JsonTokenizer:
     """
 
     def __init__(self, prepared: TextPreparation, context: int, *, truncate: bool, max_bytes: int) -> None:
+        self.shortens = prepared.shortens
         self._context = context
         self._truncate = truncate
         self._max_bytes = max_bytes

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from clip_image_flow.errors import BadDocument, TooLarge
-from clip_image_flow.models import TextPreparation
+from clip_image_flow.models import Preparation, TextPreparation
 from clip_image_flow.text.cleaning import CLEAN
 
 _LONGEST_WORD = 1000  # bytes, which take 0.1 s at the worst
@@ -42,7 +42,12 @@ class Text(str):
 
 
 class Tokenizer(Protocol):
-    """A text -> tokens. Safe to use from many threads."""
+    """A text -> tokens. Safe to use from many threads.
+
+    :param shortens: see `clip_image_flow.models.TextPreparation`.
+    """
+
+    shortens: bool
 
     def __call__(self, text: str) -> np.ndarray:
         """The tokens of `text`, int32 (context,); a `Text` that is cut is told so.
@@ -53,13 +58,14 @@ class Tokenizer(Protocol):
         ...
 
 
-def tokenizer(prepared: TextPreparation, context: int, *, truncate: bool, max_bytes: int) -> Tokenizer:
+def tokenizer(prepared: Preparation, context: int, *, truncate: bool, max_bytes: int) -> Tokenizer:
     """The tokenizer that a model wants.
 
     :param context: tokens that the model takes, with those for the start and the end of text.
     :param truncate: cut a text that has more; else it is an error.
     :param max_bytes: most bytes of one text in UTF-8.
     """
+    assert isinstance(prepared, TextPreparation)
     if prepared.tokenizer:
         from clip_image_flow.text.tokenizer_json import JsonTokenizer
 
@@ -101,6 +107,7 @@ class ClipTokenizer:
     """
 
     def __init__(self, context: int, *, truncate: bool, max_bytes: int, prepared: TextPreparation = _CLIPS) -> None:
+        self.shortens = prepared.shortens
         self._context = context
         self._truncate = truncate
         self._max_bytes = max_bytes

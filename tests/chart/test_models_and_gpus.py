@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from scripts.flow.names import topology_file
 from tests.chart.chart import RefusedError, Rendering, container, encoder, pod, render, uses_with
+from tests.chart.kubernetes_schemas import refusal
 
 GPU_IMAGE = {"tag": "0.1.0-gpu"}
 
@@ -26,6 +28,40 @@ def test_a_model_on_a_claim_is_mounted_read_only() -> None:
     claim = {"name": "models", "persistentVolumeClaim": {"claimName": "weights", "readOnly": True}}
     assert claim in pod(deployment)["volumes"]
     assert {"name": "CLIP_CACHE", "value": "/models"} in container(deployment)["env"], "an OpenAI name is found there"
+
+
+OCI = f"registry.example.com/models/siglip2@sha256:{'ab' * 32}"
+
+
+def test_a_model_of_an_oci_image_is_a_volume_of_it() -> None:
+    model = {"name": "/models/siglip2", "source": "oci", "oci": OCI}
+    rendering = render({"model": model}, flags=("--kube-version", "1.35.0"))
+    deployment = rendering.one("Deployment", "clip-encoder")
+    assert {"name": "models", "mountPath": "/models", "readOnly": True} in container(deployment)["volumeMounts"]
+    volume = {"name": "models", "image": {"reference": OCI, "pullPolicy": "IfNotPresent"}}
+    assert volume in pod(deployment)["volumes"]
+    assert {"name": "CLIP_CACHE", "value": "/models"} in container(deployment)["env"]
+    assert refusal(deployment) is None
+
+
+def test_an_oci_image_as_a_volume_needs_a_newer_kubernetes() -> None:
+    told = "source is oci, an image as a volume, which needs Kubernetes 1.35 or newer; this is v1.34.2. Put the weights"
+    model = {"name": "/models/siglip2", "source": "oci", "oci": OCI}
+    with pytest.raises(RefusedError, match=re.escape(told)):
+        render({"model": model}, flags=("--kube-version", "1.34.2"))
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ({"source": "oci"}, "values: model: source is oci, so oci must name an image by its digest"),
+        ({"oci": OCI}, "values: model: oci is set, so source must be oci"),
+        ({"source": "oci", "oci": "registry.example.com/models/siglip2:latest"}, "at '/model/oci'"),
+    ],
+)
+def test_an_oci_image_is_named_by_its_digest(model: dict[str, str], told: str) -> None:
+    with pytest.raises(RefusedError, match=re.escape(told)):
+        render({"model": model}, flags=("--kube-version", "1.35.0"))
 
 
 def test_a_download_goes_into_a_cache_that_counts_as_storage() -> None:

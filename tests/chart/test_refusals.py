@@ -143,7 +143,7 @@ REFUSALS: list[tuple[dict[str, Any], str, str]] = [
     (
         encoder(device="cuda", image={"tag": "g"}, autoscaling={"enabled": True}),
         "device is cuda, and autoscaling follows the CPU",
-        "set autoscaling.metrics",
+        "set autoscaling.by",
     ),
 ]
 

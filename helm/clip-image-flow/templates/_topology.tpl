@@ -38,7 +38,9 @@ is its name.
     {{- end -}}
     {{- /* an executor that takes no model needs neither weights nor a way to download them */ -}}
     {{- $model := deepCopy $.Values.model -}}
-    {{- if not $node.modelOption }}{{- $_ := set $model "source" "image" }}{{- $_ := set $model "claim" "" }}{{ end -}}
+    {{- if not $node.modelOption -}}
+      {{- $model = mergeOverwrite $model (dict "source" "image" "claim" "" "oci" "") -}}
+    {{- end -}}
     {{- $values := mergeOverwrite (deepCopy $.Values.executorDefaults) (dict "model" $model) (deepCopy $override) -}}
     {{- /* labels of GPU nodes replace others as a whole; where there are none by a null, pods need none */ -}}
     {{- if hasKey ($override.gpu | default dict) "nodeSelector" -}}
@@ -51,7 +53,7 @@ is its name.
     {{- $model := get $usesWith ($node.modelOption | default "") -}}
     {{- $item := dict "name" $node.name "component" $node.component "node" $node "values" $values
       "usesWith" $usesWith "model" $model "cuda" $cuda -}}
-    {{- include "clip-image-flow.checkExecutor" (dict "item" $item "own" $override) -}}
+    {{- include "clip-image-flow.checkExecutor" (dict "root" $ "item" $item "own" $override) -}}
     {{- $items = append $items $item -}}
   {{- end -}}
   {{- include "clip-image-flow.checkOneModel" (dict "root" $ "items" $items) -}}

@@ -46,6 +46,17 @@
     {{- if and .claim (ne .source "claim") -}}
       {{- fail (printf "%s: claim is set, so source must be claim" $model) -}}
     {{- end -}}
+    {{- if and (eq .source "oci") (not .oci) -}}
+      {{- fail (printf "%s: source is oci, so oci must name an image by its digest" $model) -}}
+    {{- end -}}
+    {{- if and .oci (ne .source "oci") -}}
+      {{- fail (printf "%s: oci is set, so source must be oci" $model) -}}
+    {{- end -}}
+    {{- if and (eq .source "oci") (semverCompare "<1.35-0" $.root.Capabilities.KubeVersion.Version) -}}
+      {{- $says := "%s: source is oci, an image as a volume, which needs Kubernetes 1.35 or newer; this is %s" -}}
+      {{- fail (printf (print $says ". Put the weights on a claim, or bake them into the executor's image") $model
+        $.root.Capabilities.KubeVersion.Version) -}}
+    {{- end -}}
     {{- if and .cache.persistent (ne .source "download") $.item.node.modelOption -}}
       {{- fail (printf "%s.cache: persistent keeps what is downloaded, so source must be download" $model) -}}
     {{- end -}}
@@ -80,8 +91,8 @@
       {{- $tag := regexFind "[^:/]+$" $.item.node.image -}}
       {{- fail (printf (print "%s: device is %s, " $says) $.at $device $.item.node.image $tag) -}}
     {{- end -}}
-    {{- if and .autoscaling.enabled (not .autoscaling.metrics) -}}
-      {{- $says := "follows the CPU, which says nothing of a GPU's load: set autoscaling.metrics, or enabled: false" -}}
+    {{- if and .autoscaling.enabled (eq .autoscaling.by "cpu") (not .autoscaling.metrics) -}}
+      {{- $says := "follows the CPU, which says nothing of a GPU's load: set autoscaling.by or .metrics, or enabled: false" -}}
       {{- fail (printf "%s: device is %s, and autoscaling %s" $.at $device $says) -}}
     {{- end -}}
   {{- end -}}

@@ -96,7 +96,7 @@ containers:
       {{- if ne $model.source "image" }}
       - name: models
         mountPath: /models
-        readOnly: {{ eq $model.source "claim" }}
+        readOnly: {{ has $model.source (list "claim" "oci") }}
       {{- end }}
       {{- with $values.extraVolumeMounts }}
       {{- toYaml . | nindent 6 }}
@@ -109,6 +109,9 @@ volumes:
   {{- if eq $model.source "claim" }}
   - name: models
     persistentVolumeClaim: {claimName: {{ $model.claim }}, readOnly: true}
+  {{- else if eq $model.source "oci" }}
+  - name: models
+    image: {reference: {{ $model.oci | quote }}, pullPolicy: IfNotPresent}
   {{- else if include "clip-image-flow.caches" .item }}
   - name: models
     emptyDir: {sizeLimit: {{ $model.cache.size }}}

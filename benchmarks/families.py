@@ -1,0 +1,243 @@
+"""What models of each family cost on this machine's CPUs, and how the library compares with `open_clip` itself.
+
+    python -m benchmarks.families [ARCHITECTURE ...]
+
+Each is made with random weights, in the files of a real checkpoint: what it computes costs what the real one costs. All
+encode the same JPEGs of 640 x 427. `open_clip` opens, preprocesses and encodes as its README does; the bare forward
+pass gets pictures that are prepared already; the library does all of it. They take turns. CPU milliseconds are those of
+all cores together: halve them for two cores that nobody else uses. Memory is what a process holds that has both halves
+from kept conversions, after some pictures and texts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from benchmarks import measure
+from benchmarks.pictures import FOLDER, jpegs
+from clip_image_flow import ImageEncoder, backends
+from clip_image_flow.encoder import image_tower, text_tower
+from clip_image_flow.errors import ConfigError
+from clip_image_flow.image.preparation import ImagePreparer, square
+from clip_image_flow.image.reader import ImageReader
+from clip_image_flow.image.uris import UriReader
+from clip_image_flow.models.openclip.library import open_clip
+from clip_image_flow.platform import cpus
+from clip_image_flow.quantize import LEAST as LEAST_CALIBRATION
+from clip_image_flow.quantize import quantize
+
+FAMILIES = (
+    "ViT-B-32",
+    "ViT-B-16",
+    "ViT-L-14",
+    "RN50",
+    "convnext_base",
+    "EVA02-B-16",
+    "MobileCLIP2-S0",
+    "MobileCLIP2-S2",
+    "PE-Core-B-16",
+    "ViT-B-32-SigLIP2-256",
+    "ViT-B-16-SigLIP2",
+    "ViT-L-16-SigLIP2-256",
+)
+LEAST = {"open_clip": 1.3, "forward": 0.9}
+_BATCH = 16
+_WORDS = 8  # of a query
+
+_MEMORY = """
+import sys
+import numpy as np
+from clip_image_flow import backends
+from clip_image_flow.encoder import image_tower, text_tower
+from clip_image_flow.platform import cpus
+
+for make in (image_tower, text_tower):
+    backend = backends.load(
+        "openvino", make(sys.argv[1], sys.argv[2]), device="cpu", precision=sys.argv[3], threads=cpus.available()
+    )
+    for _ in range(3):
+        backend.encode(np.zeros((8, *backend.item_shape), backend.item_dtype))
+    globals()[make.__name__] = backend
+status = open("/proc/self/status").read()
+print(int(status.split("VmRSS:")[1].split()[0]) // 1024)
+"""
+
+
+def checkpoint(architecture: str) -> Path:
+    """A folder in OpenCLIP's layout with random weights."""
+    folder = FOLDER / "families" / architecture
+    if not (folder / "open_clip_config.json").is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(0)
+        model = random_model(architecture)
+        save_file(
+            {name: value.contiguous() for name, value in model.state_dict().items()},
+            folder / "open_clip_model.safetensors",
+        )
+        tags = open_clip.list_pretrained_tags_by_model(architecture)
+        pretrained = open_clip.get_pretrained_cfg(architecture, tags[-1]) if tags else {}
+        keys = ("mean", "std", "interpolation", "resize_mode")
+        config = {
+            "model_cfg": open_clip.get_model_config(architecture),
+            "preprocess_cfg": {key: pretrained[key] for key in keys if key in pretrained},
+        }
+        (folder / "open_clip_config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder
+
+
+def random_model(architecture: str) -> Any:
+    """`open_clip`'s model, with some noise on each weight: some of its networks start as nearly nothing."""
+    config = open_clip.get_model_config(architecture)
+    whole = open_clip.CustomTextCLIP if config.pop("custom_text", False) else open_clip.CLIP
+    model = whole(**config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.01)
+    return model
+
+
+def reference(model: Any, transform: Callable[[Image.Image], torch.Tensor], files: list[bytes]) -> np.ndarray:
+    """`open_clip` as its README uses it: float32 (n, dim)."""
+    rows = []
+    with torch.no_grad():
+        for start in range(0, len(files), _BATCH):
+            images = [transform(Image.open(io.BytesIO(file))) for file in files[start : start + _BATCH]]
+            rows.append(model.encode_image(torch.stack(images)).numpy())
+    return np.concatenate(rows)
+
+
+def forward(backend: backends.Backend, items: np.ndarray) -> None:
+    """The engine alone, in batches of its own size."""
+    for start in range(0, len(items), backend.best_batch_size):
+        backend.encode(items[start : start + backend.best_batch_size])
+
+
+def calibrated(folder: Path, files: list[bytes]) -> None:
+    """Make the int8 form of the image half, where it is not there yet."""
+    try:
+        backends.load("openvino", image_tower(str(folder), str(FOLDER)), device="cpu", precision="int8", threads=1)
+    except ConfigError:
+        pictures = FOLDER / "families" / "calibration"
+        pictures.mkdir(parents=True, exist_ok=True)
+        for i, file in enumerate(files[: 2 * LEAST_CALIBRATION]):
+            (pictures / f"{i:03d}.jpg").write_bytes(file)
+        quantize(str(folder), [pictures], cache_dir=str(FOLDER))
+
+
+def memory(folder: Path, precision: str) -> int:
+    """MB that a process holds which has both halves from kept conversions."""
+    command = [sys.executable, "-W", "ignore", "-c", _MEMORY, str(folder), str(FOLDER), precision]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def of_family(architecture: str, files: list[bytes], rounds: int, precisions: list[str]) -> dict[str, Any]:
+    """All figures of one architecture."""
+    folder = checkpoint(architecture)
+    model, transform = open_clip.create_model_from_pretrained(f"local-dir:{folder}")
+    threads = cpus.available()
+    torch.set_num_threads(threads)
+    tower = image_tower(str(folder), str(FOLDER))
+    ways: dict[str, Callable[[], object]] = {"open_clip": partial(reference, model.eval(), transform, files)}
+    dims: dict[str, Any] = {}
+    encoders: list[ImageEncoder] = []
+    for precision in precisions:
+        if precision == "int8":
+            calibrated(folder, files)
+        load = partial(backends.load, "openvino", device="cpu", threads=threads)
+        backend = load(tower, precision=precision)
+        size = backend.item_shape[0]
+        dims |= {"dim": backend.dim, "pixels": size}
+        prepare = ImagePreparer(ImageReader(1 << 25, 1 << 25, UriReader()), square(tower.prepared(), size))
+        pictures = np.stack([prepare(file) for file in files])
+        ways[f"forward {precision}"] = partial(forward, backend, pictures)
+        encoders.append(ImageEncoder(str(folder), precision=precision, cache_dir=str(FOLDER)))
+        ways[f"library {precision}"] = partial(encoders[-1].encode, files, batch_size=_BATCH)
+        if precision != "int8":
+            text = load(text_tower(str(folder), str(FOLDER)), precision=precision)
+            shortens = not open_clip.get_model_config(architecture)["text_cfg"].get("no_causal_mask")
+            tokens = np.full((1, _WORDS if shortens else text.item_shape[0]), 2, text.item_dtype)
+            ways[f"one text {precision}"] = partial(text.encode, tokens)
+    turns = measure.take_turns(ways, rounds)
+    ours = encoders[0].encode(files[:_BATCH])
+    theirs = reference(model, transform, files[:_BATCH])
+    cosine = (ours * theirs).sum(axis=1) / np.linalg.norm(ours, axis=1) / np.linalg.norm(theirs, axis=1)
+    for encoder in encoders:
+        encoder.close()
+    counts = {name: 1 if name.startswith("one text") else len(files) for name in turns}
+    return {
+        **dims,
+        "million_weights": round(sum(p.numel() for p in model.parameters()) / 1e6),
+        "ms": {n: round(1000 * statistics.median(t.seconds) / counts[n], 2) for n, t in turns.items()},
+        "cpu_ms": {n: round(1000 * statistics.median(t.cpu_seconds) / counts[n], 2) for n, t in turns.items()},
+        "times_open_clip": {
+            p: round(measure.times_faster(turns["open_clip"].seconds, turns[f"library {p}"].seconds), 2)
+            for p in precisions
+        },
+        "of_forward_pass": {
+            p: round(measure.times_faster(turns[f"forward {p}"].seconds, turns[f"library {p}"].seconds), 2)
+            for p in precisions
+        },
+        "least_cosine": float(cosine.min()),
+        "mb": {p: memory(folder, p) for p in precisions if p != "int8"},
+    }
+
+
+def table(figures: dict[str, dict[str, Any]]) -> str:
+    """The figures as a table of Markdown."""
+    rows = [
+        "| architecture | pixels | dim | weights, M | GFLOP | ms fp32 | bf16 | int8 | text, ms | MB | to open_clip |"
+    ]
+    rows.append("|---" * 11 + "|")
+    for name, of in figures.items():
+        ms = [of["cpu_ms"].get(f"forward {precision}", "") for precision in ("fp32", "bf16", "int8")]
+        rows.append(
+            f"| `{name}` | {of['pixels']} | {of['dim']} | {of['million_weights']} | "
+            f"{' | '.join(map(str, ms))} | {of['cpu_ms'].get('one text fp32', '')} | {of['mb'].get('fp32', '')} | "
+            f"{of['times_open_clip']['fp32']} |"
+        )
+    return "\n".join(rows)
+
+
+def main() -> int:
+    """Measure; the exit code is 1 when embeddings differ, or with --check when a ratio is below its floor."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("architectures", nargs="*", default=FAMILIES, help=f"of OpenCLIP's ({', '.join(FAMILIES)})")
+    parser.add_argument("--images", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each, after one that does not count")
+    parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16", "int8"])
+    parser.add_argument("--check", action="store_true", help="fail when a ratio is below its floor")
+    options = parser.parse_args()
+    files = jpegs(options.images)
+    figures: dict[str, dict[str, Any]] = {}
+    for architecture in options.architectures:
+        figures[architecture] = of_family(architecture, files, options.rounds, options.precisions)
+        print(f"{architecture}: {json.dumps(figures[architecture])}", flush=True)
+        measure.save("families", figures)  # it takes long, and may be ended
+    print(f"{options.images} JPEGs of 640 x 427, random weights; {measure.describe(measure.machine())}")
+    print(table(figures))
+    low = [
+        f"{name} to {what}"
+        for name, of in figures.items()
+        for what, key in (("open_clip", "times_open_clip"), ("forward", "of_forward_pass"))
+        if of[key].get("fp32", LEAST[what]) < LEAST[what]
+    ]
+    wrong = any(of["least_cosine"] < 0.99999 for of in figures.values())
+    return measure.exit_code(wrong or bool(options.check and low), low, "the difference")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
