@@ -110,6 +110,11 @@ def made_by(answer: DataRequest) -> dict[str, str]:
     return {one["fingerprint"].string_value: one["model"].string_value for one in said if "fingerprint" in one}
 
 
+def joined(fingerprints: Iterable[str]) -> str:
+    """Fingerprints as an answer names them: in one order, so that the same ones are the same text."""
+    return ", ".join(sorted(fingerprints))
+
+
 def forget_documents(request: DataRequest) -> None:
     """Free the documents of a request that has its answer; its header stays."""
     set_message(request, jina_pb2.DataRequestProto(header=request.proto_wo_data.header))
