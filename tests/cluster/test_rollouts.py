@@ -56,18 +56,21 @@ def switches(calls: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
 
 
 def told(calls: list[dict[str, Any]]) -> str:
-    """What a rollout did to the load."""
+    """What a rollout did to the load: its first 5 seconds are from before it."""
     found = switches(calls)
-    firsts = [own[0]["came"] for own in found.values() if own]
-    apart = max(firsts) - min(firsts) if firsts else float("nan")
-    seconds = [1000 * call["seconds"] for call in calls]
-    nearby = [1000 * call["seconds"] for call in calls if firsts and min(firsts) - 5 < call["came"] < max(firsts) + 5]
-    p50, p99 = np.percentile(seconds, [50, 99])
+    firsts = [own[0]["came"] for own in found.values() if own] or [float("nan")]
+    began = min(call["came"] for call in calls)
+
+    def p99(since: float, until: float) -> str:
+        times = [1000 * call["seconds"] for call in calls if since <= call["came"] <= until]
+        return f"{np.percentile(times, 99):.0f} ms" if times else "none"
+
     lost = sum(bool(call["wrong"]) for call in calls)
     return (
-        f"{len(calls)} calls, {lost} lost; switches {[len(own) for own in found.values()]}, {apart:.1f} s apart; "
-        f"p50 {p50:.0f} ms, p99 {p99:.0f} ms, longest {max(seconds):.0f} ms; "
-        f"5 s around the switch p99 {np.percentile(nearby or [0], 99):.0f} ms"
+        f"{len(calls)} calls, {lost} lost; switches {[len(own) for own in found.values()]}, "
+        f"{max(firsts) - min(firsts):.1f} s apart; p99 before {p99(began, began + 5)}, all along "
+        f"{p99(began, float('inf'))}, 5 s around the switch {p99(min(firsts) - 5, max(firsts) + 5)}, longest "
+        f"{1000 * max(call['seconds'] for call in calls):.0f} ms"
     )
 
 

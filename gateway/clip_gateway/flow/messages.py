@@ -122,6 +122,11 @@ def take_work(answer: DataRequest, took: Work) -> None:
             del said[WORK]
 
 
+def joined(fingerprints: Iterable[str]) -> str:
+    """Fingerprints as an answer names them: in one order, so that the same ones are the same text."""
+    return ", ".join(sorted(fingerprints))
+
+
 def forget_documents(request: DataRequest) -> None:
     """Free the documents of a request that has its answer; its header stays."""
     set_message(request, jina_pb2.DataRequestProto(header=request.proto_wo_data.header))

@@ -50,8 +50,13 @@ class Replica:
         self.left: float | None = None
         self.under_way = 0
         self.silent = 0
-        self._channel = get_grpc_channel(address, asyncio=True, tls=tls, options=_OPTIONS)
-        self._call = jina_pb2_grpc.JinaSingleDataRequestRPCStub(self._channel).process_single_data
+        self._tls = tls
+        self._connection = self._connected()
+
+    def _connected(self) -> tuple[Any, Any]:
+        """A channel, which is closed when nothing refers to it any more, and the call on it."""
+        channel = get_grpc_channel(self.address, asyncio=True, tls=self._tls, options=_OPTIONS)
+        return channel, jina_pb2_grpc.JinaSingleDataRequestRPCStub(channel).process_single_data
 
     @property
     def seen(self) -> Seen:
@@ -67,15 +72,16 @@ class Replica:
         :raises grpc.aio.AioRpcError: there is none.
         """
         self.under_way += 1
+        _channel, process = self._connection  # the channel must outlive the call
         try:
             named = {**(metadata or {}), **({"endpoint": endpoint} if endpoint else {})}
-            call = self._call(request, metadata=tuple(named.items()), timeout=timeout)
+            call = process(request, metadata=tuple(named.items()), timeout=timeout)
             return await call, await call.trailing_metadata()
         finally:
             self.under_way -= 1
 
     async def look(self) -> bool:
-        """Ask what it runs. Whether it is there: one that does not answer in time is for the first time."""
+        """Ask what it runs. Whether it is there: for the first time without an answer it is, where it is named."""
         request = DataRequest()
         request.header.request_id = ""  # no caller's
         request.header.exec_endpoint = INFO
@@ -83,8 +89,9 @@ class Replica:
             answer, _ = await self.send(request, INFO, None, _ANSWER_SECONDS)
         except grpc.aio.AioRpcError as error:
             self.silent += 1
-            late = error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-            return late and self.left is None and self.silent < _SILENT
+            if error.code() != grpc.StatusCode.DEADLINE_EXCEEDED:
+                self._connection = self._connected()  # a channel that failed waits before it tries again
+            return self.left is None and self.silent < _SILENT
         self.silent = 0
         self.info = {}
         with contextlib.suppress(ValueError, TypeError, AttributeError):  # somebody else's /info
@@ -141,7 +148,8 @@ class Replicas:
         if not here:
             return None
         self._turn += 1
-        return min(here[self._turn % len(here) :] + here[: self._turn % len(here)], key=lambda one: one.under_way)
+        turned = here[self._turn % len(here) :] + here[: self._turn % len(here)]
+        return min(turned, key=lambda one: (one.silent, one.under_way))
 
     async def _names(self) -> dict[str, bool]:
         """The address of each -> whether it speaks TLS. Where nobody can say, those that are known."""

@@ -16,7 +16,7 @@ from jina.proto import jina_pb2
 from jina.types.request.data import DataRequest
 
 from clip_gateway.caller import Caller, accept_id
-from clip_gateway.flow.messages import made_by
+from clip_gateway.flow.messages import joined, made_by
 from clip_gateway.flow.request_handler import RequestHandler
 from clip_gateway.grpc.guard import Guard
 from clip_gateway.grpc.stream import Stream
@@ -139,7 +139,7 @@ class GrpcCalls(RequestHandler):
         context.add_done_callback(end)
         answer = await asyncio.shield(work)
         if made := made_by(answer):
-            context.set_trailing_metadata((("x-request-id", caller.id), ("x-model-fingerprint", ", ".join(made))))
+            context.set_trailing_metadata((("x-request-id", caller.id), ("x-model-fingerprint", joined(made))))
         self._ended(request, answer, caller.started)
         if (problem := problem_of(answer)) and problem.grpc_status:
             await _refuse(context, problem, caller)

@@ -15,7 +15,7 @@ from starlette.types import Scope
 
 from clip_gateway.caller import Caller
 from clip_gateway.flow.counting import Limits, check_json, json_values
-from clip_gateway.flow.messages import documents_of, made_by
+from clip_gateway.flow.messages import documents_of, joined, made_by
 from clip_gateway.flow.request_handler import RequestHandler
 from clip_gateway.flow.sending import Hold
 from clip_gateway.memory import Holding
@@ -84,7 +84,7 @@ def made(request: Request, model: str) -> dict[str, str]:
     :param model: model name if no executor reported one.
     """
     found: dict[str, str] = request.scope["made_by"]
-    return {"model": next(iter(found.values())), "fingerprint": ", ".join(found)} if found else {"model": model}
+    return {"model": next(iter(found.values())), "fingerprint": joined(found)} if found else {"model": model}
 
 
 def embeddings(answer: DataRequest) -> list[np.ndarray]:

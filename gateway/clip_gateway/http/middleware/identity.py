@@ -7,6 +7,7 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from clip_gateway.caller import Caller, accept_id
+from clip_gateway.flow.messages import joined
 from clip_gateway.http.middleware.headers import last
 
 
@@ -34,7 +35,7 @@ class Identity:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], (b"x-request-id", caller.id.encode())]
                 if made_by:
-                    message["headers"].append((b"x-model-fingerprint", ", ".join(made_by).encode()))
+                    message["headers"].append((b"x-model-fingerprint", joined(made_by).encode()))
             await send(message)
 
         await self._app({**scope, "caller": caller, "made_by": made_by}, receive, send_with_id)

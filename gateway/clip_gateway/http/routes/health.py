@@ -47,7 +47,9 @@ def router(executors: Executors) -> APIRouter:
         health = await present(executors)
         return _answer(health, executors=_described(executors)) if health.is_ok else _answer(health)
 
-    @routes.get("/startupz", response_class=Response, responses=_READINESS)
+    @routes.get(
+        "/startupz", response_class=Response, responses=_READINESS | {200: {"description": "OK", "content": _OK}}
+    )
     async def startupz() -> Response:
         """Readiness probe: 503 until every executor has responded once, then 200 until shutdown.
 
