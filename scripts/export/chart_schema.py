@@ -1,9 +1,8 @@
-"""Write the chart's values.schema.json: structure and types from values.yaml, the rest from the table below,
-and the names of Flows from files/topologies.
+"""Write the chart's values.schema.json from values.yaml, the table `_TYPES`, and the names of Flows.
 
-A key of values.yaml has the type of its default. Where a default does not tell (null, an empty list or map) or does not
-tell enough, `_TYPES` does; a key that neither tells is an error, and so is an entry that fits no key. Kubernetes' own
-types come from its published schemas, so a misspelt toleration is refused before anything is installed.
+A key of values.yaml has the type of its default. `_TYPES` has the types of keys whose default (null, an empty list or
+map) has no type or not enough; a key without a type is an error, and so is an entry without a key. Kubernetes' own
+types come from its published schemas, so a misspelt toleration is rejected before anything is installed.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ def _list(items: Schema) -> Schema:
 
 
 def _or_null(schema: Schema) -> Schema:
-    """Said within the schema where that can be, for then a refusal is one line."""
+    """Allow null in a schema, if possible without `anyOf`, whose validation errors are long."""
     if "$ref" in schema or "anyOf" in schema:
         return {"anyOf": [{"type": "null"}, schema]}
     if "enum" in schema:
@@ -135,14 +134,15 @@ _TYPES: dict[str, Schema] = {
 
 
 class SchemaError(RuntimeError):
-    """values.yaml and the table do not fit each other."""
+    """values.yaml and `_TYPES` do not match."""
 
 
 def schema(values: dict[str, Any], flows: Sequence[str]) -> Schema:
-    """The JSON Schema (draft 7) of `values`, in which unknown keys are refused.
+    """Return the JSON Schema (draft 7) of `values`, which rejects unknown keys.
 
-    :param flows: the names of the Flows that the chart has a topology of.
-    :raises SchemaError: a key has no type, or an entry of the table no key.
+    :param values: content of values.yaml.
+    :param flows: names of the Flows with a topology in the chart.
+    :raises SchemaError: if a key has no type, or an entry of `_TYPES` no key.
     """
     used: set[str] = set()
     properties = {key: _of(key, value, used) for key, value in values.items() if key != "executors"}
@@ -185,12 +185,12 @@ def _of_map(path: str, default: dict[str, Any], used: set[str]) -> Schema:
 
 
 def _required(default: dict[str, Any]) -> list[str]:
-    """A null takes a default away: refused where a template needs the value."""
+    """Return the keys that may not be null: a null would remove a default that templates need."""
     return [key for key, value in default.items() if value is not None]
 
 
 def _override(typed: Schema) -> Schema:
-    """The schema of what may be laid over executorDefaults and model: nothing is required; null is the default."""
+    """Return the schema of overrides of executorDefaults and model: nothing is required, and null is the default."""
     return {
         **_optional(typed),
         "properties": {key: _or_null(_optional(value)) for key, value in typed["properties"].items()},
@@ -205,7 +205,7 @@ def _optional(typed: Schema) -> Schema:
 
 
 def _definitions(used: Schema) -> Schema:
-    """Kubernetes' definitions that `used` refers to, and those that they refer to."""
+    """Return Kubernetes' definitions that `used` refers to, directly or indirectly."""
     package = resources.files("kubernetes_validate") / "kubernetes-json-schema" / _KUBERNETES / "_definitions.json"
     every = json.loads(package.read_text(encoding="utf-8"))["$defs"]
     found: Schema = {}
@@ -226,7 +226,11 @@ def _references(node: object) -> set[str]:
 
 
 def _bare(node: Any, names: bool = False) -> Any:
-    """Without prose and Kubernetes' extensions. `names`: the keys are those of properties."""
+    """Return a schema without descriptions and Kubernetes' extensions.
+
+    :param node: part of a schema.
+    :param names: whether the keys of `node` are names of properties.
+    """
     if isinstance(node, list):
         return [_bare(item) for item in node]
     if not isinstance(node, dict):
@@ -238,10 +242,10 @@ def _bare(node: Any, names: bool = False) -> Any:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the schema; the exit code is 1 when `--check` finds it stale or it cannot be made."""
+    """Write the schema; the exit code is 1 if `--check` finds it stale, or it cannot be generated."""
     parser = argparse.ArgumentParser(prog="python -m scripts.export.chart_schema", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; print a diff and fail when it is stale")
-    parser.add_argument("--chart", type=Path, default=CHART, help="the chart's folder (%(default)s)")
+    parser.add_argument("--check", action="store_true", help="write nothing; print a diff and fail if it is stale")
+    parser.add_argument("--chart", type=Path, default=CHART, help="directory of the chart (default: %(default)s)")
     options = parser.parse_args(arguments)
     values = yaml.safe_load((options.chart / "values.yaml").read_text(encoding="utf-8"))
     try:
