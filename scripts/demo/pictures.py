@@ -96,7 +96,7 @@ def photographs() -> list[Picture]:
             path = Path(spec.origin).parent / folder / name
             if not path.is_file():
                 version = importlib.metadata.version(distribution)
-                raise MissingPicturesError(f"{distribution} {version} does not bring {folder}/{name}: `make setup`")
+                raise MissingPicturesError(f"{distribution} {version} does not contain {folder}/{name}: `make setup`")
             pictures.append(Picture(path))
     return pictures
 
@@ -108,5 +108,5 @@ def held_out() -> list[Picture]:
     """
     pictures = [Picture(path) for path in sorted(HELD_OUT.glob("*.png"))]
     if not pictures:
-        raise MissingPicturesError(f"no pictures in {HELD_OUT}; they belong to the repository: `git restore examples`")
+        raise MissingPicturesError(f"no images in {HELD_OUT}; restore them with `git restore examples`")
     return pictures

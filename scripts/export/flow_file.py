@@ -21,14 +21,14 @@ _POD_ENVIRONMENT = {"JINA_OPTOUT_TELEMETRY": "1"}
 # Options that Jina exports wrongly or that only work on one machine, and what to use instead.
 _NOT_EXPORTED = {
     "external": "its address would be lost; run it as part of the Flow",
-    "floating": "a floating executor's failures reach nobody; give it a place in the graph with `needs`",
-    "gpus": "a GPU is asked for in the chart's values: executors.{name}.device and executors.{name}.gpu",
-    "image_pull_secrets": "name them in the chart's values: imagePullSecrets",
+    "floating": "errors of a floating executor would be lost; add it to the graph with `needs`",
+    "gpus": "set GPUs in the chart's values: executors.{name}.device and executors.{name}.gpu",
+    "image_pull_secrets": "set them in the chart's values: imagePullSecrets",
     "method": "only plain executors are exported; join branches with `needs`",
     "py_modules": "name the modules in the config.yml that `uses` points at: that file is in the image",
     "uses_after": "make it an executor of its own, with `needs`",
     "uses_before": "make it an executor of its own, with `needs`",
-    "volumes": "mount what a pod needs by the chart's values: executors.{name}.extraVolumes",
+    "volumes": "mount volumes with the chart's values: executors.{name}.extraVolumes",
 }
 _IMAGE_NAME = re.compile(r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*")
 _REFERENCE = re.compile(r"docker://(?P<image>\S+)")
@@ -94,7 +94,7 @@ def read_flow(path: Path, images: Images) -> dict[str, Any]:
     protocols = gateway.get("protocol", common.get("protocol"))
     if not isinstance(protocols, list) or sorted(str(one).upper() for one in protocols) != ["GRPC", "HTTP"]:
         raise ExportError(
-            f"{path}: gateway: protocol must be [GRPC, HTTP], not {protocols!r}: probes take HTTP, callers either"
+            f"{path}: gateway: protocol must be [GRPC, HTTP], not {protocols!r}: probes use HTTP, clients either"
         )
     flow["gateway"] = _exported(path, "gateway", gateway, images, environment)
 
