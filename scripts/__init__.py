@@ -1,15 +1,16 @@
-"""What `make` runs beside the tests.
+"""The programs behind the `make` targets, except tests.
 
-| room or module | what it holds |
+| package or module | what it does |
 |---|---|
-| `flow` | the Flow on this machine (`make serve`): which one, how it is called, its start and its end |
-| `demo` | the whole way, once (`make demo`) |
-| `export` | from the Flow file to what Kubernetes runs (`make export`), with `export_k8s.py` as its command |
-| `cluster` | images, a kind cluster, and the release on it (`make images`, `make kind-up`, `make deploy`) |
-| `processes` | free ports, and process groups that end with the block that started them |
+| `flow` | selects, names, starts and stops the Flow on this machine (`make serve`) |
+| `demo` | runs the demo (`make demo`) |
+| `export` | converts the Flow file to Kubernetes objects (`make export`); `export_k8s.py` is the command |
+| `cluster` | builds images, starts a kind cluster, and deploys to it (`make images`, `make kind-up`, `make deploy`) |
+| `prose` | checks the line lengths of Markdown (`make lint`) |
+| `processes` | finds free ports, and runs process groups in a context manager |
 """
 
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-"""Of the repository."""
+"""Root directory of the repository."""

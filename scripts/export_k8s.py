@@ -1,8 +1,8 @@
 """Export the Flows for Kubernetes: the chart's files/topologies/NAME.yaml of each, and Jina's own manifests of one.
 
-NAME is a Flow file's without `_flow`. Topologies are written for every Flow in flows/ and for the one that --flow
-names, whose manifests go to k8s/.
-Nothing outside this machine is asked, the same Flows give the same bytes, and an error leaves the old files.
+NAME is the name of the Flow file without `_flow`. Topologies are written for every Flow in flows/ and for --flow; the
+manifests of --flow are written to k8s/. The export makes no network requests, is reproducible, and leaves the old
+files unchanged on error.
 """
 
 from __future__ import annotations
@@ -32,11 +32,14 @@ _NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 def exported(
     flow_file: Path, namespace: str, images: Images, k8s: Path | None, topology_file: Path | None
 ) -> dict[Path, str]:
-    """Every text that the Flow of `flow_file` gives, by the path where it belongs.
+    """Return the exported files of a Flow: path -> content.
 
-    :param k8s: the folder of Jina's manifests; None for none.
-    :param topology_file: None for the chart's, by the Flow's name.
-    :raises ExportError: the Flow cannot be exported.
+    :param flow_file: Flow file.
+    :param namespace: Kubernetes namespace in Jina's manifests.
+    :param images: names of the images.
+    :param k8s: directory for Jina's manifests; None to omit them.
+    :param topology_file: path of the topology; None for that in the chart.
+    :raises ExportError: if the Flow cannot be exported.
     """
     topology_file = topology_file or topology_of(checked_name(flow_file))
     flow = read_flow(flow_file, images)
@@ -46,7 +49,7 @@ def exported(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Export; the exit code is 1 when `--check` finds something stale or the Flow cannot be exported."""
+    """Export; the exit code is 1 if `--check` finds a stale file, or the Flow cannot be exported."""
     options = _parser().parse_args(arguments)
     try:
         images = Images(options.registry, options.tag, dict(options.digest))
@@ -68,33 +71,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _check(texts: Mapping[Path, str], stale: list[Path]) -> int:
     if found := differences(texts, stale):
         print(found, end="")
-        print("export: stale; `make export` writes these files from the Flows", file=sys.stderr)
+        print("export: files are stale; run `make export`", file=sys.stderr)
         return 1
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m scripts.export_k8s", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; print a diff and fail if a file is stale")
     parser.add_argument(
-        "--check", action="store_true", help="write nothing; print a diff and fail when something is stale"
+        "--flow", type=Path, default=DEFAULT_FLOW, help="Flow file for Jina's manifests (default: %(default)s)"
     )
+    parser.add_argument("--k8s", type=Path, default=_K8S, help="directory for Jina's manifests (default: %(default)s)")
+    parser.add_argument("--topology", type=Path, help="write only the topology of this Flow, to this file")
     parser.add_argument(
-        "--flow", type=Path, default=DEFAULT_FLOW, help="the Flow file that Jina's manifests are of (%(default)s)"
+        "--namespace", type=_namespace, default="default", help="namespace in Jina's manifests (default: %(default)s)"
     )
-    parser.add_argument("--k8s", type=Path, default=_K8S, help="folder of Jina's manifests (%(default)s)")
-    parser.add_argument("--topology", type=Path, help="write the topology of this Flow alone, and to this file")
-    parser.add_argument("--namespace", type=_namespace, default="default", help="of Jina's manifests (%(default)s)")
-    parser.add_argument("--registry", default="", help="put before every image name: registry.example.com/team")
-    parser.add_argument("--tag", default="", help="of every image (the version in pyproject.toml)")
+    parser.add_argument("--registry", default="", help="prefix of all image names, such as registry.example.com/team")
+    parser.add_argument("--tag", default="", help="tag of all images (default: the version in pyproject.toml)")
     parser.add_argument(
-        "--digest", action="append", type=_digest, default=[], metavar="NAME=sha256:...", help="in place of a tag"
+        "--digest",
+        action="append",
+        type=_digest,
+        default=[],
+        metavar="NAME=sha256:...",
+        help="digest of an image, instead of the tag; can be repeated",
     )
     return parser
 
 
 def _namespace(text: str) -> str:
     if not _NAMESPACE.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no name of a namespace")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a valid namespace name")
     return text
 
 

@@ -1,4 +1,4 @@
-"""Free ports, and process groups that end with the block that started them."""
+"""Finds free ports, and runs process groups in a context manager."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scripts import ROOT
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of this machine that nothing listens on."""
+    """Return `count` ports of this machine that are free."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [one.getsockname()[1] for one in sockets]
@@ -25,11 +25,12 @@ def free_ports(count: int) -> list[int]:
 def process_group(
     command: Sequence[str], log: Path, environment: Mapping[str, str], folder: Path = ROOT
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """`command` as a process group that ends with the block.
+    """Run `command` as a process group, which is killed at the end of the context.
 
-    :param log: what the processes print is added to it.
-    :param environment: over that of this process; HOME is a new folder unless it is named there.
-    :param folder: where the command runs.
+    :param command: program and arguments.
+    :param log: file to which the output is appended.
+    :param environment: variables that override those of this process; HOME defaults to a new directory.
+    :param folder: working directory of the command.
     """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home, log.open("ab") as output:
         process = subprocess.Popen(
@@ -47,7 +48,7 @@ def process_group(
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """End the process group that `process` leads, at once."""
+    """Kill the process group of `process`."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -1,9 +1,9 @@
-"""The Flow on a cluster.
+"""Runs the Flow on a cluster.
 
-| file | what it holds |
+| file | what it does |
 |---|---|
-| `flow_images.py` | the images of a Flow, as the chart's topology names them |
+| `flow_images.py` | prints the images of a Flow, as in the chart's topology |
 | `images.sh` | builds them (`make images`) |
-| `kind.sh` | a kind cluster on this machine (`make kind-up`) |
-| `deploy.sh` | the release in the current kubectl context (`make deploy`) |
+| `kind.sh` | creates a kind cluster on this machine (`make kind-up`) |
+| `deploy.sh` | installs the release in the current kubectl context (`make deploy`) |
 """

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# The release in the current kubectl context: deploy.sh up | down. `up` installs it or brings it up to date, waits until it is
-# ready, runs `helm test` and encodes a first picture, and a first word where the Flow has an executor for words.
+# Installs or uninstalls the release in the current kubectl context: deploy.sh up | down. `up` installs or upgrades it,
+# waits until it is ready, runs `helm test`, and encodes a first image, and a text if the Flow has a text executor.
 #
-#   FLOW=flows/NAME.yml                  another Flow than flows/encode_flow.yml, such as flows/clip_flow.yml for words and
-#                                        pictures; `make export` has put it into the chart
-#   NAMESPACE=clip, RELEASE=clip         where, and its name
-#   VALUES=FILE                          values for the chart; on kind by default profiles/small.yaml
-#   REGISTRY=registry.example.com/team   where the images are pushed to and pulled from; a kind cluster needs none
-#   PUSH=no                              the images are there already
+#   FLOW=flows/NAME.yml                  Flow file; default flows/encode_flow.yml; flows/clip_flow.yml is for images and
+#                                        texts. Run `make export` after changing a Flow file
+#   NAMESPACE=clip, RELEASE=clip         namespace and name of the release
+#   VALUES=FILE                          values for the chart; default on kind: profiles/small.yaml
+#   REGISTRY=registry.example.com/team   registry to push images to and pull them from; not needed for kind
+#   PUSH=no                              do not build or push images: they exist already
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 chart=helm/clip-image-flow
@@ -25,16 +25,16 @@ export JINA_OPTOUT_TELEMETRY=1
 
 say() { printf '\n== %s\n' "$*"; }
 
-built_here() { # lines of KEY IMAGE
+built_here() { # prints lines of KEY IMAGE
   local key image file
   while read -r key image _ file; do
     if [ "$file" != - ]; then echo "$key $image"; fi
   done <<<"$nodes"
 }
 
-on_kind() { # images straight to the nodes, the gateway on the ports of scripts/cluster/kind.yaml
+on_kind() { # load images into the nodes, and expose the gateway on the ports of scripts/cluster/kind.yaml
   local cluster=${context#kind-} images
-  say "images to the nodes of $cluster"
+  say "load images into the nodes of $cluster"
   mapfile -t images < <(built_here | cut -d ' ' -f 2 | sort --unique)
   kind load docker-image "${images[@]}" --name "$cluster"
   flags+=(--values "${VALUES:-$chart/profiles/small.yaml}")
@@ -47,18 +47,18 @@ on_kind() { # images straight to the nodes, the gateway on the ports of scripts/
 
 elsewhere() {
   if [ -z "${REGISTRY:-}" ]; then
-    echo "the context $context is no kind cluster: REGISTRY=... says where its nodes get images from" >&2
+    echo "the context $context is not a kind cluster: set REGISTRY=... to a registry that its nodes can pull from" >&2
     exit 1
   fi
   if [ "${PUSH:-yes}" = yes ]; then
-    say "images to $REGISTRY"
+    say "push images to $REGISTRY"
     built_here | cut -d ' ' -f 2 | sort --unique | while read -r image; do docker push --quiet "${REGISTRY%/}/$image"; done
   fi
   flags+=(--set "global.imageRegistry=$REGISTRY" ${VALUES:+--values "$VALUES"})
 }
 
-# A tag says nothing of what is behind it on a developer's machine: with the images' ids on the pods, those of a changed
-# image roll out, and no others.
+# On a developer's machine the tag does not change with the image. Annotating pods with the image id rolls out exactly
+# the pods whose image has changed.
 name_images() {
   local key image id
   while read -r key image; do
@@ -69,7 +69,7 @@ name_images() {
 
 up() {
   if [ "${PUSH:-yes}" = yes ]; then
-    say "images"
+    say "build images"
     scripts/cluster/images.sh
     name_images
   fi
@@ -87,7 +87,7 @@ up() {
 
 first_picture() {
   if [ -n "$http" ]; then
-    say "a first picture, from this machine"
+    say "encode a first image, from this machine"
     .venv/bin/python -W ignore examples/01_encode_pictures.py --host "grpc://$grpc" examples/pictures/heldout/rocket.png
     if grep -q ' clip-text-encoder:' <<<"$nodes"; then first_word; fi
     printf '\nThe gateway: grpc://%s and http://%s\n' "$grpc" "$http"
@@ -99,7 +99,7 @@ first_picture() {
 }
 
 first_word() {
-  say "a first word, from this machine"
+  say "encode a first text, from this machine"
   .venv/bin/python -W ignore - "grpc://$grpc" <<'PYTHON'
 import sys
 

@@ -1,11 +1,10 @@
-"""Print the images of a Flow, one node a line: its key in the chart's values, its image, its folder, its Dockerfile.
+"""Print the images of a Flow, one node per line: key in the chart's values, image, directory, Dockerfile.
 
     gateway clip-gateway:0.1.0 gateway gateway/Dockerfile
     executors.text clip-text-encoder:0.1.0 executors/clip_text executors/Dockerfile
 
-Images are those that the chart's topology names, and so the ones that pods will ask for. The folder is that of the
-config.yml in the Flow file, the Dockerfile is the one in it or in the folder above; `-` stands for none, where an image
-is built elsewhere.
+Images are named as in the chart's topology, and so in the pods. The directory is that of the config.yml in the Flow
+file, the Dockerfile is in it or in its parent directory; `-` means that the image is built elsewhere.
 """
 
 from __future__ import annotations
@@ -25,15 +24,16 @@ from scripts.flow.names import CHART, flow_file, flow_files, flow_name, flow_nam
 
 
 class StaleTopologyError(RuntimeError):
-    """The chart has no topology of the Flow, or one of another version of it."""
+    """The chart has no topology of the Flow, or an outdated one."""
 
 
 @dataclass(frozen=True)
 class NodeImage:
     """The image of the gateway or of an executor.
 
-    :param key: where the chart's values have this node: `gateway`, `executors.NAME`.
-    :param folder: of its config.yml, from the repository's root; `-` when the Flow names the image itself.
+    :param key: key of the node in the chart's values: `gateway`, `executors.NAME`.
+    :param image: image reference.
+    :param folder: directory of its config.yml, relative to the repository; `-` if the Flow names the image itself.
     """
 
     key: str
@@ -42,15 +42,15 @@ class NodeImage:
 
     @property
     def dockerfile(self) -> str:
-        """From the repository's root: its own, or the one for several executors beside each other; `-` for none."""
+        """Path relative to the repository, in `folder` or its parent; `-` for none."""
         folders = [] if self.folder == "-" else [Path(self.folder), Path(self.folder).parent]
         return next((str(folder / "Dockerfile") for folder in folders if (ROOT / folder / "Dockerfile").is_file()), "-")
 
 
 def node_images(flow: Path, chart: Path = CHART) -> list[NodeImage]:
-    """The gateway's image, and one for each executor, in the Flow's order.
+    """Return the images of the gateway and of each executor, in the Flow's order.
 
-    :raises StaleTopologyError: the chart's topology is missing or has other executors.
+    :raises StaleTopologyError: if the chart's topology is missing or has other executors.
     """
     name = flow_name(flow)
     mend = "make export" if flow.resolve() in flow_files() else f"FLOW={flow} make export"
@@ -75,10 +75,10 @@ def _folder(flow: Path, options: dict[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print them, or the Flow's name; the exit code is 1 when the topology is stale."""
+    """Print the images, or the name of the Flow; the exit code is 1 if the topology is stale."""
     parser = argparse.ArgumentParser(prog="python -m scripts.cluster.flow_images", description=__doc__)
-    parser.add_argument("--flow", type=Path, default=flow_file(), help="the Flow file (FLOW, else %(default)s)")
-    parser.add_argument("--name", action="store_true", help="print the name of the Flow alone")
+    parser.add_argument("--flow", type=Path, default=flow_file(), help="Flow file (default: FLOW, else %(default)s)")
+    parser.add_argument("--name", action="store_true", help="print only the name of the Flow")
     options = parser.parse_args(arguments)
     if options.name:
         print(flow_name(options.flow))

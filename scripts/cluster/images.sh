@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Builds the images of the Flow, as the chart's topology names them, each by its Dockerfile (python -m scripts.cluster.flow_images).
+# Builds the images of the Flow, named as in the chart's topology (python -m scripts.cluster.flow_images).
 #
-#   FLOW=flows/NAME.yml                  another Flow than flows/encode_flow.yml
-#   REGISTRY=registry.example.com/team   where they belong; empty: this machine alone
-#   DEVICE=cuda                          IMAGE:VERSION-gpu of those that run on a GPU, with torch's CUDA build (some gigabytes)
-#   TAG=...                              in place of the version
-#   MODEL=ViT-B/32                       bake these weights in: a name, or a file or folder in models/baked/
-#   BASE=...                             another base image than the Dockerfiles' own, which is named by its digest
-#   DOCKER_BUILD_FLAGS=...               more for `docker build`
+#   FLOW=flows/NAME.yml                  Flow file; default flows/encode_flow.yml
+#   REGISTRY=registry.example.com/team   prefix of image names; default none
+#   DEVICE=cuda                          build IMAGE:VERSION-gpu of images for GPUs, with torch's CUDA build (gigabytes)
+#   TAG=...                              tag; default the version
+#   MODEL=ViT-B/32                       weights to include: a name, or a file or directory in models/baked/
+#   BASE=...                             base image; default that of the Dockerfiles, which is pinned by digest
+#   DOCKER_BUILD_FLAGS=...               further flags for `docker build`
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -19,7 +19,7 @@ build() { # build IMAGE DOCKERFILE [FLAG ...]
   local image=$1 file=$2 log
   shift 2
   echo "building $image (minutes the first time)"
-  # Flags of several words, such as --network host, come as one variable.
+  # Unquoted: the variable may have several words, such as --network host.
   # shellcheck disable=SC2086
   log=$(docker build ${DOCKER_BUILD_FLAGS:-} ${BASE:+--build-arg BASE="$BASE"} --file "$file" --tag "$image" \
     --build-arg VERSION="$version" --build-arg REVISION="$revision" "$@" . </dev/null 2>&1) || {

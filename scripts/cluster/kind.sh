@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The kind cluster for `make deploy`: kind.sh up | down. Both may be called again and again.
+# Creates or deletes the kind cluster for `make deploy`: kind.sh up | down. Both are idempotent.
 #
-#   KIND_CLUSTER=clip-image-flow   its name; its kubectl context is kind-NAME
-#   KIND_NODE_IMAGE=...            the node's image; by default kind's own
+#   KIND_CLUSTER=clip-image-flow   name of the cluster; its kubectl context is kind-NAME
+#   KIND_NODE_IMAGE=...            node image; default: kind's own
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 name=${KIND_CLUSTER:-clip-image-flow}
@@ -14,7 +14,7 @@ up() {
       kubectl config use-context "kind-$name" >/dev/null
       return
     fi
-    echo "the cluster $name does not answer: making it anew"
+    echo "the cluster $name does not respond: creating it again"
     kind delete cluster --name "$name"
   fi
   kind create cluster --name "$name" ${KIND_NODE_IMAGE:+--image "$KIND_NODE_IMAGE"} --config scripts/cluster/kind.yaml --wait 180s

@@ -1,12 +1,12 @@
-"""The whole way, once (`make demo`).
+"""Runs the demo (`make demo`).
 
-| module | what it holds |
+| module | what it does |
 |---|---|
-| `story` | the demo, step by step |
-| `pictures` | the pictures that are encoded, and the texts that ask for them |
-| `encode` | their way through the gateway |
-| `reference` | what `clip` itself makes of the same, in a process of its own |
-| `checks` | what must hold |
-| `show` | the table of documents and the rankings |
-| `contact_sheet` | the rankings as one picture |
+| `story` | runs all steps |
+| `pictures` | lists the images and the queries |
+| `encode` | encodes them through the gateway |
+| `reference` | encodes the same with `clip` itself, in a separate process |
+| `checks` | checks the embeddings |
+| `show` | prints the table of documents and the rankings |
+| `contact_sheet` | draws the rankings |
 """

@@ -1,4 +1,4 @@
-"""What must hold of the demo's embeddings. A check raises `CheckFailed`, which names the document and what is wrong."""
+"""Checks of the demo's embeddings. A failed check raises `CheckFailed` with the document and the reason."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# The same picture goes through the same float32 network, but alone or in a batch, and with another number of threads:
-# sums are then taken in another order, which is worth less than 1e-6 of the largest value. A picture that was resized,
-# cropped, coloured or normalised otherwise is off by 1e-2 and more. This bar is far from both.
+# The same image runs through the same float32 network, but in other batch sizes and numbers of threads: the order of
+# summation differs, which changes less than 1e-6 of the largest value. Different resizing, cropping, colours or
+# normalization changes 1e-2 and more. These limits are far from both.
 LEAST_COSINE = 0.9999
-LARGEST_DEVIATION = 1e-4  # of the largest absolute value of the embedding
+LARGEST_DEVIATION = 1e-4  # relative to the largest absolute value of the embedding
 
-# Names that find their picture among the first five of 48: by chance 0.10, and never 0.32 (five standard deviations).
+# Share of names whose image is in the top 5 of 48: by chance 0.10, and never 0.32 (five standard deviations).
 LEAST_FOUND = 0.4
 FOUND_WITHIN = 5
 
 
 class CheckFailed(Exception):
-    """A result is wrong."""
+    """A check of the embeddings failed."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How near two sets of embeddings are: the worst of all documents."""
+    """Difference between two sets of embeddings: the worst of all documents."""
 
     cosine: float
     deviation: float
@@ -36,11 +36,12 @@ class Agreement:
 def check_embeddings(
     embeddings: Mapping[str, np.ndarray | None], shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, np.ndarray]:
-    """Every document came back with finite float32 numbers of its shape.
+    """Check that every document has a finite float32 embedding of its shape.
 
-    :param embeddings: document id -> its embedding, in the order of the answers.
-    :param shapes: document id -> the shape it must have, in the order of the documents that were sent.
+    :param embeddings: document id -> embedding, in the order of the responses.
+    :param shapes: document id -> expected shape, in the order of the requests.
     :return: `embeddings`, none of which is None.
+    :raises CheckFailed: if an embedding is wrong.
     """
     if list(embeddings) != list(shapes):
         raise CheckFailed(f"of {len(shapes)} documents {len(embeddings)} came back, or they came in another order")
@@ -61,11 +62,12 @@ def check_embeddings(
 
 
 def check_agreement(what: str, embeddings: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> Agreement:
-    """Two ways to embed the same documents agree up to float32's rounding.
+    """Check that two sets of embeddings are equal up to the rounding of float32.
 
-    :param what: the two ways, for the message.
+    :param what: name of the comparison in errors.
     :param embeddings: document id -> float32 (dim,) or (n, dim).
-    :param expected: the same of the other way.
+    :param expected: expected embeddings, in the same form.
+    :raises CheckFailed: if they differ.
     """
     worst = Agreement(1.0, 0.0)
     for document, wanted in expected.items():
@@ -85,14 +87,15 @@ def check_agreement(what: str, embeddings: Mapping[str, np.ndarray], expected: M
 
 
 def check_search(pictures: np.ndarray, texts: np.ndarray) -> float:
-    """Words find pictures better than chance: a floor, far below what a trained model does.
+    """Check that texts find images better than chance; the limit is far below the recall of a trained model.
 
     :param pictures: (n, dim).
-    :param texts: (n, dim); text i names picture i.
-    :return: the share of texts whose picture is among the first `FOUND_WITHIN`.
+    :param texts: (n, dim); text i describes image i.
+    :return: share of texts whose image is in the top `FOUND_WITHIN`.
+    :raises CheckFailed: if the share is too low.
     """
     cosines = unit(texts) @ unit(pictures).T
-    # Not "fewer are above it": where all pictures look alike, or are NaN, nothing was found.
+    # Counts images below, not above: if all images are equal or NaN, nothing is found.
     beaten = (np.diag(cosines)[:, np.newaxis] > cosines).sum(axis=1)
     found = float((beaten >= len(texts) - FOUND_WITHIN).mean())
     if not found >= LEAST_FOUND:
@@ -104,6 +107,6 @@ def check_search(pictures: np.ndarray, texts: np.ndarray) -> float:
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
-    """`rows` (..., dim) scaled to length 1, in float64: the cosine of a vector with itself is then 1.0000000."""
+    """Scale `rows` (..., dim) to length 1, in float64, so that the cosine of a vector with itself is 1.0000000."""
     exact = rows.astype(np.float64)
     return np.asarray(exact / np.linalg.norm(exact, axis=-1, keepdims=True))

@@ -1,4 +1,4 @@
-"""The demo's result as one picture: for each query a panel with the pictures it found, best first."""
+"""Draws the demo's rankings: for each query a panel with the images that it found, best first."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Colour = tuple[int, int, int]
 
 WIDTH = 2400
 COLUMNS = 2
-CARDS = 6  # pictures in a panel
+CARDS = 6  # images in a panel
 
 _MARGIN = 96
 _GUTTER = 44
 _HEADER = 300
 _FOOTER = 156
 _PADDING = 36
-_CAPTION = 78  # height of a panel's query
+_CAPTION = 78  # height of a panel's caption
 _CARD_GAP = 18
 _PANEL_WIDTH = (WIDTH - 2 * _MARGIN - (COLUMNS - 1) * _GUTTER) // COLUMNS
 _CARD_WIDTH = (_PANEL_WIDTH - 2 * _PADDING - (CARDS - 1) * _CARD_GAP) // CARDS
@@ -36,19 +36,19 @@ _RIGHT: Colour = (39, 166, 107)
 _RIGHT_CARD: Colour = (231, 247, 238)
 _TOP: Colour = (250, 246, 240)  # the background, from top to bottom
 _BOTTOM: Colour = (234, 236, 248)
-# One tint a panel, pale enough for pictures of any colour: accent, card.
+# Colours of panels: accent and card, pale enough for images of any colour.
 _TINTS: tuple[tuple[Colour, Colour], ...] = (
     ((240, 128, 96), (253, 243, 239)),
     ((92, 130, 224), (240, 244, 253)),
     ((226, 164, 48), (253, 247, 234)),
     ((148, 108, 212), (246, 241, 252)),
 )
-_SMOOTH = 4  # shapes are drawn this much larger and scaled down: Pillow's own edges are jagged
+_SMOOTH = 4  # factor by which shapes are drawn larger and scaled down, for smooth edges
 
 
 @dataclass(frozen=True)
 class Match:
-    """One picture that a query found."""
+    """One image that a query found."""
 
     picture: Path
     cosine: float
@@ -57,20 +57,20 @@ class Match:
 
 @dataclass(frozen=True)
 class Ranking:
-    """A query and what it found, best first; the first `CARDS` are shown."""
+    """A query and its matches, best first; the first `CARDS` are shown."""
 
     query: str
     matches: Sequence[Match]
 
 
 def size(rankings: int) -> tuple[int, int]:
-    """Width and height of the sheet in pixels."""
+    """Return width and height of the sheet in pixels."""
     rows = -(-rankings // COLUMNS)
     return WIDTH, _HEADER + rows * _PANEL_HEIGHT + max(0, rows - 1) * _GUTTER + _FOOTER
 
 
 def draw(title: str, subtitle: str, rankings: Sequence[Ranking], footer: str) -> Image.Image:
-    """The sheet, mode RGB, of `size(len(rankings))`."""
+    """Draw the sheet, in mode RGB, of `size(len(rankings))`."""
     sheet = _background(*size(len(rankings)))
     pen = ImageDraw.Draw(sheet)
     pen.text((_MARGIN - 4, 84), title, fill=_INK, font=_font(92))
@@ -123,13 +123,13 @@ def _draw_footer(sheet: Image.Image, footer: str) -> None:
 
 
 def _background(width: int, height: int) -> Image.Image:
-    """A gradient from top to bottom."""
+    """Draw a gradient from top to bottom."""
     ramp = Image.linear_gradient("L").resize((width, height))
     return Image.composite(Image.new("RGB", ramp.size, _BOTTOM), Image.new("RGB", ramp.size, _TOP), ramp)
 
 
 def _shadow(sheet: Image.Image, box: Box, radius: int) -> None:
-    """A soft shadow a little below `box`."""
+    """Draw a soft shadow slightly below `box`."""
     left, top, width, height = box
     blur = 22
     room = 3 * blur
@@ -140,14 +140,14 @@ def _shadow(sheet: Image.Image, box: Box, radius: int) -> None:
 
 
 def _fill(sheet: Image.Image, box: Box, radius: int, colour: Colour) -> None:
-    """A rounded rectangle with smooth edges."""
+    """Draw a rounded rectangle with smooth edges."""
     left, top, width, height = box
     sheet.paste(colour, (left, top), _rounded(width, height, radius))
 
 
 @cache
 def _rounded(width: int, height: int, radius: int) -> Image.Image:
-    """The mask of a rounded rectangle."""
+    """Return the mask of a rounded rectangle."""
     mask = Image.new("L", (width * _SMOOTH, height * _SMOOTH))
     box = (0, 0, mask.width - 1, mask.height - 1)
     ImageDraw.Draw(mask).rounded_rectangle(box, radius * _SMOOTH, fill=255)
@@ -155,7 +155,7 @@ def _rounded(width: int, height: int, radius: int) -> Image.Image:
 
 
 def _tick(sheet: Image.Image, box: Box) -> None:
-    """A tick in a disc, with a thin white rim: a right answer."""
+    """Draw a tick in a disc with a thin white rim, which marks a correct match."""
     left, top, width, height = box
     _fill(sheet, box, width // 2, _PANEL)
     disc = (left + 3, top + 3, width - 6, height - 6)
@@ -169,12 +169,12 @@ def _tick(sheet: Image.Image, box: Box) -> None:
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """The font in Pillow itself: the sheet looks the same everywhere."""
+    """Return Pillow's built-in font, so that the sheet is the same on every machine."""
     return ImageFont.load_default(size)
 
 
 def _fitted(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """`text`, cut short with an ellipsis where it is wider than `width`."""
+    """Return `text`, truncated with an ellipsis if it is wider than `width`."""
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "...") > width:

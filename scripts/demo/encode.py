@@ -1,4 +1,4 @@
-"""The demo's documents, and their way through the gateway with Jina's Client."""
+"""Encodes the demo's documents through the gateway with Jina's Client."""
 
 from __future__ import annotations
 
@@ -17,27 +17,28 @@ from PIL import Image
 from scripts.demo.pictures import Picture
 
 with warnings.catch_warnings():
-    # Jina imports what imports pkg_resources, and a newcomer need not hear of that.
+    # Hides a warning about a dependency of Jina that imports pkg_resources.
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
     from docarray import Document, DocumentArray
     from jina import Client
     from jina.excepts import BadClient, BadServer, InternalNetworkError
 
 ALBUM = "album"
-_TOGETHER = 16  # small pictures in one request
+_TOGETHER = 16  # small images per request
 
 
 class EncodingError(RuntimeError):
-    """The gateway refused a request or cannot be reached."""
+    """The gateway rejected a request or is not reachable."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """Documents that travel together.
+    """Documents of one request.
 
-    :param name: what the table calls them.
-    :param content: what they hold, for the table.
-    :param rows: number of image chunks of each document, 0 where the document itself is the picture.
+    :param name: name of the request in the table.
+    :param content: description of the content in the table.
+    :param documents: documents to encode.
+    :param rows: number of image chunks per document, 0 if the documents themselves are encoded.
     """
 
     name: str
@@ -46,25 +47,25 @@ class Request:
     rows: int = 0
 
     def shapes(self, dim: int) -> dict[str, tuple[int, ...]]:
-        """Document id -> the shape of its embedding."""
+        """Return document id -> expected shape of its embedding."""
         return {document.id: (self.rows, dim) if self.rows else (dim,) for document in self.documents}
 
 
 @dataclass(frozen=True)
 class Result:
-    """The answer to one request: document id -> embedding, and how long it took from the call to the answer."""
+    """The response to one request: document id -> embedding, and the time from call to response in seconds."""
 
     embeddings: dict[str, np.ndarray | None]
     seconds: float
 
     @property
     def milliseconds(self) -> float:
-        """Of one document."""
+        """Milliseconds per document."""
         return 1000 * self.seconds / max(1, len(self.embeddings))
 
 
 def requests(photographs: Sequence[Picture], held_out: Sequence[Picture]) -> list[Request]:
-    """Each photograph as a document, all of them as the chunks of one more, and the small pictures many at a time."""
+    """Return requests with one photograph each, one with all of them as chunks, and batches of small images."""
     made = [Request(p.file, _describe(p), DocumentArray([_document(p)])) for p in photographs]
     chunks = DocumentArray(Document(modality="image", blob=p.path.read_bytes()) for p in photographs)
     chunks.insert(1, Document(modality="text", text="chunks that are not images get no row"))
@@ -80,17 +81,19 @@ def requests(photographs: Sequence[Picture], held_out: Sequence[Picture]) -> lis
 
 
 def text_request(name: str, texts: Sequence[str]) -> Request:
-    """The texts in one request, each the id of its document too."""
+    """Return a request with all texts; each text is also the id of its document."""
     return Request(name, f"{len(texts)} texts", DocumentArray(Document(id=text, text=text) for text in texts))
 
 
 def encode(host: str, requests: Sequence[Request], done: Callable[[int], object]) -> list[Result]:
-    """Send the requests one after the other, so that each is timed alone.
+    """Send the requests one after the other, to measure the time of each.
 
-    :param done: told the number of documents that have come back.
-    :raises EncodingError: with what the gateway said.
+    :param host: address of the gateway.
+    :param requests: requests to send.
+    :param done: callback with the number of documents of each finished request.
+    :raises EncodingError: with the gateway's error.
     """
-    os.environ.setdefault("JINA_OPTOUT_TELEMETRY", "1")  # Jina reports every Client to its makers unless this is set
+    os.environ.setdefault("JINA_OPTOUT_TELEMETRY", "1")  # Jina sends telemetry for every Client unless this is set
     client = Client(host=host)
     results = []
     for request in requests:
@@ -109,15 +112,15 @@ def encode(host: str, requests: Sequence[Request], done: Callable[[int], object]
 
 
 def curl_line(host: str, picture: Picture) -> str:
-    """The same for one picture, without Jina's Client: its file as it is."""
+    """Return the curl command that encodes one image."""
     kind = mimetypes.guess_type(picture.file)[0]
     return f"curl --data-binary @{picture.path} -H 'Content-Type: {kind}' {host}/embed"
 
 
 def encode_plainly(host: str, picture: Picture) -> np.ndarray:
-    """What that line sends and gets: float32 (dim,).
+    """Encode one image with the HTTP request of `curl_line`: float32 (dim,).
 
-    :raises EncodingError: with what the gateway said.
+    :raises EncodingError: with the gateway's error.
     """
     kind = mimetypes.guess_type(picture.file)[0] or "application/octet-stream"
     request = urllib.request.Request(f"{host}/embed", picture.path.read_bytes(), {"Content-Type": kind})
@@ -129,7 +132,7 @@ def encode_plainly(host: str, picture: Picture) -> np.ndarray:
 
 
 def _float32(embedding: np.ndarray | None, host: str) -> np.ndarray | None:
-    """JSON knows no float32: over HTTP the numbers arrive as float64, exactly. What comes over gRPC stays as it is."""
+    """Convert embeddings from HTTP to float32: JSON has no float32, so the numbers arrive, exactly, as float64."""
     if embedding is None or not host.startswith("http"):
         return embedding
     return np.asarray(embedding, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""What the demo encodes and asks for: photographs that come with installed packages, and the committed pictures."""
+"""The demo's images and queries: photographs in installed packages, and images in the repository."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scripts import ROOT
 
 HELD_OUT = ROOT / "examples" / "pictures" / "heldout"
 
-# distribution -> (package, folder in it, photographs): files in their wheels, nothing is fetched.
+# distribution -> (package, directory, photographs): files in their wheels, so nothing is downloaded.
 _PHOTOGRAPHS = {
     "scikit-learn": ("sklearn", "datasets/images", ("china.jpg", "flower.jpg")),
     "scikit-image": (
@@ -36,8 +36,7 @@ _PHOTOGRAPHS = {
     ),
 }
 
-# query -> the names of the committed pictures that answer it. These are to be looked at; how well names find pictures
-# is measured over all of them.
+# query -> names of the images that are correct matches, for display only; recall is measured over all images.
 QUERIES = {
     "an emoji of a red apple": {"red apple"},
     "an emoji of a rainbow": {"rainbow"},
@@ -56,18 +55,18 @@ QUERIES = {
 
 
 class MissingPicturesError(RuntimeError):
-    """A picture that the demo encodes is not where it should be."""
+    """An image that the demo encodes is missing."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A file, and what people call what it shows."""
+    """An image file, with the name of what it shows."""
 
     path: Path
 
     @property
     def file(self) -> str:
-        """Its document's id: names are not unique, there is a rocket.jpg and a rocket.png."""
+        """File name, used as document id: `name` is not unique (rocket.jpg and rocket.png)."""
         return self.path.name
 
     @property
@@ -77,14 +76,14 @@ class Picture:
 
     @property
     def query(self) -> str:
-        """A text that asks for it, in the words that the embedded model learned names with."""
+        """Query for the image, with the prompt that the included model was trained with."""
         return f"an emoji of {self.name}"
 
 
 def photographs() -> list[Picture]:
-    """The photographs in the scikit-learn and scikit-image packages.
+    """Return the photographs in the scikit-learn and scikit-image packages.
 
-    :raises MissingPicturesError: when a package or a file of it is not there.
+    :raises MissingPicturesError: if a package or file is missing.
     """
     pictures = []
     for distribution, (package, folder, names) in _PHOTOGRAPHS.items():
@@ -97,17 +96,17 @@ def photographs() -> list[Picture]:
             path = Path(spec.origin).parent / folder / name
             if not path.is_file():
                 version = importlib.metadata.version(distribution)
-                raise MissingPicturesError(f"{distribution} {version} does not bring {folder}/{name}: `make setup`")
+                raise MissingPicturesError(f"{distribution} {version} does not contain {folder}/{name}: `make setup`")
             pictures.append(Picture(path))
     return pictures
 
 
 def held_out() -> list[Picture]:
-    """The committed emoji, in a style that the embedded model has never seen.
+    """Return the emoji in the repository, in a style that the included model was not trained on.
 
-    :raises MissingPicturesError: when there are none.
+    :raises MissingPicturesError: if there are none.
     """
     pictures = [Picture(path) for path in sorted(HELD_OUT.glob("*.png"))]
     if not pictures:
-        raise MissingPicturesError(f"no pictures in {HELD_OUT}; they belong to the repository: `git restore examples`")
+        raise MissingPicturesError(f"no images in {HELD_OUT}; restore them with `git restore examples`")
     return pictures

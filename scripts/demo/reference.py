@@ -1,9 +1,9 @@
-"""What `clip` itself makes of pictures and texts: the demo's reference, in a process of its own.
+"""Encodes images and texts with `clip` itself, as the demo's reference.
 
     python -m scripts.demo.reference MODEL OUTPUT.npz <<< '{"pictures": ["cat.jpg"], "texts": ["a cat"]}'
 
-It shares with the library where the weights are, and nothing else: `clip.load`, its own preprocess, `encode_image` and
-`encode_text`. The output holds `pictures` and `texts`, float32 (n, dim) each.
+It uses `clip.load`, `clip`'s own preprocess, `encode_image` and `encode_text`; the library is only used to find the
+weights. The output has the arrays `pictures` and `texts`, float32 (n, dim) each.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _BATCH = 16
 
 
 def main() -> None:
-    """Read a request from standard input, write the embeddings."""
+    """Read a request from standard input, and write the embeddings."""
     parser = argparse.ArgumentParser(
         prog="python -m scripts.demo.reference", description=(__doc__ or "").splitlines()[0]
     )
-    parser.add_argument("model", help="a name or path as in pretrained_model_name_or_path")
-    parser.add_argument("output", help="the .npz file to write")
+    parser.add_argument("model", help="model name or path, as in pretrained_model_name_or_path")
+    parser.add_argument("output", help=".npz file to write")
     arguments = parser.parse_args()
     request = json.load(sys.stdin)
     try:
@@ -47,15 +47,15 @@ def main() -> None:
 
 
 def _name_for_clip(name: str) -> str:
-    """What `clip.load` calls the model."""
+    """Return the name of the model for `clip.load`."""
     name = models.HUGGING_FACE_NAMES.get(name, name)
     if name in clip.available_models():
-        models.load(name)  # downloads it under a lock: the Flow, which starts at the same time, may be doing the same
+        models.load(name)  # downloads it under a lock: the Flow starts at the same time and may download it too
     return str(models.EMBEDDED_FILE) if name == models.EMBEDDED else name
 
 
 def _on_white(path: str) -> Image.Image:
-    """The picture in mode RGB; transparency, where `clip` leaves a choice, over white as the library states it."""
+    """Return the image in mode RGB, with transparency blended onto white as in the library."""
     with Image.open(path) as image:
         if not image.has_transparency_data:
             return image.convert("RGB")

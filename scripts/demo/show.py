@@ -1,4 +1,4 @@
-"""What the demo shows: the table of documents, the rankings, the contact sheet."""
+"""Shows the demo's results: the table of documents, the rankings, the contact sheet."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from scripts.demo.contact_sheet import Match, Ranking
 from scripts.demo.encode import Request, Result
 from scripts.demo.pictures import Picture
 
-_SHOWN = 5  # pictures of a ranking, as text
+_SHOWN = 5  # images per ranking in text output
 
 
 def print_table(work: Sequence[Request], by_grpc: Sequence[Result], by_http: Sequence[Result]) -> None:
-    """A row a request: document, content, shape, milliseconds a document."""
+    """Print one row per request: document, content, shape, milliseconds per document."""
     table = Table("document", "content", box=box.SIMPLE_HEAD, header_style="bold")
     for heading in ("shape", "gRPC ms", "HTTP ms"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -29,17 +29,18 @@ def print_table(work: Sequence[Request], by_grpc: Sequence[Result], by_http: Seq
         shape = ", ".join(sorted(shapes)) or "none"
         table.add_row(request.name, request.content, shape, f"{grpc.milliseconds:.1f}", f"{http.milliseconds:.1f}")
     Console().print(table)
-    print("         ms: from the call to the answer, for each document of the request\n", flush=True)
+    print("         ms: from call to response, per document of the request\n", flush=True)
 
 
 def rank(
     pictures: Sequence[Picture], embeddings: np.ndarray, queries: Mapping[str, set[str]], texts: np.ndarray
 ) -> list[Ranking]:
-    """All pictures for each query, best first.
+    """Rank all images for each query, best first.
 
-    :param embeddings: of the pictures, (n, dim).
-    :param queries: query -> the names of the pictures that answer it.
-    :param texts: of the queries, (m, dim).
+    :param pictures: images.
+    :param embeddings: embeddings of the images, (n, dim).
+    :param queries: query -> names of the images that are correct matches.
+    :param texts: embeddings of the queries, (m, dim).
     """
     rankings = []
     for (query, right), cosines in zip(queries.items(), unit(texts) @ unit(embeddings).T, strict=True):
@@ -49,7 +50,7 @@ def rank(
 
 
 def print_rankings(rankings: Sequence[Ranking]) -> None:
-    """The first of each ranking, with a tick at right answers."""
+    """Print the top of each ranking, with a tick at correct matches."""
     for ranking in rankings:
         shown = (f"{Picture(m.picture).name} {m.cosine:.2f}{' ✓' if m.right else ''}" for m in ranking.matches[:_SHOWN])
         print(f"         {ranking.query}\n             {', '.join(shown)}")
@@ -59,7 +60,10 @@ def print_rankings(rankings: Sequence[Ranking]) -> None:
 def draw_sheet(output: Path, model: str, rankings: Sequence[Ranking], seconds: float) -> None:
     """Write the contact sheet.
 
-    :param seconds: what encoding the pictures took.
+    :param output: image file to write.
+    :param model: model name or path.
+    :param rankings: rankings to draw.
+    :param seconds: time to encode the images, in seconds.
     """
     count = len(rankings[0].matches)
     unseen = ", in a style that the model has never seen" if model == "emoji-tiny" else ""

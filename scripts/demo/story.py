@@ -1,8 +1,7 @@
-"""The whole way, once: start the Flow, encode real pictures and words through its gateway, rank pictures by words.
+"""Run the demo: start the Flow, encode images and texts through its gateway, rank the images by the texts.
 
-Everything is on this machine: the photographs in the scikit-learn and scikit-image packages, and the emoji of
-examples/pictures. What comes back is compared with what `clip` itself makes of the same. The exit code is 1, with the
-reason, when anything is wrong.
+All images are local: photographs in the scikit-learn and scikit-image packages, and the emoji in examples/pictures. The
+embeddings are compared with those of `clip` itself. If a check fails, the reason is printed and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ from scripts.flow.running import FlowError, RunningFlow, load_flow, model_of, ru
 from scripts.processes import free_ports
 
 _STARTED = time.monotonic()
-_LOG_LINES = 12  # of the Flow, shown when something is wrong
+_LOG_LINES = 12  # lines of the Flow's log that are printed on failure
 _NEXT = """
 What next:
     make serve                               runs this Flow until Ctrl-C (ports 51000 and 8000), and then:
@@ -55,27 +54,27 @@ What next:
 
 
 class ReferenceFailed(RuntimeError):
-    """`clip` itself cannot embed the pictures or the texts."""
+    """`clip` itself cannot encode the images or the texts."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What `clip` makes of the same files and texts: document id -> float32 (dim,)."""
+    """Embeddings of the same images and texts by `clip`: document id -> float32 (dim,)."""
 
     pictures: dict[str, np.ndarray]
     texts: dict[str, np.ndarray]
 
 
 def main() -> int:
-    """Run the demo; the exit code is 0 when everything is right."""
+    """Run the demo; the exit code is 0 if all checks pass."""
     parser = argparse.ArgumentParser(
         prog="python -m scripts.demo",
         description=__doc__,
-        epilog="CLIP_MODEL and REPLICAS are as for `python -m scripts.flow.serve`; the ports are free ones.",
+        epilog="CLIP_MODEL and REPLICAS are as for `python -m scripts.flow.serve`; free ports are used.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--output", type=Path, default=Path("demo.png"), help="the contact sheet (default: %(default)s)"
+        "--output", type=Path, default=Path("demo.png"), help="contact sheet to write (default: %(default)s)"
     )
     output: Path = parser.parse_args().output
     descriptor, log = tempfile.mkstemp(prefix="clip-image-flow-demo-", suffix=".log")
@@ -87,7 +86,7 @@ def main() -> int:
         print(f"\ndemo failed: {error}\n\nthe Flow's log, {log}, ends with:", *last, sep="\n    ", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"\ndemo: ended; the Flow's log is {log}", file=sys.stderr)
+        print(f"\ndemo: interrupted; the Flow's log is {log}", file=sys.stderr)
         return 130
     Path(log).unlink()
     print(_NEXT)
@@ -95,16 +94,18 @@ def main() -> int:
 
 
 def tell_story(output: Path, log: Path) -> None:
-    """The demo, step by step.
+    """Run all steps of the demo.
 
-    :raises CheckFailed: a result is wrong.
+    :param output: contact sheet to write.
+    :param log: file for the Flow's log.
+    :raises CheckFailed: if a check fails.
     """
     photos, emoji = photographs(), held_out()
     queries, names = list(QUERIES), [picture.query for picture in emoji]
     ports = dict(zip(("CLIP_GRPC_PORT", "CLIP_HTTP_PORT"), map(str, free_ports(2)), strict=True))
     environment = {**os.environ, **ports, "FLOW": str(SERVED_FLOW)}
     model = model_of(load_flow(environment))
-    say(f"starting the Flow with the model {model} (log: {log}) and, beside it, clip itself")
+    say(f"starting the Flow with the model {model} (log: {log}) and clip itself as reference")
     with reference(model, [*photos, *emoji], [*queries, *names]) as wait_for_reference:
         with log.open("wb") as file, running_flow(environment, file) as flow:
             say(f"the Flow is ready: {flow.grpc} and {flow.http}")
@@ -123,17 +124,17 @@ def tell_story(output: Path, log: Path) -> None:
     files = {picture.file for picture in emoji}
     seconds = sum(result.seconds for result in by_grpc if result.embeddings.keys() <= files)
     draw_sheet(output, model, rankings, seconds)
-    say(f"everything is right; the contact sheet is {output}")
+    say(f"all checks passed; the contact sheet is {output}")
 
 
 def say(text: str) -> None:
-    """What is going on, with the seconds since the start."""
+    """Print a message with the seconds since the start."""
     print(f"{time.monotonic() - _STARTED:5.1f} s  {text}", flush=True)
 
 
 @contextlib.contextmanager
 def reference(model: str, pictures: Sequence[Picture], texts: Sequence[str]) -> Iterator[Callable[[], Reference]]:
-    """Have `clip` embed the same in a process of its own, while the Flow starts. Yields how to wait for it."""
+    """Run `clip` on the same images and texts in a separate process; yields a function that waits for the result."""
     with tempfile.TemporaryDirectory(prefix="clip-image-flow-demo-") as folder:
         request, result = Path(folder, "request.json"), Path(folder, "reference.npz")
         request.write_text(json.dumps({"pictures": [str(p.path) for p in pictures], "texts": texts}), encoding="utf-8")
@@ -148,7 +149,7 @@ def reference(model: str, pictures: Sequence[Picture], texts: Sequence[str]) -> 
             def wait() -> Reference:
                 said, _ = process.communicate()
                 if process.returncode:
-                    raise ReferenceFailed(f"the reference ended with code {process.returncode}: {said.strip()}")
+                    raise ReferenceFailed(f"the reference exited with code {process.returncode}: {said.strip()}")
                 with np.load(result) as arrays:
                     files = [picture.file for picture in pictures]
                     by_file = dict(zip(files, arrays["pictures"], strict=True))
@@ -161,7 +162,7 @@ def reference(model: str, pictures: Sequence[Picture], texts: Sequence[str]) -> 
 
 
 def encode_twice(flow: RunningFlow, work: Sequence[Request]) -> tuple[list[Result], list[Result]]:
-    """Everything over gRPC, then over HTTP."""
+    """Encode everything over gRPC, then over HTTP."""
     results = []
     total = sum(len(request.documents) for request in work)
     for protocol, host in (("gRPC", flow.grpc), ("HTTP", flow.http)):
@@ -171,7 +172,7 @@ def encode_twice(flow: RunningFlow, work: Sequence[Request]) -> tuple[list[Resul
 
 
 def together(results: Sequence[Result]) -> dict[str, np.ndarray | None]:
-    """Document id -> embedding, of all requests."""
+    """Merge the results of all requests: document id -> embedding."""
     return {document: embedding for result in results for document, embedding in result.embeddings.items()}
 
 
@@ -183,9 +184,10 @@ def check_everything(
     photos: Sequence[Picture],
     emoji: Sequence[Picture],
 ) -> dict[str, np.ndarray]:
-    """Every check, each with a line about what held.
+    """Run all checks, and print a line for each.
 
-    :return: the embeddings by document id.
+    :return: document id -> embedding over gRPC.
+    :raises CheckFailed: if a check fails.
     """
     dim = len(truth.pictures[emoji[0].file])
     shapes = {document: shape for request in work for document, shape in request.shapes(dim).items()}

@@ -1,10 +1,10 @@
-"""From the Flow file to what Kubernetes runs.
+"""Converts the Flow file to Kubernetes objects.
 
-    flow_file.py    the Flow file, checked, with an image for every `uses: path/config.yml`
-    manifests.py    Jina's own export of it, cut off from network and environment, each option followed to its argument
-    topology.py     those manifests as the data that the chart's templates are code over
-    files.py        a set of texts against what lies on the disk: compared, or written all or none
+    flow_file.py    reads and checks the Flow file, and replaces `uses: path/config.yml` by images
+    manifests.py    runs Jina's own export without network or environment, and checks that all options are in it
+    topology.py     converts the manifests to the data of the chart's templates
+    files.py        compares files with the disk, or writes all of them or none
 
-Each step knows only the ones above it; `scripts/export_k8s.py` is the command.
-Beside them `chart_schema.py`, a command too, writes the schema of the chart's values.
+Each step imports only those above it; `scripts/export_k8s.py` is the command. `chart_schema.py` is a separate command
+that writes the schema of the chart's values.
 """

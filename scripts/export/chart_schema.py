@@ -1,10 +1,10 @@
-"""Write what the chart has of values.yaml besides: values.schema.json, and files/defaults.yaml.
+"""Write the files of the chart that follow from values.yaml: values.schema.json and files/defaults.yaml.
 
-The schema takes structure and types from values.yaml, the rest from the table of `chart_types`, and the names of Flows
-from files/topologies. A key has the type of its default. Where a default does not tell (null, an empty list or map) or
-does not tell enough, the table does; a key that neither tells is an error, and so is an entry that fits no key.
+A key of values.yaml has the type of its default. `chart_types` has the types of keys whose default (null, an empty list
+or map) has no type or not enough; a key without a type is an error, and so is an entry without a key. The names of
+Flows come from files/topologies.
 
-The defaults are values.yaml by path. Templates give them to keys that are missing, for `helm upgrade --reuse-values`
+files/defaults.yaml has the defaults by path. Templates use them for missing keys, since `helm upgrade --reuse-values`
 brings the values.yaml of an older chart; so only keys that every chart has had are required (`chart_history`).
 """
 
@@ -33,14 +33,15 @@ _DEFAULTS = "# values.yaml by path, written by `make export`, for upgrades with 
 
 
 class SchemaError(RuntimeError):
-    """values.yaml and the table do not fit each other."""
+    """values.yaml and `_TYPES` do not match."""
 
 
 def schema(values: dict[str, Any], flows: Sequence[str]) -> Schema:
-    """The JSON Schema (draft 7) of `values`, in which unknown keys are refused.
+    """Return the JSON Schema (draft 7) of `values`, which rejects unknown keys.
 
-    :param flows: the names of the Flows that the chart has a topology of.
-    :raises SchemaError: a key has no type, or an entry of the table no key.
+    :param values: content of values.yaml.
+    :param flows: names of the Flows with a topology in the chart.
+    :raises SchemaError: if a key has no type, or an entry of `_TYPES` no key.
     """
     used: set[str] = set()
     properties = {key: _of(key, value, used) for key, value in values.items() if key != "executors"}
@@ -102,12 +103,12 @@ def _of_map(path: str, default: dict[str, Any], used: set[str]) -> Schema:
 
 
 def _required(path: str, default: dict[str, Any]) -> list[str]:
-    """A null takes a default away: refused where every chart has had the key."""
+    """Return the keys that may not be null: those that every chart has had, which templates need."""
     return [key for key in default if key in REQUIRED.get(path, "").split()]
 
 
 def _override(typed: Schema) -> Schema:
-    """The schema of what may be laid over executorDefaults and model: nothing is required; null is the default."""
+    """Return the schema of overrides of executorDefaults and model: nothing is required, and null is the default."""
     return {
         **_optional(typed),
         "properties": {key: or_null(_optional(value)) for key, value in typed["properties"].items()},
@@ -122,7 +123,7 @@ def _optional(typed: Schema) -> Schema:
 
 
 def _definitions(used: Schema) -> Schema:
-    """Kubernetes' definitions that `used` refers to, and those that they refer to."""
+    """Return Kubernetes' definitions that `used` refers to, directly or indirectly."""
     package = resources.files("kubernetes_validate") / "kubernetes-json-schema" / _KUBERNETES / "_definitions.json"
     every = json.loads(package.read_text(encoding="utf-8"))["$defs"]
     found: Schema = {}
@@ -143,7 +144,11 @@ def _references(node: object) -> set[str]:
 
 
 def _bare(node: Any, names: bool = False) -> Any:
-    """Without prose and Kubernetes' extensions. `names`: the keys are those of properties."""
+    """Return a schema without descriptions and Kubernetes' extensions.
+
+    :param node: part of a schema.
+    :param names: whether the keys of `node` are names of properties.
+    """
     if isinstance(node, list):
         return [_bare(item) for item in node]
     if not isinstance(node, dict):
@@ -155,10 +160,10 @@ def _bare(node: Any, names: bool = False) -> Any:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the schema; the exit code is 1 when `--check` finds it stale or it cannot be made."""
+    """Write the schema; the exit code is 1 if `--check` finds it stale, or it cannot be generated."""
     parser = argparse.ArgumentParser(prog="python -m scripts.export.chart_schema", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; print a diff and fail when it is stale")
-    parser.add_argument("--chart", type=Path, default=CHART, help="the chart's folder (%(default)s)")
+    parser.add_argument("--check", action="store_true", help="write nothing; print a diff and fail if it is stale")
+    parser.add_argument("--chart", type=Path, default=CHART, help="directory of the chart (default: %(default)s)")
     options = parser.parse_args(arguments)
     values = yaml.safe_load((options.chart / "values.yaml").read_text(encoding="utf-8"))
     try:

@@ -1,4 +1,4 @@
-"""A set of texts against what lies on the disk: compared, or written all or none."""
+"""Compares generated files with those on disk, and writes all of them or none."""
 
 from __future__ import annotations
 
@@ -9,18 +9,24 @@ from pathlib import Path
 
 
 def differences(texts: Mapping[Path, str], stale: list[Path]) -> str:
-    """Unified diffs from the disk to `texts`; empty when they agree. A file of `stale` should not be there."""
+    """Return unified diffs from the disk to `texts`, empty if they are equal.
+
+    :param texts: path -> content.
+    :param stale: files that should not exist.
+    """
     wanted = {**dict.fromkeys(stale, ""), **texts}
     return "".join(_difference(path, text) for path, text in sorted(wanted.items()))
 
 
 def write(texts: Mapping[Path, str], stale: list[Path]) -> list[Path]:
-    """Write what changed and remove `stale`.
+    """Write changed files and remove stale ones.
 
-    All texts are on the disk before the first takes its place, so a failure (a full disk, a folder that may not be
-    written) leaves the old files.
+    All files are written under temporary names before the first is renamed, so an error (a full disk, a read-only
+    directory) leaves the old files unchanged.
 
-    :returns: the files that changed.
+    :param texts: path -> content.
+    :param stale: files to remove.
+    :return: files that changed.
     """
     changed = {path: text for path, text in texts.items() if _read(path) != text}
     written: list[tuple[Path, Path]] = []

@@ -1,4 +1,4 @@
-"""The Flow file, checked, with an image in place of every `uses: path/config.yml`."""
+"""Reads and checks the Flow file, and replaces every `uses: path/config.yml` by an image."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ import yaml
 from scripts import ROOT
 from scripts.flow.names import flow_name, model_option, object_name
 
-# Set in every exported pod: Jina reports each start to its makers unless the environment says not to.
+# Set in every exported pod: Jina sends telemetry on each start unless this is set.
 _POD_ENVIRONMENT = {"JINA_OPTOUT_TELEMETRY": "1"}
 
-# What Jina exports in a way that no cluster should run, or what only makes sense on one machine, and where it belongs.
+# Options that Jina exports wrongly or that only work on one machine, and what to use instead.
 _NOT_EXPORTED = {
     "external": "its address would be lost; run it as part of the Flow",
-    "floating": "a floating executor's failures reach nobody; give it a place in the graph with `needs`",
-    "gpus": "a GPU is asked for in the chart's values: executors.{name}.device and executors.{name}.gpu",
-    "image_pull_secrets": "name them in the chart's values: imagePullSecrets",
+    "floating": "errors of a floating executor would be lost; add it to the graph with `needs`",
+    "gpus": "set GPUs in the chart's values: executors.{name}.device and executors.{name}.gpu",
+    "image_pull_secrets": "set them in the chart's values: imagePullSecrets",
     "method": "only plain executors are exported; join branches with `needs`",
     "py_modules": "name the modules in the config.yml that `uses` points at: that file is in the image",
     "uses_after": "make it an executor of its own, with `needs`",
     "uses_before": "make it an executor of its own, with `needs`",
-    "volumes": "mount what a pod needs by the chart's values: executors.{name}.extraVolumes",
+    "volumes": "mount volumes with the chart's values: executors.{name}.extraVolumes",
 }
 _IMAGE_NAME = re.compile(r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*")
 _REFERENCE = re.compile(r"docker://(?P<image>\S+)")
 _FLOW_NAME = re.compile(r"[a-z0-9]+(?:[_-][a-z0-9]+)*")
 _DNS_LABEL = re.compile(r"[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?")
-_RESERVED_NAMES = {"gateway", "gateway-headless", "test"}  # the chart's own objects
+_RESERVED_NAMES = {"gateway", "gateway-headless", "test"}  # names of the chart's own objects
 
 
 class ExportError(RuntimeError):
-    """The Flow cannot be exported; the message names the option and the mend."""
+    """The Flow cannot be exported; the message names the option and the fix."""
 
 
 @dataclass(frozen=True)
 class Images:
-    """How images are called.
+    """Derives image references from image names.
 
-    :param registry: put before every name, with `/` between; empty for none.
-    :param tag: of every image; by default the project's version.
-    :param digests: `sha256:...` by image name (`metas.name`), in place of the tag.
+    :param registry: prefix of all names, separated by `/`; empty for none.
+    :param tag: tag of all images; by default the project's version.
+    :param digests: image name (`metas.name`) -> `sha256:...`, used instead of the tag.
     """
 
     registry: str = ""
@@ -55,7 +55,7 @@ class Images:
     digests: Mapping[str, str] = field(default_factory=dict)
 
     def reference(self, name: str) -> str:
-        """The full reference of the image `name`."""
+        """Return the full reference of the image `name`."""
         path = f"{self.registry.rstrip('/')}/{name}" if self.registry else name
         if digest := self.digests.get(name):
             return f"{path}@{digest}"
@@ -63,27 +63,29 @@ class Images:
 
 
 def project_version() -> str:
-    """The version in pyproject.toml: of the package, the images and the chart."""
+    """Return the version in pyproject.toml, which is that of package, images and chart."""
     version: str = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     return version
 
 
 def read_flow(path: Path, images: Images) -> dict[str, Any]:
-    """The Flow of `path` as it is exported: images for local configurations, nothing of this machine in it.
+    """Return the Flow for export, with images instead of local configurations, independent of this machine.
 
-    :raises ExportError: it is no Flow, or has what cannot be exported.
+    :param path: Flow file.
+    :param images: names of the images.
+    :raises ExportError: if the file is not a Flow, or has an option that cannot be exported.
     """
     flow = _mapping(_load(path), str(path))
     if flow.get("jtype") != "Flow":
         raise ExportError(f"{path}: `jtype: Flow` is missing, so this is no Flow file")
     if variable := re.search(r"\$\{\{.*?\}\}", path.read_text(encoding="utf-8")):
         raise ExportError(f"{path}: {variable[0]} depends on who exports; write the value itself")
-    flow = {key: copy.deepcopy(value) for key, value in flow.items() if key != "py_modules"}  # of the local process
+    flow = {key: copy.deepcopy(value) for key, value in flow.items() if key != "py_modules"}  # only for local processes
     common = _mapping(flow.get("with") or {}, f"{path}: with")
     if "uses_with" in common:
         raise ExportError(f"{path}: with: uses_with reaches nobody; give it to the gateway or to an executor")
     environment = {**_POD_ENVIRONMENT, **_mapping(common.get("env") or {}, f"{path}: with: env")}
-    # `env` goes into each node, which Jina leaves out where a node has its own; `name` is not a node's
+    # `env` is merged into each node, since Jina ignores it for nodes with their own; `name` is not an option of nodes
     flow["with"] = {key: value for key, value in common.items() if key not in ("env", "name")}
 
     gateway = _mapping(flow.get("gateway"), f"{path}: gateway")
@@ -92,7 +94,7 @@ def read_flow(path: Path, images: Images) -> dict[str, Any]:
     protocols = gateway.get("protocol", common.get("protocol"))
     if not isinstance(protocols, list) or sorted(str(one).upper() for one in protocols) != ["GRPC", "HTTP"]:
         raise ExportError(
-            f"{path}: gateway: protocol must be [GRPC, HTTP], not {protocols!r}: probes take HTTP, callers either"
+            f"{path}: gateway: protocol must be [GRPC, HTTP], not {protocols!r}: probes use HTTP, clients either"
         )
     flow["gateway"] = _exported(path, "gateway", gateway, images, environment)
 
@@ -109,9 +111,9 @@ def read_flow(path: Path, images: Images) -> dict[str, Any]:
 
 
 def checked_name(path: Path) -> str:
-    """The name of the Flow in `path`.
+    """Return the name of the Flow in `path`.
 
-    :raises ExportError: the chart's value `flow` and a file cannot be called so.
+    :raises ExportError: if the name is not valid as the chart's value `flow` and as a file name.
     """
     if not _FLOW_NAME.fullmatch(name := flow_name(path)):
         raise ExportError(f"{path}: {name!r} is no name for a Flow: lower case, digits, and `-` and `_` between them")
@@ -119,7 +121,7 @@ def checked_name(path: Path) -> str:
 
 
 def model_options(path: Path) -> dict[str, str | None]:
-    """The executors of the Flow in `path`, which `read_flow` has checked, each with the option that takes its model."""
+    """Return the executors of a Flow that `read_flow` has checked: name -> option that sets the model."""
     flow = _mapping(_load(path), str(path))
     return {executor["name"]: model_option(path, executor) for executor in flow["executors"]}
 
@@ -127,7 +129,7 @@ def model_options(path: Path) -> dict[str, str | None]:
 def _exported(
     path: Path, where: str, options: dict[str, Any], images: Images, environment: dict[str, Any]
 ) -> dict[str, Any]:
-    """The options of one executor or of the gateway, as they are exported."""
+    """Return the options of one executor or of the gateway for export."""
     name = str(options.get("name", where))
     where = f"{path}: {name}"
     for option in sorted(_NOT_EXPORTED.keys() & options.keys()):
@@ -140,7 +142,7 @@ def _exported(
 
 
 def _image(path: Path, where: str, uses: object, images: Images) -> str:
-    """`uses` as the `docker://` address that Jina's export asks for."""
+    """Return `uses` as the `docker://` address that Jina's export requires."""
     if not isinstance(uses, str) or not uses:
         raise ExportError(f"{where}: `uses` must be the path of a config.yml or docker://image, not {uses!r}")
     if reference := _REFERENCE.fullmatch(uses):
@@ -174,7 +176,7 @@ def _check_names(path: Path, names: list[object]) -> None:
 
 
 def _check_needs(path: Path, executors: list[dict[str, Any]]) -> None:
-    """Jina takes any name for a need, and waits for it at run time."""
+    """Check that all `needs` exist: Jina accepts any name, and waits for it at run time."""
     known = ["gateway"]
     for executor in executors:
         needs = executor.get("needs") or []

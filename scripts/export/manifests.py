@@ -1,4 +1,4 @@
-"""Jina's own export of a Flow, cut off from network and environment, with each option followed to its argument."""
+"""Runs Jina's own export of a Flow without network or environment, and checks that all options are in it."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ import yaml
 from scripts.export.flow_file import ExportError
 from scripts.flow.names import object_name
 
-# Found elsewhere than in a pod's arguments, or given by Kubernetes: addresses are always the Service's, ports count
-# from 8080, `docker://` images hold their own config.yml.
+# Options that are not in a pod's arguments, or that Kubernetes determines: addresses are those of Services, ports start
+# at 8080, `docker://` images contain their config.yml.
 _NOT_ARGUMENTS = {"env", "env_from_secret", "host", "needs", "port", "port_monitoring", "uses", "when"}
-# A closed port of this machine: what Jina looks up anyway (its own newest version) is refused at once.
+# A closed port of this machine: Jina's lookup of its newest version fails at once.
 _NOWHERE = "http://127.0.0.1:9"
 
 
 def export(flow: dict[str, Any], namespace: str) -> dict[str, str]:
-    """What `Flow.to_kubernetes_yaml` writes.
+    """Return the manifests that `Flow.to_kubernetes_yaml` writes.
 
-    :param flow: of `flow_file.read_flow`.
-    :returns: the texts by path (`encoder/encoder.yml`).
-    :raises ExportError: Jina refuses the Flow, or an option of it does not arrive.
+    :param flow: Flow from `flow_file.read_flow`.
+    :param namespace: Kubernetes namespace in the manifests.
+    :return: path (`encoder/encoder.yml`) -> content.
+    :raises ExportError: if Jina rejects the Flow, or an option is missing in the manifests.
     """
     with tempfile.TemporaryDirectory(prefix="export-") as scratch, _hermetic(scratch), _quiet():
-        from jina import Flow  # here: Jina reads the environment, and writes to HOME, when it is imported
+        from jina import Flow  # here: Jina reads the environment and writes to HOME on import
 
         try:
             loaded = Flow.load_config(yaml.safe_dump(flow, sort_keys=False))
             loaded.to_kubernetes_yaml(f"{scratch}/k8s", k8s_namespace=namespace)
-        # whatever it is: Jina raises anything from AssertionError to yaml's own, for options it cannot take or write
+        # for options that it cannot export, Jina raises anything from AssertionError to errors of yaml
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ExportError(f"Jina cannot export this Flow: {reason}") from error
@@ -46,12 +47,12 @@ def export(flow: dict[str, Any], namespace: str) -> dict[str, str]:
 
 
 def documents(text: str, kind: str) -> list[dict[str, Any]]:
-    """The objects of `kind` in a text of several."""
+    """Return the objects of `kind` in a YAML text with several documents."""
     return [document for document in yaml.safe_load_all(text) if document["kind"] == kind]
 
 
 def container(text: str) -> dict[str, Any]:
-    """The one container that a text of the export runs."""
+    """Return the only container of the Deployment in an exported text."""
     (deployment,) = documents(text, "Deployment")
     (one,) = deployment["spec"]["template"]["spec"]["containers"]
     return dict(one)
@@ -59,7 +60,7 @@ def container(text: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _hermetic(home: str) -> Iterator[None]:
-    """The environment in which the export is the same for everybody, and no look-up leaves the machine."""
+    """Set an environment that makes the export reproducible and blocks network requests."""
     saved = dict(os.environ)
     kept = {key: value for key, value in saved.items() if not key.upper().startswith("JINA_")}
     proxies = {key: _NOWHERE for name in ("http_proxy", "https_proxy", "all_proxy") for key in (name, name.upper())}
@@ -75,8 +76,10 @@ def _hermetic(home: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Jina's greetings (JINA_LOG_LEVEL would do as well, and would be written into the manifests), and without
-    its warnings about options, for which it builds every parser it has: `_check_options` finds them in a tenth of that.
+    """Suppress Jina's output and its warnings about options.
+
+    JINA_LOG_LEVEL would be written into the manifests. For the warnings Jina builds all of its parsers;
+    `_check_options` takes a tenth of the time.
     """
     with (
         warnings.catch_warnings(),
@@ -95,9 +98,9 @@ def _quiet() -> Iterator[None]:
 
 
 def _check_options(flow: dict[str, Any], texts: dict[str, str]) -> None:
-    """Jina drops or mangles some options in silence: read its arguments as its own command line would.
+    """Parse the exported arguments with Jina's own parsers, since Jina drops or changes some options silently.
 
-    :raises ExportError: for the first option that does not arrive as the Flow has it.
+    :raises ExportError: for the first option that differs from the Flow.
     """
     from jina.parsers import set_gateway_parser, set_pod_parser
 
@@ -106,12 +109,12 @@ def _check_options(flow: dict[str, Any], texts: dict[str, str]) -> None:
     pod = vars(set_pod_parser().parse_args([]))
     for executor in flow["executors"]:
         name = executor["name"]
-        known = {key: value for key, value in common.items() if key in pod}  # the others are the gateway's alone
+        known = {key: value for key, value in common.items() if key in pod}  # the others are only for the gateway
         _check_node(name, executor, known, texts[f"{name}/{object_name(name)}.yml"], set_pod_parser())
 
 
 def _check_node(name: str, options: dict[str, Any], common: dict[str, Any], text: str, parser: Any) -> None:
-    """One node's own options, and those of `with` that it does not have itself."""
+    """Check the options of a node, and those that it inherits from `with`."""
     arguments = [str(argument) for argument in container(text)["args"][1:]]
     try:
         parsed, unknown = parser.parse_known_args(arguments)
@@ -147,7 +150,7 @@ def _check_environment(name: str, options: dict[str, Any], text: str) -> None:
 
 
 def _same(value: object, arrived: object) -> bool:
-    """Whether an option arrived: Jina reads some as enumerations, and lists of one from the value itself."""
+    """Return whether two option values are equal: Jina parses some as enums, and a single value as a list."""
     if value is None or value == arrived or [value] == arrived:
         return True
     values, got = (x if isinstance(x, list) else [x] for x in (value, arrived))

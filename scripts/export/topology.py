@@ -1,4 +1,4 @@
-"""Jina's manifests as the data that the chart's templates are code over: what runs, not how."""
+"""Converts Jina's manifests to the data of the chart's templates: what runs, not how."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import yaml
 from scripts.export.manifests import container, documents
 from scripts.flow.names import object_name
 
-# The chart owns these: it knows the namespace, the addresses and how many there are.
+# Arguments that the chart sets itself: namespace, addresses and number of replicas.
 _CHARTS_OWN = {"--deployments-addresses", "--k8s-namespace", "--replicas", "--timeout-ready"}
-# Data rather than arguments, since the chart lays its own settings over them.
+# Arguments that become data, since the chart merges its own settings into them.
 _DATA = {
     "--uses-with": "usesWith",
     "--grpc-server-options": "grpcServerOptions",
     "--grpc-channel-options": "grpcChannelOptions",
 }
 _GRAPH = "--graph-description"
-# In every ConfigMap of Jina's; no program reads them in lower case.
+# Keys in every ConfigMap of Jina that no program reads, since they are in lower case.
 _NOISE = {"pythonunbuffered", "worker_class"}
 _HEADER = """\
 # What runs, written from the Flow by `make export`; change the Flow, not this file. How it runs is values.yaml.
@@ -28,13 +28,13 @@ _HEADER = """\
 
 
 def topology(executors: Mapping[str, str | None], texts: Mapping[str, str]) -> dict[str, Any]:
-    """The Flow as the chart sees it.
+    """Return the topology of a Flow for the chart.
 
-    :param executors: the option that takes the model (None: it takes no model) by name, in the Flow's order.
-    :param texts: of `manifests.export`.
-    :returns: `gateway` and `executors`, each {name, image, args, usesWith, grpcServerOptions, grpcChannelOptions, env,
-        ports}, and `graph`, which is Jina's: a list of successors by name. An executor has `component`, what its
-        objects are called, and `modelOption` as well.
+    :param executors: executor name -> option that sets its model (None: no model), in the Flow's order.
+    :param texts: manifests from `manifests.export`.
+    :return: `gateway` and `executors`, each {name, image, args, usesWith, grpcServerOptions, grpcChannelOptions, env,
+        ports}, and Jina's `graph`: name -> list of successors. An executor also has `component`, the name of its
+        objects, and `modelOption`.
     """
     gateway, data = _deployment("gateway", texts["gateway/gateway.yml"])
     nodes = [_executor(name, option, texts) for name, option in executors.items()]
@@ -42,7 +42,7 @@ def topology(executors: Mapping[str, str | None], texts: Mapping[str, str]) -> d
 
 
 def topology_text(data: dict[str, Any]) -> str:
-    """The topology as YAML, with a word on where it comes from."""
+    """Return the topology as YAML, with a header that says how it is generated."""
     return _HEADER + yaml.safe_dump(data, sort_keys=False, width=120)
 
 
@@ -73,7 +73,7 @@ def _deployment(name: str, text: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _options(arguments: list[str]) -> list[tuple[str, list[str]]]:
-    """`--a 1 2 --b` as [("--a", ["1", "2"]), ("--b", [])]. `manifests` has shown that Jina reads them so."""
+    """Parse `--a 1 2 --b` as [("--a", ["1", "2"]), ("--b", [])]; `manifests` has checked that Jina does the same."""
     options: list[tuple[str, list[str]]] = []
     for argument in arguments:
         if argument.startswith("--"):
@@ -84,7 +84,7 @@ def _options(arguments: list[str]) -> list[tuple[str, list[str]]]:
 
 
 def _environment(one: dict[str, Any], text: str) -> list[dict[str, Any]]:
-    """The Flow's `env` and `env_from_secret`, as Kubernetes has them; what Jina adds on top the chart says itself."""
+    """Return the Flow's `env` and `env_from_secret` in Kubernetes' format, without the variables that Jina adds."""
     (config,) = documents(text, "ConfigMap")
     plain = [{"name": key, "value": value} for key, value in sorted(config["data"].items()) if key not in _NOISE]
     secret = [entry for entry in one["env"] if "secretKeyRef" in entry.get("valueFrom", {})]
@@ -92,7 +92,7 @@ def _environment(one: dict[str, Any], text: str) -> list[dict[str, Any]]:
 
 
 def _ports(arguments: list[str], text: str) -> list[dict[str, Any]]:
-    """The ports of the Services, called by what is spoken there."""
+    """Return the ports of the Services, named by their protocols."""
     protocols = [
         value.lower() for option, values in _options(arguments[1:]) if option == "--protocol" for value in values
     ]

@@ -1,9 +1,9 @@
-"""The Flow on this machine.
+"""Runs the Flow on this machine.
 
-| module | what it holds |
+| module | what it does |
 |---|---|
-| `names` | which Flow, and how it and its executors are called |
-| `running` | the Flow file with the environment's settings over it, and the Flow as a process of its own |
-| `process` | what that process runs |
-| `serve` | the Flow until Ctrl-C (`make serve`) |
+| `names` | selects the Flow file, and derives names of the Flow and its executors |
+| `running` | applies environment variables to the Flow file, and runs the Flow as a separate process |
+| `process` | the program of that process |
+| `serve` | runs the Flow until Ctrl-C (`make serve`) |
 """

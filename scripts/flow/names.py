@@ -1,9 +1,9 @@
-"""Which Flow, and how it and its executors are called: what serving, exporting and deploying have in common.
+"""Selects the Flow file, and derives names of the Flow and its executors, for serving, exporting and deploying.
 
-FLOW in the environment is the path of a Flow file. Without it a Flow on this machine (`make serve`, `make demo`) is
-`SERVED_FLOW`, for words and pictures; `make export`, `make images`, `make deploy` and the chart take `DEFAULT_FLOW`,
-for pictures alone. Its name is the file's without `_flow`: `encode`. The name is the chart's value `flow` and that of
-the topology, `files/topologies/encode.yaml`.
+The environment variable FLOW is the path of a Flow file. By default `make serve` and `make demo` use `SERVED_FLOW`, for
+images and texts; `make export`, `make images`, `make deploy` and the chart use `DEFAULT_FLOW`, for images only. The
+name of a Flow is that of its file without `_flow`: `encode`. It is also the chart's value `flow`, and the name of the
+topology, `files/topologies/encode.yaml`.
 """
 
 from __future__ import annotations
@@ -24,43 +24,43 @@ MODEL_OPTION = "pretrained_model_name_or_path"
 
 
 def flow_file(environment: Mapping[str, str] = os.environ, default: Path = DEFAULT_FLOW) -> Path:
-    """The Flow file that FLOW names, else `default`."""
+    """Return the Flow file in FLOW, else `default`."""
     return Path(environment.get("FLOW") or default)
 
 
 def flow_files() -> list[Path]:
-    """The project's Flow files: each has a topology in the chart."""
+    """Return the project's Flow files; each has a topology in the chart."""
     return sorted(DEFAULT_FLOW.parent.glob("*.yml"))
 
 
 def flow_name(path: Path) -> str:
-    """The name of the Flow in the file `path`: `flows/encode_flow.yml` is `encode`."""
+    """Return the name of the Flow in the file `path`: `encode` for `flows/encode_flow.yml`."""
     return path.stem.removesuffix("_flow")
 
 
 def topology_file(name: str, chart: Path = CHART) -> Path:
-    """Where the chart has the topology of the Flow `name`."""
+    """Return the path of the chart's topology of the Flow `name`."""
     return chart / "files" / "topologies" / f"{name}.yaml"
 
 
 def flow_names(chart: Path = CHART) -> list[str]:
-    """The Flows that the chart has a topology of: what its value `flow` may be."""
+    """Return the names of the Flows with a topology in the chart: the allowed values of `flow`."""
     return sorted(file.stem for file in topology_file("*", chart).parent.glob("*.yaml"))
 
 
 def object_name(executor: str) -> str:
-    """The name of an executor's Kubernetes objects, as Jina makes it of the executor's own."""
+    """Return the name of an executor's Kubernetes objects, which Jina derives from the executor's name."""
     return executor.replace("/", "-").replace("_", "-").lower()
 
 
 def model_option(flow: Path, executor: Mapping[str, Any]) -> str | None:
-    """The option by which an executor takes the model; None for an executor that takes no model.
+    """Return the option that sets an executor's model; None if the executor has no model.
 
-    An executor takes the model when `pretrained_model_name_or_path` is in its `uses_with`, or in the `with` of the
-    config.yml that its `uses` points at.
+    An executor has a model if `pretrained_model_name_or_path` is in its `uses_with`, or in the `with` of the config.yml
+    that its `uses` refers to.
 
-    :param flow: the Flow file; a relative `uses` counts from its folder.
-    :param executor: the options of the executor in that file.
+    :param flow: Flow file; a relative `uses` is resolved against its directory.
+    :param executor: options of the executor in that file.
     """
     uses, options = executor.get("uses"), executor.get("uses_with") or {}
     if isinstance(uses, str) and (config := flow.parent / uses).is_file():

@@ -1,8 +1,9 @@
-"""What `running.py` starts: `jina flow --uses FILE`, with a word when it is ready, until its standard input closes.
+"""Runs `jina flow --uses FILE` until standard input closes, and creates READY_FILE when the Flow is ready.
 
     python -m scripts.flow.process FILE READY_FILE
 
-Standard input is a pipe from the parent. It closes however the parent ends, by SIGKILL too, so no Flow outlives it.
+`running.py` starts this program. Standard input is a pipe from the parent, which closes even if the parent is killed by
+SIGKILL, so no Flow outlives its parent.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ def main(file: str, ready_file: str) -> None:
     try:
         with Flow.load_config(file) as flow:
             Path(ready_file).touch()
-            # From here on, not before: Jina has forked its processes, and a fork beside threads can deadlock.
+            # Only now: Jina has forked its processes, and a fork in a process with threads can deadlock.
             threading.Thread(target=_end_with_parent, daemon=True).start()
             flow.block()
-    except RuntimeFailToStart:  # Jina has logged why
+    except RuntimeFailToStart:  # Jina has logged the reason
         sys.exit(1)
 
 
 def _end_with_parent() -> None:
     os.read(sys.stdin.fileno(), 1)
-    os.kill(os.getpid(), signal.SIGINT)  # as Ctrl-C: the one way in which Jina takes its processes along
+    os.kill(os.getpid(), signal.SIGINT)  # as Ctrl-C: on other signals Jina leaves its processes behind
 
 
 if __name__ == "__main__":

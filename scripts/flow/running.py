@@ -1,19 +1,19 @@
-"""The Flow file, with the environment's settings over it, and the Flow as a process of its own.
+"""Applies environment variables to the Flow file, and runs the Flow as a separate process.
 
-A Flow file holds literals, since Jina's YAML has no defaults for environment variables. `load_flow` lays
-these over it; `running_flow` runs the result as `jina flow` would, and takes everything down again: Jina's own parent
-leaves its processes behind on SIGTERM.
+A Flow file has only literal values, since Jina's YAML has no defaults for environment variables. `load_flow` applies
+these variables; `running_flow` runs the result like `jina flow`, and stops all processes at the end, unlike Jina on
+SIGTERM.
 
 | variable | what it sets |
 |---|---|
-| FLOW | the Flow file; by default `flows/clip_flow.yml`, for words and pictures |
-| CLIP_GRPC_PORT, CLIP_HTTP_PORT | the gateway's ports |
-| CLIP_MODEL | the model of the executors that take one (`scripts.flow.names.model_option`) |
-| REPLICAS | replicas of the executors that have a number of them |
-| CLIP_MONITORING_PORT | metrics on: the gateway's on this port, those of each replica on the next ones |
-| CLIP_TRACES_PORT | traces on: the port of a collector on this machine, OTLP over gRPC without TLS |
+| FLOW | Flow file; default `flows/clip_flow.yml`, for images and texts |
+| CLIP_GRPC_PORT, CLIP_HTTP_PORT | ports of the gateway |
+| CLIP_MODEL | model of the executors that have one (`scripts.flow.names.model_option`) |
+| REPLICAS | number of replicas of the executors with the option `replicas` |
+| CLIP_MONITORING_PORT | enables metrics: port of the gateway's; those of each replica are on the next ports |
+| CLIP_TRACES_PORT | enables traces: port of a collector on this machine, OTLP over gRPC without TLS |
 
-Export, deploy and chart have another default, `flows/encode_flow.yml`, for pictures alone; see `scripts.flow.names`.
+Export, deploy and chart default to `flows/encode_flow.yml`, for images only; see `scripts.flow.names`.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ _GRACE_SECONDS = 20.0
 
 
 class FlowError(RuntimeError):
-    """The Flow cannot be configured or did not come up."""
+    """The Flow cannot be configured, or failed to start."""
 
 
 def load_flow(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """The Flow with the settings of `environment` over it; paths in it become absolute.
+    """Return the Flow with the settings of `environment` applied; its paths become absolute.
 
-    :raises FlowError: for a setting that makes no sense.
+    :raises FlowError: if a setting is invalid.
     """
     path = flow_file(environment, SERVED_FLOW)
     if not path.is_file():
@@ -97,13 +97,13 @@ def monitoring_ports(flow: dict[str, Any]) -> dict[str, list[int]]:
 
 
 def model_of(flow: dict[str, Any]) -> str:
-    """The model that the first executor with one in its `uses_with` takes; empty when none has."""
+    """Return the model of the first executor that has one in its `uses_with`, else an empty string."""
     named = [(executor.get("uses_with") or {}).get(MODEL_OPTION) for executor in flow["executors"]]
     return next((str(model) for model in named if model), "")
 
 
 def _absolute(flow: Path, reference: str) -> str:
-    """A file named in `flow`, by a path that holds from anywhere; what is no file there (a class, an image) stays."""
+    """Return the absolute path of a file in `flow`; a reference to a class or image is returned unchanged."""
     file = (flow.parent / reference).resolve()
     return str(file) if file.is_file() else reference
 
@@ -116,9 +116,9 @@ def _whole_number(name: str, value: str, most: int) -> int:
 
 @dataclass(frozen=True)
 class RunningFlow:
-    """A Flow that answers.
+    """A Flow that is ready.
 
-    :param metrics: ports of metrics, as `monitoring_ports` has them.
+    :param metrics: ports of metrics, see `monitoring_ports`.
     """
 
     grpc_port: int
@@ -130,25 +130,25 @@ class RunningFlow:
 
     @property
     def grpc(self) -> str:
-        """The address for `jina.Client(host=...)`."""
+        """gRPC address, for `jina.Client(host=...)`."""
         return f"grpc://127.0.0.1:{self.grpc_port}"
 
     @property
     def http(self) -> str:
-        """The address for `jina.Client(host=...)`, curl and browsers."""
+        """HTTP address, for `jina.Client(host=...)`, curl and browsers."""
         return f"http://127.0.0.1:{self.http_port}"
 
 
 @contextlib.contextmanager
 def running_flow(environment: Mapping[str, str] = os.environ, output: IO[bytes] | None = None) -> Iterator[RunningFlow]:
-    """Run the Flow; at the end all of its processes end, whatever happened.
+    """Run the Flow during the context; at the end all of its processes are stopped, even after an error.
 
-    Jina builds each Executor under a lock file in HOME that a killed process may leave locked, so each run has a HOME
-    of its own.
+    Jina builds each Executor under a lock file in HOME, which a killed process may leave locked, so each run has a
+    separate HOME.
 
-    :param environment: settings, see the table at the top of this module, and the environment of the processes.
-    :param output: where the Flow's log goes; by default to this process' own output.
-    :raises FlowError: it ended before it was ready, or a setting makes no sense.
+    :param environment: environment of the processes, with the variables in the table at the top of this module.
+    :param output: file for the Flow's log; by default the output of this process.
+    :raises FlowError: if the Flow exits before it is ready, or a setting is invalid.
     """
     flow = load_flow(environment)
     grpc_port, http_port = flow["gateway"]["port"]
@@ -162,13 +162,13 @@ def running_flow(environment: Mapping[str, str] = os.environ, output: IO[bytes] 
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT if output else None,
-            start_new_session=True,  # a process group of its own: Ctrl-C reaches it through us alone
+            start_new_session=True,  # a separate process group: Ctrl-C does not reach it directly
         )
         try:
-            # As long as the Flow lives: a first start may download a model.
+            # Without a timeout while the Flow runs: a first start may download a model.
             while not (ready.exists() and _gateway_knows_all(http_port)):
                 if (code := process.poll()) is not None:
-                    raise FlowError(f"the Flow ended with code {code} before it was ready; its log says why")
+                    raise FlowError(f"the Flow exited with code {code} before it was ready; see its log")
                 time.sleep(0.05)
             names = tuple(executor["name"] for executor in flow["executors"])
             yield RunningFlow(grpc_port, http_port, model_of(flow), names, monitoring_ports(flow), process)
@@ -177,26 +177,26 @@ def running_flow(environment: Mapping[str, str] = os.environ, output: IO[bytes] 
 
 
 def _gateway_knows_all(http_port: int) -> bool:
-    """Whether the gateway has had an answer from every executor; Jina calls a Flow ready some moments earlier."""
+    """Return whether every executor has responded to the gateway; Jina reports a Flow as ready slightly earlier."""
     connection = http.client.HTTPConnection("127.0.0.1", http_port, timeout=5)
     try:
         connection.request("GET", "/startupz")
         return connection.getresponse().status != HTTPStatus.SERVICE_UNAVAILABLE
-    except (OSError, http.client.HTTPException):  # a gateway with TLS, or another than ours
+    except (OSError, http.client.HTTPException):  # a gateway with TLS, or not ClipGateway
         return True
     finally:
         connection.close()
 
 
 def _process_environment(environment: Mapping[str, str], home: str) -> dict[str, str]:
-    """`environment` with the HOME of this run; what is kept across runs is named by its own variable."""
+    """Return `environment` with the HOME of this run, and with variables for the caches that all runs share."""
     cache = Path(environment.get("HOME") or "~").expanduser() / ".cache"
     kept = {"CLIP_CACHE": str(cache / "clip"), "HF_HOME": str(cache / "huggingface")}
     return {**kept, **environment, "HOME": home, "JINA_OPTOUT_TELEMETRY": "1", "JINA_LOG_NO_COLOR": "1"}
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask the Flow to end as Ctrl-C does, the one way in which Jina ends its processes; then end what is left."""
+    """Stop the Flow by SIGINT, on which alone Jina stops its processes; then kill what is left."""
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -1,4 +1,4 @@
-"""Run the Flow until Ctrl-C or SIGTERM, and leave nothing behind."""
+"""Run the Flow until Ctrl-C or SIGTERM, then stop all of its processes."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ clip-image-flow is ready: model {model}, executors {executors}
     gRPC  {grpc}
     HTTP  {http}    (API description: {http}/docs)
 
-Encode a picture, from another terminal:
+Encode an image, from another terminal:
     .venv/bin/python examples/01_encode_pictures.py --host {grpc} PICTURE ...
     curl --data-binary @PICTURE -H 'Content-Type: image/jpeg' {http}/embed
 {words}
 Ctrl-C ends it.
 """
 _WORDS = """
-Search a folder of pictures by words, or encode a text alone:
+Search a folder of images by text, or encode a text:
     .venv/bin/python examples/09_search_by_words.py --host {grpc} FOLDER "a red apple" ...
     curl --data-binary 'a red apple' -H 'Content-Type: text/plain' {http}/embed
 """
 
 
 def main() -> int:
-    """Serve; the exit code is 0 after Ctrl-C or SIGTERM."""
+    """Run the Flow; the exit code is 0 after Ctrl-C or SIGTERM."""
     epilog = (running.__doc__ or "").partition("\n\n")[2]
     argparse.ArgumentParser(
         prog="python -m scripts.flow.serve",
@@ -47,7 +47,7 @@ def main() -> int:
                 flush=True,
             )
             code = flow.process.wait()
-            print(f"the Flow ended by itself with code {code}; its log above says why", file=sys.stderr)
+            print(f"the Flow exited with code {code}; see its log above", file=sys.stderr)
             return 1
     except FlowError as error:
         print(f"clip-image-flow: {error}", file=sys.stderr)

@@ -71,7 +71,7 @@ async def read_form(request: Request, most: int) -> list[Item]:
         else:
             items.append(Item(place, IMAGE, content if isinstance(content, bytes) else as_uri(content)))
     if not items:
-        raise Problem(BadDocument, "the form has neither a field image nor a field text: curl -F image=@cat.jpg")
+        raise Problem(BadDocument, "the form has no field image and no field text: curl -F image=@cat.jpg")
     return items
 
 

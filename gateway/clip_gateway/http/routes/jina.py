@@ -98,7 +98,7 @@ def to_request(body: dict[str, Any], limits: Limits = DEFAULT_LIMITS) -> DataReq
     try:
         request.data.docs = documents
     except Exception as error:  # some errors of DocArray occur only on conversion to a message
-        raise Problem(Malformed, f"these are not valid documents: {str(error)[:200]}") from error
+        raise Problem(Malformed, f"these are no documents: {str(error)[:200]}") from error
     if not parse(DataRequest(request.proto.SerializePartialToString()), limits):
         raise Problem(Malformed, "data or parameters are nested too deeply for a message")
     return request
