@@ -30,7 +30,6 @@ from safetensors.torch import save_file
 from benchmarks import measure
 from benchmarks.pictures import FOLDER, jpegs
 from clip_image_flow import ImageEncoder, backends
-from clip_image_flow.encoder import image_tower, text_tower
 from clip_image_flow.errors import ConfigError
 from clip_image_flow.image.preparation import ImagePreparer, square
 from clip_image_flow.image.reader import ImageReader
@@ -39,6 +38,7 @@ from clip_image_flow.models.openclip.library import open_clip
 from clip_image_flow.platform import cpus
 from clip_image_flow.quantize import LEAST as LEAST_CALIBRATION
 from clip_image_flow.quantize import quantize
+from clip_image_flow.towers import image_tower, text_tower
 
 FAMILIES = (
     "ViT-B-32",
@@ -62,7 +62,7 @@ _MEMORY = """
 import sys
 import numpy as np
 from clip_image_flow import backends
-from clip_image_flow.encoder import image_tower, text_tower
+from clip_image_flow.towers import image_tower, text_tower
 from clip_image_flow.platform import cpus
 
 for make in (image_tower, text_tower):

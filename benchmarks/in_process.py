@@ -25,7 +25,6 @@ from PIL import Image
 from benchmarks import measure
 from benchmarks.pictures import FOLDER, TWELVE_MEGAPIXELS, jpegs, random_vit_b_32
 from clip_image_flow import ImageEncoder, backends
-from clip_image_flow.encoder import image_tower
 from clip_image_flow.errors import ConfigError
 from clip_image_flow.image.preparation import ImagePreparer
 from clip_image_flow.image.preprocess import Square
@@ -34,6 +33,7 @@ from clip_image_flow.image.uris import UriReader
 from clip_image_flow.models.openai_clip import clip
 from clip_image_flow.platform import cpus
 from clip_image_flow.quantize import quantize
+from clip_image_flow.towers import image_tower
 
 BATCH = 32
 LEAST = {"fp32": 2.3, "bf16": 3.8, "int8": 5.5, "fp32 of its forward pass": 0.88, "12 megapixels, decode: fast": 2.0}

@@ -25,10 +25,9 @@ from clip_image_flow.backends.openvino.backend import properties
 from clip_image_flow.backends.openvino.blocks import laid_out
 from clip_image_flow.backends.openvino.conversion import model_in
 from clip_image_flow.backends.openvino.library import openvino
-from clip_image_flow.encoder import image_tower
 from clip_image_flow.errors import ConfigError
 from clip_image_flow.platform import cpus
-from clip_image_flow.towers import Tower
+from clip_image_flow.towers import Tower, image_tower
 
 BATCH = 16
 PRECISIONS = ("fp32", "bf16", "int8")

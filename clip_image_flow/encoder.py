@@ -7,11 +7,11 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
-from clip_image_flow import backends, models
+from clip_image_flow import backends
 from clip_image_flow.batching.batcher import Batcher
 from clip_image_flow.batching.observer import Observer
 from clip_image_flow.fingerprint import fingerprint
@@ -21,11 +21,8 @@ from clip_image_flow.image.uris import UriReader
 from clip_image_flow.options import EncoderOptions
 from clip_image_flow.platform import cpus
 from clip_image_flow.text.tokens import shortened, tokenizer
-from clip_image_flow.towers import Tower
+from clip_image_flow.towers import Tower, image_tower, text_tower
 from clip_wire.info import IMAGE, TEXT
-
-if TYPE_CHECKING:
-    from torch import nn
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -249,43 +246,6 @@ def _queue(backend: backends.Backend, options: EncoderOptions) -> dict[str, Any]
         "capacity_bytes": options.queue_bytes,
         "advice": f" in {backend.precision}" + ("" if backend.precision == "fp32" else "; use precision: fp32"),
     }
-
-
-def text_tower(model: str, cache_dir: str | None = None) -> Tower:
-    """The text tower of the model called `model`."""
-
-    def module(checkpoint: models.Checkpoint) -> nn.Module:
-        from clip_image_flow.towers.text import TextTower
-
-        return TextTower(checkpoint.load_text())
-
-    return _tower(TEXT, model, cache_dir, module)
-
-
-def image_tower(model: str, cache_dir: str | None = None) -> Tower:
-    """The image tower of the model called `model`."""
-
-    def module(checkpoint: models.Checkpoint) -> nn.Module:
-        from clip_image_flow.towers.image import ImageTower
-
-        visual = checkpoint.load().visual
-        prepared = checkpoint.prepared(IMAGE)
-        assert isinstance(prepared, models.ImagePreparation)
-        return ImageTower(visual, prepared.mean, prepared.std)
-
-    return _tower(IMAGE, model, cache_dir, module)
-
-
-def _tower(kind: str, model: str, cache_dir: str | None, module: Callable[[models.Checkpoint], nn.Module]) -> Tower:
-    checkpoint = models.resolve(model, cache_dir)
-    return Tower(
-        kind,
-        lambda: module(checkpoint),
-        checkpoint.fingerprint,
-        models.cache_directory(cache_dir),
-        lambda: checkpoint.prepared(kind),
-        checkpoint.restriction,
-    )
 
 
 def _warm_up(encode: Callable[[np.ndarray], np.ndarray], item: np.ndarray, most: int) -> None:

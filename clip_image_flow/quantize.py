@@ -23,7 +23,6 @@ from typing import TypeVar
 import numpy as np
 
 from clip_image_flow import backends, models
-from clip_image_flow.encoder import image_tower, text_tower
 from clip_image_flow.errors import ConfigError, RequestError
 from clip_image_flow.image.preparation import ImagePreparer, square
 from clip_image_flow.image.preprocess import Square
@@ -31,7 +30,7 @@ from clip_image_flow.image.reader import ImageReader
 from clip_image_flow.image.uris import UriReader
 from clip_image_flow.platform import cpus
 from clip_image_flow.text.tokens import shortened, tokenizer
-from clip_image_flow.towers import Tower
+from clip_image_flow.towers import Tower, image_tower, text_tower
 
 LEAST = 32
 """Pictures or texts that a calibration needs."""

@@ -44,9 +44,7 @@ def check_kind(image: ImageFile.ImageFile, container: Container) -> None:
     if image.mode == "LAB":
         raise BadDocument("CIELab is not supported; save the image as RGB")
     if container.format == "PNG" and image.mode == "RGB" and "transparency" in image.info and container.depth == 16:
-        raise BadDocument(
-            "a PNG of 16 bits per channel with a transparent colour is not supported; save it with 8 bits"
-        )
+        raise BadDocument("a PNG of 16 bits a channel with a transparent colour is not supported; save it with 8 bits")
     if container.format == "BMP" and container.depth == 16 and _bmp_has_alpha(container.data):
         raise BadDocument("a BMP of 16 bits per pixel with transparency is not supported; save it with 32 bits")
     if isinstance(image, TiffImageFile):
@@ -58,7 +56,7 @@ def _check_tiff(image: TiffImageFile) -> None:
     tags = image.tag_v2
     photometric, bands = tags.get(PHOTOMETRIC_INTERPRETATION), tags.get(SAMPLESPERPIXEL, 1)
     if 2 in tags.get(SAMPLEFORMAT, ()):
-        raise BadDocument("a TIFF of signed integers has no defined range; save it with 8 bits per channel")
+        raise BadDocument("a TIFF of signed numbers has no defined range; save it with 8 bits per channel")
     if tags.get(PLANAR_CONFIGURATION) == 2 and bands > 1:
         # Without ExtraSamples the fourth plane of RGB is undefined.
         stated = photometric in (2, 5) and (EXTRASAMPLES in tags or (photometric, bands) != (2, 4))

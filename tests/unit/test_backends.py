@@ -16,10 +16,9 @@ from clip_image_flow import backends, models
 from clip_image_flow.backends import Backend
 from clip_image_flow.backends.openvino.library import openvino  # without its telemetry
 from clip_image_flow.backends.torch_backend import TorchBackend
-from clip_image_flow.encoder import image_tower
 from clip_image_flow.errors import ConfigError
 from clip_image_flow.image.preprocess import Square, preprocess
-from clip_image_flow.towers import Tower
+from clip_image_flow.towers import Tower, image_tower
 from tests.conftest import photo
 
 CPU_HAS_BF16 = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -12,10 +12,10 @@ import pytest
 
 from clip_image_flow import ImageEncoder, TextEncoder
 from clip_image_flow.backends.openvino import conversion
-from clip_image_flow.encoder import image_tower
 from clip_image_flow.errors import ConfigError
 from clip_image_flow.fingerprint import fingerprint
 from clip_image_flow.quantize import LEAST, MOST, _files, quantize, quantize_text
+from clip_image_flow.towers import image_tower
 from tests.conftest import encoded, photo
 
 PICTURE = encoded(photo())

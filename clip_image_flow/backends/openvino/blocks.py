@@ -4,6 +4,7 @@
   for which OpenVINO has its fastest kernels, and nothing stands between one and the activation behind it, so that the
   two become one.
 - Items come first. `clip` puts tokens first, and each layer turns them round and back.
+- Of texts whose attention looks back alone, only the tokens up to their ends are rows.
 - Where the embedding is made of one token alone, a picture's class token or a text's end, the last block computes
   nothing but that token, once it has the keys and values of all: 6 % of ViT-B/32's multiplications are spared.
 
@@ -23,6 +24,8 @@ from clip_image_flow.backends.openvino import timm_blocks
 from clip_image_flow.models.halves import Text
 from clip_image_flow.models.openai_clip import VisionTransformer, clip
 from clip_image_flow.models.text import ClipText
+
+_STEP = 8  # rows of texts
 
 
 def laid_out(module: nn.Module) -> nn.Module:
@@ -92,7 +95,12 @@ class _VisionRows(nn.Module):
 
 
 class _TextRows(nn.Module):
-    """Tokens, int (b, n) -> (b, dim), with the weights of `text`."""
+    """Tokens, int (b, n) -> (b, dim), with the weights of `text`.
+
+    Where attention looks back alone, what stands behind the end of a text counts for nothing. There the rows are the
+    tokens of the texts themselves, t in all, and only attention sees them as a batch of (b, n): linear layers, which
+    are nearly all of the work, compute no padding.
+    """
 
     def __init__(self, text: Any) -> None:
         super().__init__()
@@ -102,46 +110,79 @@ class _TextRows(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         text, width = self.text, self._width
         length = tokens.shape[1]
-        rows = (text.token_embedding(tokens) + text.positional_embedding[:length]).reshape(-1, width)
+        end = text.ends(tokens)
         *blocks, last = text.transformer.resblocks
         whole = text.attn_mask if isinstance(text, Text) else last.attn_mask
         mask = None if whole is None else whole[:length, :length]
+        places = torch.arange(length)
+        rows_of, places_of = None, None  # everything is a row
+        if text.shortens:
+            rows_of, places_of = _packed(places <= end.unsqueeze(1))
+        own = tokens.reshape(-1) if rows_of is None else tokens.reshape(-1)[rows_of]
+        at = places.repeat(tokens.shape[0]) if rows_of is None else rows_of % length
+        rows = text.token_embedding(own) + text.positional_embedding[at]
         for block in blocks:
-            rows = _rest(block, rows, *_projected(block, rows, length), mask=mask)
-        query, keys, values = _projected(last, rows, length)
-        end = text.ends(tokens)
+            rows = _rest(block, rows, *_projected(block, rows, length, places_of), mask=mask, rows_of=rows_of)
+        query, keys, values = _projected(last, rows, length, places_of)
         ends = end.reshape(-1, 1, 1).expand(-1, 1, width)
-        own = query.transpose(1, 2).reshape(-1, length, width).gather(1, ends)  # (b, 1, width)
+        asking = query.transpose(1, 2).reshape(-1, length, width).gather(1, ends)  # (b, 1, width)
         heads = last.attn.num_heads
-        query = own.reshape(-1, 1, heads, width // heads).transpose(1, 2)
-        rows = rows.reshape(-1, length, width).gather(1, ends).reshape(-1, width)
+        query = asking.reshape(-1, 1, heads, width // heads).transpose(1, 2)
+        unpacked = rows if places_of is None else rows[places_of]
+        rows = unpacked.reshape(-1, length, width).gather(1, ends).reshape(-1, width)
         of_ends = None if mask is None else mask[end].reshape(-1, 1, 1, length)
         rows = _rest(last, rows, query, keys, values, mask=of_ends)
         embeddings: Tensor = text.projected(text.ln_final(rows))
         return embeddings
 
 
-def _projected(block: Any, rows: Tensor, tokens: int) -> tuple[Tensor, ...]:
-    """Queries, keys and values of all tokens, each (b, heads, tokens, width / heads)."""
+def _packed(counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the tokens that count stand in a batch, and where each place of the batch finds its token among them.
+
+    :param counts: bool (b, n).
+    :return: indices into b * n, of a number that is a multiple of `_STEP`, since OpenVINO prepares for each number
+        anew; and (b * n,) indices into those, which for tokens that do not count are of any other.
+    """
+    flat = counts.reshape(-1)
+    missing = torch.arange(_STEP - 1) < (-flat.sum()) % _STEP
+    rows_of = torch.cat([flat, missing]).nonzero().squeeze(1)
+    return rows_of.clamp(max=flat.shape[0] - 1), (flat.to(torch.int32).cumsum(0) - 1).clamp(min=0)
+
+
+def _projected(block: Any, rows: Tensor, tokens: int, places_of: Tensor | None = None) -> tuple[Tensor, ...]:
+    """Queries, keys and values of all tokens, each (b, heads, tokens, width / heads).
+
+    :param places_of: see `_packed`; None where every token is a row.
+    """
     attention = block.attn
     together = functional.linear(block.ln_1(rows), attention.in_proj_weight, attention.in_proj_bias)
+    together = together if places_of is None else together[places_of]
     heads, width = attention.num_heads, attention.embed_dim
     split = together.reshape(-1, tokens, 3, heads, width // heads)
     return split.permute(2, 0, 3, 1, 4).unbind(0)
 
 
 def _rest(
-    block: Any, rows: Tensor, query: Tensor, keys: Tensor, values: Tensor, *, mask: Tensor | None = None
+    block: Any,
+    rows: Tensor,
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    *,
+    mask: Tensor | None = None,
+    rows_of: Tensor | None = None,
 ) -> Tensor:
     """What a block does behind its projections: (b * q, width) for the q tokens that ask.
 
     :param mask: added to the scores, and broadcast to their shape (b, heads, q, tokens).
+    :param rows_of: see `_packed`; None where every token is a row.
     """
     width = block.attn.embed_dim
     scale = (width // block.attn.num_heads) ** -0.5
     scores = (query * scale) @ keys.transpose(-2, -1)
     weights = torch.softmax(scores if mask is None else scores + mask, dim=-1)
-    seen = block.attn.out_proj((weights @ values).transpose(1, 2).reshape(-1, width))
+    seen = (weights @ values).transpose(1, 2).reshape(-1, width)
+    seen = block.attn.out_proj(seen if rows_of is None else seen[rows_of])
     rows = rows + _scaled(block, "ls_1", seen)
     behind: Tensor = rows + _scaled(block, "ls_2", block.mlp(block.ln_2(rows)))
     return behind

@@ -31,7 +31,7 @@ _FILE = "model.xml"
 _LOGIT_SCALE = ["clip", "logit_scale"]  # where a model's rt_info has it
 _LOGIT_BIAS = ["clip", "logit_bias"]  # the same, of models that have one
 _CALIBRATION = ["clip", "calibration"]  # the same, of int8 as it was read
-_CONVERSION = 5  # counts the ways in which `convert` has made a model
+_CONVERSION = 6  # counts the ways in which `convert` has made a model
 _VERSION = re.sub(r"[^\w.]", "_", openvino.__version__.split("-")[0])
 
 
