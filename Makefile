@@ -93,7 +93,7 @@ test-flow: $(READY) ## test real Flows on real sockets, over gRPC and HTTP
 test-pythons: ## lint, unit and flow tests on every Python of 3.11, 3.12 and 3.13 that is there
 	@for version in $(PYTHONS); do \
 	  python=$$(python$$version -c 'import sys; print(sys.executable)' 2>/dev/null || \
-	    ls $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version.*/bin/python 2>/dev/null | tail -1); \
+	    ls $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version.*/bin/python 2>/dev/null | tail -1 || true); \
 	  if [ -z "$$python" ]; then echo "SKIPPED: Python $$version (it is not there)"; continue; fi; \
 	  echo "== Python $$version ($$python)"; \
 	  $(MAKE) --silent lint test-unit test-flow PYTHON=$$python VENV=.cache/pythons/$$version; \
