@@ -198,10 +198,8 @@ def of_family(architecture: str, files: list[bytes], rounds: int, precisions: li
 
 def table(figures: dict[str, dict[str, Any]]) -> str:
     """The figures as a table of Markdown."""
-    rows = [
-        "| architecture | pixels | dim | weights, M | GFLOP | ms fp32 | bf16 | int8 | text, ms | MB | to open_clip |"
-    ]
-    rows.append("|---" * 11 + "|")
+    columns = ("architecture", "pixels", "dim", "weights, M", "fp32", "bf16", "int8", "a text", "MB", "to open_clip")
+    rows = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for name, of in figures.items():
         ms = [of["cpu_ms"].get(f"forward {precision}", "") for precision in ("fp32", "bf16", "int8")]
         rows.append(

@@ -184,8 +184,8 @@ def test_another_kind_of_model_is_refused_with_what_is_served(checkpoint: Path, 
             {"size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}},
             "size .*256.* and crop_size .*224",
         ),
-        ({"size": {"shortest_edge": 224}, "do_center_crop": False}, "do_center_crop False"),
-        ({"size": {"height": 224, "width": 448}}, "served are squares"),
+        ({"size": {"shortest_edge": 224}, "do_center_crop": False}, "size .* with do_center_crop False"),
+        ({"size": {"height": 224, "width": 448}}, "pictures of size .*; served are squares"),
     ],
 )
 def test_preprocessing_that_is_not_done_here_is_refused(checkpoint: Path, wanted: dict[str, Any], words: str) -> None:

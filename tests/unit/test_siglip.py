@@ -23,6 +23,7 @@ from transformers import (
 from clip_image_flow import ImageEncoder, TextEncoder, models
 from clip_image_flow.errors import ModelError
 from clip_image_flow.models.openai_clip import clip
+from clip_image_flow.quantize import quantize, quantize_text
 from tests.conftest import encoded, photo
 from tests.unit.test_open_clip_parity import HAS_BF16, cosine, relative
 from tests.unit.tokenizer_folders import save_gemma, save_t5
@@ -156,6 +157,18 @@ def test_logit_scale_and_bias_are_the_models_own(tmp_path: Path) -> None:
         encoder.close()
         assert encoder.logit_scale == pytest.approx(np.exp(2.3))
         assert encoder.logit_bias == pytest.approx(-4.0)
+
+
+def test_siglip_in_int8_is_near(tmp_path: Path) -> None:
+    siglip(tmp_path)
+    save_gemma(tmp_path, VOCABULARY)
+    cache, pictures = str(tmp_path / "cache"), tmp_path / "pictures"
+    pictures.mkdir()
+    for seed in range(32):
+        (pictures / f"{seed}.png").write_bytes(encoded(photo(seed=seed)))
+    assert quantize(str(tmp_path), [pictures], cache_dir=cache).min() >= 0.98
+    assert quantize_text(str(tmp_path), [f"photo {i} of a dog" for i in range(32)], cache_dir=cache).min() >= 0.98
+    assert ours(TextEncoder, tmp_path, precision="int8").shape == (len(TEXTS), LAYERS["hidden_size"])
 
 
 def test_without_a_tokenizer_json_it_is_said_how_to_make_one(tmp_path: Path) -> None:
