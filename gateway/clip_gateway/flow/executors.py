@@ -190,6 +190,8 @@ class Executors:
         with contextlib.suppress(Exception):
             info = await self._said(name, executor)
             executor.informed = time.monotonic()
+            if info:
+                await executor.replicas.remember()
             if not info and not executor.info:
                 executor.info = {}
             elif executor.info is None or Seen(info) != Seen(executor.info | _born(info)):
