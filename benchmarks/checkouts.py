@@ -27,7 +27,7 @@ from scripts import ROOT
 from scripts.processes import free_ports, process_group
 
 LEAST = 0.99
-IMAGES = {BULK: 64, ONLINE: 48}  # of one round
+IMAGES = {BULK: 128, ONLINE: 96}  # of one round
 
 
 @contextlib.contextmanager
