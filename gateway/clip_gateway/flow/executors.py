@@ -190,6 +190,8 @@ class Executors:
         with contextlib.suppress(Exception):
             info = await self._said(name, executor)
             executor.informed = time.monotonic()
+            if info:
+                await executor.replicas.remember()
             if not info and not executor.info:
                 executor.info = {}
             elif executor.info is None or Seen(info) != Seen(executor.info | _born(info)):
@@ -233,12 +235,12 @@ class Executors:
             )
             self._pin(seen)
             for name, executor in asked.items():
-                others = {one.fingerprint for one in seen[name]} - {self.pins.current.fingerprints.get(name, "")}
+                here = {one.fingerprint for one in seen[name] if not one.leaving}
+                others = here - {self.pins.current.fingerprints.get(name, "")}
                 _tell_of_others(name, executor.others, others)
                 executor.others = others
-                here = {one.fingerprint for one in seen[name] if not one.leaving}
                 is_known = executor.info is not None and not executor.replicas.has_silent
-                executor.is_alike = is_known and not (here & others) and not self.pins.has_older
+                executor.is_alike = is_known and not others and not self.pins.has_older
                 if executor.is_alike:
                     executor.others = set()
                     executor.replicas.forget()

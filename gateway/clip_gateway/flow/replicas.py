@@ -28,6 +28,7 @@ from clip_wire.info import Info
 from clip_wire.parameters import RESULTS
 
 _ANSWER_SECONDS = 2.0
+_REMEMBERED_SECONDS = 30.0  # that a pod is looked for which its Service does not name any more
 _SILENT = 2  # looks in a row without an answer, after which a replica is taken as gone
 _LEAVING_SECONDS = 5.0  # that a pod which its Service does not name any more gets requests as others do
 # Otherwise channels to one address share a connection, and its pause after a failure.
@@ -108,6 +109,7 @@ class Replicas:
     def __init__(self, addresses: Sequence[str]) -> None:
         self._addresses = [urlsplit(address if "//" in address else f"//{address}") for address in addresses]
         self._found: dict[str, Replica] = {}
+        self._remembered: dict[str, tuple[bool, float]] = {}  # address -> whether by TLS, and when it was last named
         self._turn = 0
 
     @property
@@ -122,8 +124,8 @@ class Replicas:
 
     async def look(self) -> None:
         """Find them anew, and ask each what it runs."""
-        named = await self._names()
-        for address, tls in named.items():
+        named = await self.remember()
+        for address, (tls, _) in self._remembered.items():
             if address not in self._found:
                 self._found[address] = Replica(address, tls)
         for address, replica in self._found.items():
@@ -136,6 +138,19 @@ class Replicas:
         for (address, replica), is_there in zip(replicas, there, strict=True):
             if not is_there and self._found.get(address) is replica:
                 del self._found[address]
+                self._remembered.pop(address, None)
+
+    async def remember(self) -> dict[str, bool]:
+        """Find their addresses, and keep those that are named no more for a while: their pods still serve.
+
+        :returns: address -> whether it speaks TLS, of those that are named.
+        """
+        named, now = await self._names(), time.monotonic()
+        self._remembered |= {address: (tls, now) for address, tls in named.items()}
+        self._remembered = {
+            address: (tls, at) for address, (tls, at) in self._remembered.items() if now - at < _REMEMBERED_SECONDS
+        }
+        return named
 
     def forget(self) -> None:
         """Close the channels; what is under way on one keeps it until its answer."""

@@ -144,7 +144,7 @@ class Sending:
                 await self._executors.look_closely(asked - _KNOWN_SECONDS)
                 if self._kinds(passage, name) == kinds:
                     return outcome
-            if not await hold.follow():
+            if not await hold.follow() and self._executors.replica(name, kinds) is None:
                 raise Problem(Unavailable, "the model changed while the request was under way; send it again")
         raise Problem(Unavailable, f"no replica of {name} answers for the model; try again in a moment")
 
