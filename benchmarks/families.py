@@ -196,6 +196,13 @@ def of_family(architecture: str, files: list[bytes], rounds: int, precisions: li
     }
 
 
+def kept() -> dict[str, dict[str, Any]]:
+    """The figures of earlier runs."""
+    file = measure.RESULTS / "families.json"
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return {name: of for name, of in found.items() if name != "machine"}
+
+
 def table(figures: dict[str, dict[str, Any]]) -> str:
     """The figures as a table of Markdown."""
     columns = ("architecture", "pixels", "dim", "weights, M", "fp32", "bf16", "int8", "a text", "MB", "to open_clip")
@@ -224,7 +231,7 @@ def main() -> int:
     for architecture in options.architectures:
         figures[architecture] = of_family(architecture, files, options.rounds, options.precisions)
         print(f"{architecture}: {json.dumps(figures[architecture])}", flush=True)
-        measure.save("families", figures)  # it takes long, and may be ended
+        measure.save("families", {**kept(), **figures})  # it takes long, and may be ended
     print(f"{options.images} JPEGs of 640 x 427, random weights; {measure.describe(measure.machine())}")
     print(table(figures))
     low = [
