@@ -21,6 +21,16 @@ _DUMPS = ROOT / ".cache" / "cluster-dumps"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--keep-cluster", action="store_true", help="leave the kind cluster, and use one that was left")
+    parser.addoption(
+        "--every-rollout", action="store_true", help="all numbers of gateways and replicas, 20 minutes more"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    rest = [item for item in items if item.get_closest_marker("every_rollout")]
+    if rest and not config.getoption("--every-rollout"):
+        config.hook.pytest_deselected(items=rest)
+        items[:] = [item for item in items if item not in rest]
 
 
 @pytest.fixture(scope="session")
