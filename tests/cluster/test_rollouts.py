@@ -91,7 +91,7 @@ def cases() -> Iterator[Any]:
         yield pytest.param(*case, marks=() if few else pytest.mark.every_rollout)
 
 
-@pytest.mark.parametrize(("gateways", "replicas", "change"), cases())
+@pytest.mark.parametrize(("gateways", "replicas", "change"), list(cases()))
 def test_each_gateway_switches_once_and_once_back(
     namespace: Namespace, another_model: dict[str, Any], gateways: int, replicas: int, change: str
 ) -> None:
