@@ -73,7 +73,13 @@ class LinesHandler(logging.Handler):
         self._lines = lines
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a record."""
+        """Take a record. What cannot be written is an error of the log, not of what is logged."""
+        try:
+            self._take(record)
+        except Exception:
+            self.handleError(record)
+
+    def _take(self, record: logging.LogRecord) -> None:
         line = {
             "time": record.created,
             "level": record.levelname,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import ssl
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,17 @@ def test_a_log_format_that_is_none_does_not_start(
         make_executor()
 
 
+@pytest.fixture
+def loggers_as_before() -> Iterator[None]:
+    """What is logged in later tests goes where it went."""
+    loggers = [one for one in logging.Logger.manager.loggerDict.values() if isinstance(one, logging.Logger)]
+    before = [(one, one.handlers, one.propagate) for one in loggers]
+    yield
+    for one, handlers, propagates in before:
+        one.handlers, one.propagate = handlers, propagates
+
+
+@pytest.mark.usefixtures("loggers_as_before")
 def test_log_lines_of_an_executor_can_be_json(
     make_executor: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
