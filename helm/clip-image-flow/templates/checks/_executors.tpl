@@ -92,7 +92,7 @@
       {{- fail (printf (print "%s: device is %s, " $says) $.at $device $.item.node.image $tag) -}}
     {{- end -}}
     {{- if and .autoscaling.enabled (eq .autoscaling.by "cpu") (not .autoscaling.metrics) -}}
-      {{- $says := "follows the CPU, which says nothing of a GPU's load: set autoscaling.by or .metrics, or enabled: false" -}}
+      {{- $says := "follows the CPU, which says nothing of a GPU: set autoscaling.by, .metrics, or enabled: false" -}}
       {{- fail (printf "%s: device is %s, and autoscaling %s" $.at $device $says) -}}
     {{- end -}}
   {{- end -}}

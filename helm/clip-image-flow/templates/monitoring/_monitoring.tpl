@@ -86,7 +86,8 @@
 {{- define "clip-image-flow.podNames" -}}
   {{- $names := list (include "clip-image-flow.name" (dict "root" $ "component" "gateway") | printf "%s-.*") -}}
   {{- range (include "clip-image-flow.executors" . | fromJson).items -}}
-    {{- $names = append $names (include "clip-image-flow.name" (dict "root" $ "component" .component) | printf "%s-.*") -}}
+    {{- $name := include "clip-image-flow.name" (dict "root" $ "component" .component) -}}
+    {{- $names = printf "%s-.*" $name | append $names -}}
   {{- end -}}
   {{- join "|" $names -}}
 {{- end }}
