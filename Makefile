@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 
 # torch is locked apart: its CPU build comes from PIP_FIND_LINKS if a wheel for this Python is there, else from PyTorch's
 # index, else, with a warning, the registry's CUDA build (several gigabytes), which `make setup DEVICE=cuda` asks for.
-TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+export TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 DEVICE ?= cpu
 READY := $(VENV)/.ready-$(DEVICE)
 
