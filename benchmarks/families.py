@@ -12,7 +12,6 @@ from kept conversions, after some pictures and texts.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import statistics
 import subprocess
@@ -24,10 +23,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from safetensors.torch import save_file
 
 from benchmarks import measure
+from benchmarks.in_process import plainly
 from benchmarks.pictures import FOLDER, jpegs
 from clip_image_flow import ImageEncoder, backends
 from clip_image_flow.errors import ConfigError
@@ -110,16 +109,6 @@ def random_model(architecture: str) -> Any:
     return model
 
 
-def reference(model: Any, transform: Callable[[Image.Image], torch.Tensor], files: list[bytes]) -> np.ndarray:
-    """`open_clip` as its README uses it: float32 (n, dim)."""
-    rows = []
-    with torch.no_grad():
-        for start in range(0, len(files), _BATCH):
-            images = [transform(Image.open(io.BytesIO(file))) for file in files[start : start + _BATCH]]
-            rows.append(model.encode_image(torch.stack(images)).numpy())
-    return np.concatenate(rows)
-
-
 def forward(backend: backends.Backend, items: np.ndarray) -> None:
     """The engine alone, in batches of its own size."""
     for start in range(0, len(items), backend.best_batch_size):
@@ -151,7 +140,7 @@ def of_family(architecture: str, files: list[bytes], rounds: int, precisions: li
     threads = cpus.available()
     torch.set_num_threads(threads)
     tower = image_tower(str(folder), str(FOLDER))
-    ways: dict[str, Callable[[], object]] = {"open_clip": partial(reference, model.eval(), transform, files)}
+    ways: dict[str, Callable[[], object]] = {"open_clip": partial(plainly, model.eval(), transform, files, _BATCH)}
     dims: dict[str, Any] = {}
     encoders: list[ImageEncoder] = []
     for precision in precisions:
@@ -173,7 +162,7 @@ def of_family(architecture: str, files: list[bytes], rounds: int, precisions: li
             ways[f"one text {precision}"] = partial(text.encode, tokens)
     turns = measure.take_turns(ways, rounds)
     ours = encoders[0].encode(files[:_BATCH])
-    theirs = reference(model, transform, files[:_BATCH])
+    theirs = plainly(model, transform, files[:_BATCH], _BATCH)
     cosine = (ours * theirs).sum(axis=1) / np.linalg.norm(ours, axis=1) / np.linalg.norm(theirs, axis=1)
     for encoder in encoders:
         encoder.close()

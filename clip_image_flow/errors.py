@@ -31,6 +31,7 @@ __all__ = [
     "TakesLonger",
     "TooLarge",
     "UnsupportedMedia",
+    "first_line",
 ]
 
 
@@ -44,3 +45,8 @@ class ModelError(ConfigError):
 
 class TakesLonger(Exception):
     """An item cannot be prepared in the time and memory that most items need: it goes where long ones wait."""
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an error says; its class where it says nothing."""
+    return (str(error) or type(error).__name__).splitlines()[0]

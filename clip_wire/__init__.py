@@ -8,6 +8,7 @@
 | `info` | the fields of the `/info` response |
 | `work` | time that a request took in an Executor, for the gateway's log |
 | `log_lines` | the format of log lines |
+| `old_names` | the export of Jina's metrics with two names |
 
 The package imports only the standard library.
 """

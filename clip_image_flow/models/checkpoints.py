@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from clip_image_flow.errors import ModelError
+from clip_image_flow.errors import ModelError, first_line
 from clip_image_flow.models.openai_clip import clip, with_logit_scale
 from clip_image_flow.models.text import ClipText
 
@@ -57,8 +57,9 @@ def _read_state(path: Path) -> dict[str, Tensor]:
             "save model.state_dict() alone, or use safetensors in Hugging Face's layout"
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(f"model {str(path)!r} cannot be read as weights ({first}); copy the file again") from error
+        raise ModelError(
+            f"model {str(path)!r} cannot be read as weights ({first_line(error)}); copy the file again"
+        ) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ModelError(f"model {str(path)!r} is not a state dict: save model.state_dict() alone")
     return state

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from clip_image_flow.errors import ModelError
+from clip_image_flow.errors import ModelError, first_line
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -61,8 +61,3 @@ def check(file: Path, name: str) -> None:
         found = hashlib.file_digest(content, "sha256").hexdigest()
     if found != stated.name:
         raise ModelError(f"model {name!r}: {file} is not what the hub has by its SHA-256; delete {stated} and retry")
-
-
-def first_line(error: Exception) -> str:
-    """What it says, in one line."""
-    return (str(error) or type(error).__name__).splitlines()[0]

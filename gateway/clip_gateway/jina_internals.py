@@ -17,6 +17,7 @@ from jina.serve.runtimes.servers.composite import CompositeBaseServer
 from jina.types.request.data import DataRequest
 from prometheus_client import Metric, Summary
 
+from clip_wire.old_names import apart
 from clip_wire.parameters import RESULTS
 
 Send = Callable[..., Any]
@@ -96,22 +97,13 @@ def way_through(streamer: GatewayStreamer) -> tuple[Send, Finish]:
 
 
 def describe_old_summaries() -> None:
-    """Have Jina's metrics of two names be two metrics, each with its help text.
-
-    Jina adds the samples of the old name to the new one's, where Prometheus' own check (`promtool check metrics`) finds
-    them without a word on what they are.
-    """
+    """Have Jina's metrics of two names be two metrics, each with its help text; see `clip_wire.old_names`."""
     _SummaryDeprecated.collect = _both_names
 
 
 def _both_names(summary: Any) -> list[Metric]:
     (metric,) = Summary.collect(summary)
-    if not (old := summary._old_name):
-        return [metric]
-    twin = Metric(old, f"The old name of {metric.name}", "summary")
-    for sample in metric.samples:
-        twin.add_sample(sample.name.replace(metric.name, old), sample.labels, sample.value)
-    return [metric, twin]
+    return apart(metric, summary._old_name)
 
 
 def request_handler_of(server: BaseServer) -> Any:

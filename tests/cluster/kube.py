@@ -135,6 +135,15 @@ class Namespace:
     def apply(self, *objects: dict[str, Any]) -> None:
         self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))
 
+    def sleepers(self, *names: str) -> None:
+        """Start a pod of each name, labelled `role: NAME`, from which others are asked; wait until all are ready."""
+        for name in names:
+            container = {"name": name, "image": IMAGES["clip-gateway"], "command": ["sleep", "900"]}
+            metadata = {"name": name, "labels": {"role": name}}
+            self.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}})
+        for name in names:
+            self.kubectl("wait", f"pod/{name}", "--for=condition=Ready", "--timeout=90s")
+
     def helm(self, *arguments: str | Path, binary: str = "helm", timeout: float = 420) -> str:
         return run(binary, "--namespace", self.name, *arguments, env=self.cluster.environment, timeout=timeout)
 

@@ -26,11 +26,7 @@ def stranger(cluster: Cluster, release: Namespace) -> Iterator[Namespace]:
     made.delete()
     until("it is gone", lambda: made.name not in [n.metadata.name for n in cluster.core.list_namespace().items])
     made.create("baseline")
-    container = {"name": "stranger", "image": IMAGES["clip-gateway"], "command": ["sleep", "600"]}
-    made.apply(
-        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "stranger"}, "spec": {"containers": [container]}}
-    )
-    made.kubectl("wait", "pod/stranger", "--for=condition=Ready", "--timeout=90s")
+    made.sleepers("stranger")
     yield made
     made.delete()
 

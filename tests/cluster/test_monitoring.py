@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster.kube import IMAGES, RELEASE, Cluster, Namespace, until
+from tests.cluster.kube import RELEASE, Cluster, Namespace, until
 from tests.cluster.test_isolation import reaches
 
 COMPONENTS = ("gateway", "encoder")
@@ -29,12 +29,7 @@ def outside(cluster: Cluster, release: Namespace) -> Iterator[Namespace]:
     made.delete()
     until("it is gone", lambda: made.name not in [n.metadata.name for n in cluster.core.list_namespace().items])
     made.create("baseline")
-    for name in ("scraper", "stranger"):
-        container = {"name": name, "image": IMAGES["clip-gateway"], "command": ["sleep", "900"]}
-        metadata = {"name": name, "labels": {"role": name}}
-        made.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}})
-    for name in ("scraper", "stranger"):
-        made.kubectl("wait", f"pod/{name}", "--for=condition=Ready", "--timeout=90s")
+    made.sleepers("scraper", "stranger")
     yield made
     made.delete()
 

@@ -180,10 +180,7 @@ def test_both_families_of_addresses_lead_to_both_protocols(cluster: Cluster, dua
     if {":" in address for address in of_service} & {":" in address for address in of_pod} != {False, True}:
         pytest.skip(f"NOT RUN: this cluster gives addresses of one family: Service {of_service}, pod {of_pod}")
     client = Namespace(dual_stack, "t-client").create("baseline")
-    container = {"name": "client", "image": IMAGES["clip-gateway"], "command": ["sleep", "600"]}
-    metadata = {"name": "client"}
-    client.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}})
-    client.kubectl("wait", "pod/client", "--for=condition=Ready", "--timeout=90s")
+    client.sleepers("client")
     connect = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5); print('reached')"
     for address in (*of_service, *of_pod):
         for port in ("8080", "8081"):

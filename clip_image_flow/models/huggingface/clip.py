@@ -51,16 +51,13 @@ def load(file: Path, whole: dict[str, Any], name: str, kind: str) -> nn.Module:
     """
     config = _text_config(whole, name) if kind == TEXT else _vision_config(whole, name)
     activation = _activation(config["hidden_act"], name)
-    found = weights.read(file, (*_PARTS[kind], *weights.LOGITS), name)
-    logits = {key: found.pop(key) for key in weights.LOGITS if key in found}
+    found, logits = weights.read(file, _PARTS[kind], name)
     from clip_image_flow.models.openai_clip import with_logit_scale
 
-    try:
+    with weights.fitting(name):
         half = _text(found, config) if kind == TEXT else _visual(found, config)
         _change(half, activation, float(config["layer_norm_eps"]))
         return with_logit_scale(half, logits)
-    except (KeyError, RuntimeError, TypeError, ValueError, AssertionError, ArithmeticError) as error:
-        raise ModelError(f"model {name!r}: the weights do not fit config.json: {_first_line(error)}") from error
 
 
 def _visual(found: dict[str, Tensor], config: dict[str, Any]) -> nn.Module:
@@ -154,7 +151,3 @@ def _to_openai(rest: dict[str, Tensor], layers: int, top: dict[str, str], half: 
         theirs, ours = f"{half}.encoder.layers.{i}", f"transformer.resblocks.{i}"
         state |= weights.layer(rest, theirs, ours, _LAYER, "attn.in_proj_{}")
     return state
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -56,22 +56,18 @@ def load(file: Path, whole: dict[str, Any], name: str, kind: str) -> nn.Module:
     :raises ModelError: the weights are missing or broken, or do not fit the configuration.
     """
     config = _config(whole, name, kind)
-    found = weights.read(file, (_PARTS[kind], *weights.LOGITS), name)
-    logits = {key: found.pop(key) for key in weights.LOGITS if key in found}
-    rest = {key.removeprefix(_PARTS[kind]): found.pop(key) for key in list(found)}
+    found, logits = weights.read(file, (_PARTS[kind],), name)
+    rest = {key.removeprefix(_PARTS[kind]): tensor for key, tensor in found.items()}
     from clip_image_flow.models.halves import as_half
     from clip_image_flow.models.openclip.library import open_clip  # noqa: F401  # the error says what to install
 
-    try:
+    with weights.fitting(name):
         if kind == TEXT:
             text = _text(rest, config)
             return as_half(text, logits, output_dim=text.output_dim)
         return as_half(
             _visual(rest, config), logits, input_resolution=config["image_size"], output_dim=config["hidden_size"]
         )
-    except (KeyError, RuntimeError, TypeError, ValueError, AssertionError, ArithmeticError) as error:
-        first = (str(error) or type(error).__name__).splitlines()[0]
-        raise ModelError(f"model {name!r}: the weights do not fit config.json: {first}") from error
 
 
 def _config(whole: dict[str, Any], name: str, kind: str) -> dict[str, Any]:

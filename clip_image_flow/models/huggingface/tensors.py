@@ -2,34 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
 
-from clip_image_flow.errors import ModelError
+from clip_image_flow.errors import ModelError, first_line
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-LOGITS = ("logit_scale", "logit_bias")
+_LOGITS = ("logit_scale", "logit_bias")
 
 
-def read(file: Path, parts: tuple[str, ...], name: str) -> dict[str, Tensor]:
-    """The weights whose names begin with one of `parts`, in fp32.
+def read(file: Path, parts: tuple[str, ...], name: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The weights whose names begin with one of `parts`, in fp32, and those of the logits, where there are any.
 
     :param name: of the model, for an error.
     :raises ModelError: there is no such file, or it is broken.
     """
     try:
         with safe_open(file, framework="pt") as content:
-            keys = [key for key in content.keys() if key.startswith(parts)]  # noqa: SIM118
-            return {key: content.get_tensor(key).float() for key in keys}
+            keys = [key for key in content.keys() if key.startswith((*parts, *_LOGITS))]  # noqa: SIM118
+            found = {key: content.get_tensor(key).float() for key in keys}
     except FileNotFoundError as error:
         raise ModelError(f"model {name!r}: {file.parent} has no {file.name}; pickled weights are not read") from error
     except SafetensorError as error:
         raise ModelError(f"model {name!r}: {file} is broken ({error}); copy it again") from error
+    logits = {key: found.pop(key) for key in _LOGITS if key in found}
+    return found, logits
+
+
+@contextmanager
+def fitting(name: str) -> Iterator[None]:
+    """Whatever goes wrong while weights are put in their places is said as one thing.
+
+    :param name: of the model.
+    :raises ModelError: the weights do not fit the configuration.
+    """
+    try:
+        yield
+    except (KeyError, RuntimeError, TypeError, ValueError, AssertionError, ArithmeticError) as error:
+        raise ModelError(f"model {name!r}: the weights do not fit config.json: {first_line(error)}") from error
 
 
 def moved(rest: dict[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:

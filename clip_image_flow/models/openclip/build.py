@@ -9,7 +9,7 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import nn
 
-from clip_image_flow.errors import ModelError
+from clip_image_flow.errors import ModelError, first_line
 from clip_image_flow.models.halves import FirstOf, Text, as_half
 from clip_image_flow.models.openclip.description import Description
 from clip_image_flow.models.openclip.library import open_clip
@@ -39,12 +39,12 @@ def load(found: Description, kind: str) -> nn.Module:
         ) from error
     except (SafetensorError, EOFError, OSError) as error:
         raise ModelError(
-            f"model {found.name!r}: {found.weights} is broken ({_first_line(error)}); copy it again"
+            f"model {found.name!r}: {found.weights} is broken ({first_line(error)}); copy it again"
         ) from error
     except _UNFIT as error:
         raise ModelError(
             f"model {found.name!r}: {found.weights} does not fit the architecture that is named "
-            f"({type(error).__name__}: {_first_line(error)})"
+            f"({type(error).__name__}: {first_line(error)})"
         ) from error
 
 
@@ -62,7 +62,3 @@ def _half(model: Any, model_cfg: dict[str, Any], kind: str) -> nn.Module:
     text = FirstOf(parts) if parts.output_tokens else parts
     text.context_length, text.shortens = parts.context_length, False
     return as_half(text, logits, output_dim=dim)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

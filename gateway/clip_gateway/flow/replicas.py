@@ -31,8 +31,8 @@ _ANSWER_SECONDS = 2.0
 _REMEMBERED_SECONDS = 30.0  # that a pod is looked for which its Service does not name any more
 _SILENT = 2  # looks in a row without an answer, after which a replica is taken as gone
 _LEAVING_SECONDS = 5.0  # that a pod which its Service does not name any more gets requests as others do
-# Otherwise channels to one address share a connection, and its pause after a failure.
 _NO_ADDRESS = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
+# Otherwise channels to one address share a connection, and its pause after a failure.
 _OPTIONS = {"grpc.use_local_subchannel_pool": 1}
 
 
@@ -174,10 +174,7 @@ class Replicas:
             try:
                 found |= dict.fromkeys(await _resolved(address.hostname or "", address.port or 0), tls)
             except (OSError, UnicodeError) as error:
-                if getattr(error, "errno", None) not in (
-                    socket.EAI_NONAME,
-                    getattr(socket, "EAI_NODATA", socket.EAI_NONAME),
-                ):
+                if getattr(error, "errno", None) not in _NO_ADDRESS:
                     found |= {name: tls for name, one in self._found.items() if one.left is None}
         return found
 
