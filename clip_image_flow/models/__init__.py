@@ -13,7 +13,7 @@ has converted before needs none of it.
 | `hf-hub:organisation/name` | OpenCLIP's layout, from the Hugging Face hub |
 | a file | OpenAI's format: a state dict, or a TorchScript archive |
 | a folder | Hugging Face's layout (`config.json`, `model.safetensors`) or OpenCLIP's (`open_clip_config.json`) |
-| `organisation/name` | either from the Hugging Face hub |
+| `organisation/name` | either from the Hugging Face hub; `@REVISION` after it, or after `hf-hub:...`, pins a commit |
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ __all__ = [
 EMBEDDED = "emoji-tiny"
 EMBEDDED_FILE = Path(__file__).parent / "weights" / "emoji-tiny.pt"
 _HUB = "hf-hub:"
-_REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+_REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@\w[\w./-]*)?")
 
 
 def resolve(name: str, cache_dir: str | None = None) -> Checkpoint:

@@ -1,4 +1,8 @@
-"""Repositories of the Hugging Face hub, in the cache."""
+"""Repositories of the Hugging Face hub, in the cache.
+
+`organisation/name` is what the hub has now; `organisation/name@REVISION` (a commit, a tag or a branch, written as timm
+and OpenCLIP write it) is that alone. Pods that start at different times have the same weights for sure with a commit.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,8 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def download(repository: str, cache_dir: Path, files: Sequence[str], name: str | None = None) -> Path:
-    """The folder of `repository` (`organisation/name`) in the cache, with those of `files` that it has.
+    """The folder of `repository` (`organisation/name` or `organisation/name@REVISION`) in the cache, with those of
+    `files` that it has.
 
     What is not there is fetched. Without a network the cache is enough.
 
@@ -23,12 +28,19 @@ def download(repository: str, cache_dir: Path, files: Sequence[str], name: str |
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import RepositoryNotFoundError
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     name = name or repository
+    called, revision = _parts(repository)
     endpoint = os.environ.get("HF_ENDPOINT")
     try:
-        return Path(snapshot_download(repository, cache_dir=cache_dir, allow_patterns=list(files), endpoint=endpoint))
+        return Path(
+            snapshot_download(
+                called, revision=revision, cache_dir=cache_dir, allow_patterns=list(files), endpoint=endpoint
+            )
+        )
+    except RevisionNotFoundError as error:
+        raise ModelError(f"model {name!r}: {called!r} has no revision {revision!r}") from error
     except RepositoryNotFoundError as error:
         of = "" if name == repository else f" as {repository!r}"
         raise ModelError(f"model {name!r}: the hub has no such repository{of}, or HF_TOKEN may not read it") from error
@@ -43,8 +55,14 @@ def cached(repository: str, cache_dir: Path, files: Sequence[str]) -> list[Path]
     """Those of `files` that are in the cache; nothing is fetched."""
     from huggingface_hub import try_to_load_from_cache
 
-    found = [try_to_load_from_cache(repository, file, cache_dir=cache_dir) for file in files]
+    called, revision = _parts(repository)
+    found = [try_to_load_from_cache(called, file, cache_dir=cache_dir, revision=revision) for file in files]
     return [Path(file) for file in found if isinstance(file, str)]
+
+
+def _parts(repository: str) -> tuple[str, str | None]:
+    called, _, revision = repository.partition("@")
+    return called, revision or None
 
 
 def check(file: Path, name: str) -> None:

@@ -20,6 +20,9 @@ from clip_gateway.observing import logs
 from clip_gateway.settings import Settings, SettingsError
 from clip_gateway.tokens import Tokens
 
+# By itself gRPC waits up to two minutes before it tries an executor again that it could not reach.
+_CONNECT = {"grpc.initial_reconnect_backoff_ms": 100, "grpc.max_reconnect_backoff_ms": 500}
+
 
 class ClipGateway(CompositeBaseServer, BaseGateway):
     """Jina's gateway for gRPC and HTTP, with true status codes, health, limits, tokens and TLS.
@@ -30,8 +33,10 @@ class ClipGateway(CompositeBaseServer, BaseGateway):
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        asked = (kwargs.get("runtime_args") or {}).get("uses_with") or {}
-        self._settings = Settings.take(kwargs, asked)
+        runtime = dict(kwargs.get("runtime_args") or {})
+        runtime["grpc_channel_options"] = {**_CONNECT, **(runtime.get("grpc_channel_options") or {})}
+        kwargs["runtime_args"] = runtime
+        self._settings = Settings.take(kwargs, runtime.get("uses_with") or {})
         give_back_early()
         describe_old_summaries()
         super().__init__(**{**kwargs, "req_handler_cls": partial(GrpcCalls, settings=self._settings)})

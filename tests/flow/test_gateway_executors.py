@@ -96,6 +96,17 @@ def test_a_life(pair: Gateway, ports: list[int], logs: Path) -> None:
             until(pair, lambda: pair.health("second") == SERVING)
 
 
+@pytest.mark.parametrize("seconds", [0, 8])
+def test_an_executor_is_asked_as_soon_as_it_listens(tmp_path: Path, seconds: float) -> None:
+    """However long the gateway has been there before it: gRPC looks again for who is missing ever more rarely."""
+    (port,) = free_ports(1)
+    with gateway({"encoder": port}, tmp_path / "gateway.log") as running:
+        time.sleep(seconds)
+        with executor(port, tmp_path / "executor.log"):
+            answer = embed(running)
+            assert answer.status_code == 200, answer.text
+
+
 @pytest.fixture
 def single(tmp_path: Path) -> Iterator[tuple[Gateway, Any]]:
     """A gateway and its executor, which a test may end."""

@@ -33,7 +33,7 @@ class Hub:
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         path = urlsplit(handler.path).path
         resolved = f"/{NAME}/resolve/{COMMIT}/"
-        if path in (f"/api/models/{NAME}", f"/api/models/{NAME}/revision/main"):
+        if path in (f"/api/models/{NAME}", *(f"/api/models/{NAME}/revision/{known}" for known in ("main", COMMIT))):
             siblings = [{"rfilename": name} for name in self.files]
             self.send(handler, 200, json.dumps({"id": NAME, "sha": COMMIT, "siblings": siblings}).encode())
         elif path.startswith(f"/api/models/{NAME}/tree/"):
@@ -46,7 +46,8 @@ class Hub:
             data = self.files[path.removeprefix(resolved)]
             self.send(handler, 200, data, {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', "X-Repo-Commit": COMMIT})
         else:
-            self.send(handler, 404, b"{}", {"X-Error-Code": "RepoNotFound"})
+            of_a_revision = path.startswith(f"/api/models/{NAME}/revision/")
+            self.send(handler, 404, b"{}", {"X-Error-Code": f"{'Revision' if of_a_revision else 'Repo'}NotFound"})
 
     def send(
         self, handler: BaseHTTPRequestHandler, status: int, body: bytes, headers: dict[str, str] | None = None
@@ -112,6 +113,22 @@ def test_without_network_and_cache_it_is_said_what_to_do(hub: Hub, tmp_path: Pat
         models.load(NAME, str(tmp_path))
     assert "give its folder as pretrained_model_name_or_path" in str(raised.value)
     assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("prefix", ["", "hf-hub:"])
+def test_a_revision_is_asked_for_by_name(hub: Hub, tmp_path: Path, prefix: str) -> None:
+    with pytest.raises(ModelError, match=f"model '{prefix}{NAME}@v2': '{NAME}' has no revision 'v2'"):
+        models.load(f"{prefix}{NAME}@v2", str(tmp_path))
+    assert hub.fetched == []
+
+
+def test_a_commit_that_is_in_the_cache_asks_nobody(hub: Hub, tmp_path: Path) -> None:
+    name = f"{NAME}@{COMMIT}"
+    assert models.load(name, str(tmp_path)).name == name
+    assert models.resolve(name, str(tmp_path)).fingerprint()
+    hub.web.asked.clear()
+    assert models.load(name, str(tmp_path)).dim == DIM
+    assert hub.web.asked == []
 
 
 def test_an_unknown_repository_is_named(hub: Hub, tmp_path: Path) -> None:

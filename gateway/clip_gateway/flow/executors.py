@@ -31,6 +31,7 @@ _ANSWER_SECONDS = 3.0  # for one look at one Executor; a busy machine may need s
 _PERIOD_SECONDS = 2.0
 _HURRY_SECONDS = 0.5  # while someone is missing
 _RECENT_SECONDS = 0.05  # a look that is as good as a new one
+_START_SECONDS = 2.0  # that a request waits for executors which have never answered
 _FAILURES = 2  # in a row, after which requests are refused without a try
 _INFO_SECONDS = 4.0  # a Flow can be rolled over to another model behind a gateway that stays
 
@@ -124,12 +125,17 @@ class Executors:
         await self.missing_now()
         return self.gone
 
-    async def still_silent(self) -> list[str]:
-        """Those of which it is not known what they run after one more look, though they answer."""
-        await self.missing_now()
-        if set(self.silent) - set(self.missing):
-            await self.refresh()
-        return [name for name in self.silent if name not in self.missing]
+    async def still_silent(self, asked: Collection[str] | None = None) -> list[str]:
+        """Those of which it is not known what they run after a moment: they may have begun just now.
+
+        :param asked: whom to look at; None is all.
+        """
+        until = time.monotonic() + _START_SECONDS
+        asked = self.names if asked is None else asked
+        while (silent := [name for name in self.silent if name in asked]) and time.monotonic() < until:
+            await self.missing_now()
+            await asyncio.sleep(_RECENT_SECONDS)
+        return silent
 
     async def watch(self, changed: Callable[[str, bool], Awaitable[None]]) -> None:
         """Look at them for ever.

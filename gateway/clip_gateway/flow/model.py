@@ -83,10 +83,8 @@ class Models:
 
         :raises Problem: nobody has said anything yet.
         """
-        if self._nothing_known():
-            await self._executors.refresh()
-        if self._nothing_known():
-            raise self._executors.unavailable(self._executors.silent)
+        if self._nothing_known() and (silent := await self._executors.still_silent()) and self._nothing_known():
+            raise self._executors.unavailable(silent)
         return of_each_modality(self._executors.infos)
 
     def _nothing_known(self) -> bool:
@@ -98,11 +96,13 @@ class Models:
         :raises Problem: there is none.
         """
         known = await self.known()
-        if modality in known:
-            return known[modality]
-        if silent := self._executors.silent:
-            raise self._executors.unavailable(silent)
-        raise Problem(NotFound, _NOT_HERE[modality])
+        if modality not in known and self._executors.silent:
+            if silent := await self._executors.still_silent():
+                raise self._executors.unavailable(silent)
+            known = await self.known()
+        if modality not in known:
+            raise Problem(NotFound, _NOT_HERE[modality])
+        return known[modality]
 
 
 def of_each_modality(infos: Mapping[str, Info]) -> dict[str, Model]:

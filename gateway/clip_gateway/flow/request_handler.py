@@ -117,10 +117,10 @@ class RequestHandler(GatewayRequestHandler):
             raise Problem(Unavailable, "this gateway is shutting down; try again, another one may answer")
         if reason := self.executors.agreement.reason:
             raise Problem(Unavailable, reason)
+        if _among(asked, self.executors.silent) and (silent := await self.executors.still_silent(asked)):
+            raise self.executors.unavailable(silent)
         if _among(asked, self.executors.gone) and (gone := _among(asked, await self.executors.still_gone())):
             raise self.executors.unavailable(gone)
-        if _among(asked, self.executors.silent) and (silent := _among(asked, await self.executors.still_silent())):
-            raise self.executors.unavailable(silent)
         await self._check_model(request)
         self._check_endpoint(request.header.exec_endpoint or DEFAULT)
         # docs_bytes is a pickle, which would run as code where it is read.
