@@ -50,6 +50,14 @@ def test_grpc_answers(server: str, address: str, running: Gateway, port: int) ->
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])
+def test_an_answer_does_not_wait_for_the_acknowledgement_of_its_headers(host: str) -> None:
+    with listening(host, 0) as one, socket.create_connection(("127.0.0.1", one.getsockname()[1]), timeout=5):
+        connection, _ = one.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 @needs_ipv6
 def test_every_address_is_one_socket_for_both_families() -> None:
     with listening("0.0.0.0", 0) as one:
