@@ -25,7 +25,7 @@ from benchmarks.pictures import jpegs
 from clip_image_flow.models import EMBEDDED
 from scripts.processes import free_ports
 
-PHASES = (("1 time", 1.0, 0), ("3 times", 3.0, 0), ("1 time, bad company", 1.0, 200))
+PHASES = (("1 time", 1.0, 0), ("3 times", 3.0, 0), ("1 time, slow clients", 1.0, 200))
 RECOVERED = 2.0  # times the latency of an idle Flow
 MOST_SECONDS = 60.0  # to wait for it
 
