@@ -49,8 +49,9 @@ class _WithoutPickles(property):
 def refuse_unread() -> None:
     """Have this process ask the `refusal` of its Executor, where it has one, before it reads a request's documents.
 
-    In an endpoint it would be too late: Jina has made a DocumentArray of them by then, and sends all of them back.
-    `refusal(fingerprints)` takes what the gateway pinned and returns the error, or None.
+    An Executor that was given no name has that of its class. In an endpoint a refusal would be too late: Jina has made
+    a DocumentArray of them by then, and sends all of them back. `refusal(fingerprints)` takes what the gateway pinned
+    and returns the error, or None.
     """
     process = WorkerRequestHandler.process_data
     if hasattr(process, "__wrapped__"):
@@ -58,6 +59,8 @@ def refuse_unread() -> None:
 
     @wraps(process)
     async def process_data(self: Any, requests: list[DataRequest], context: Any, *more: Any, **named: Any) -> Any:
+        # By None, the name of `jina executor` without `--name`, Jina cannot file what an endpoint returns.
+        self.args.name = self.args.name or type(self._executor).__name__
         fields = requests[0].proto_wo_data.parameters.fields
         refusal = getattr(self._executor, "refusal", None)
         error = refusal(fields[PINNED].string_value) if refusal and PINNED in fields else None
