@@ -1,1 +1,1 @@
-"""A request through the Flow: what is in it, who answers, with which model."""
+"""Processes requests through the Flow: limits on content, executors, replicas, models and health."""

@@ -1,4 +1,4 @@
-"""Whether the executors of the Flow run one model: vectors of two checkpoints cannot be compared with each other."""
+"""Checks that all executors of the Flow run the same checkpoint: vectors of two checkpoints are not comparable."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any
 from clip_gateway.observing.logs import LOG
 from clip_wire.info import IMAGE, Info, public_name
 
-# What a container writes here stands in its pod's status as the reason for its end. Only pods have such a file.
+# Kubernetes shows the text of this file in the pod's status as its termination message. Only pods have the file.
 TERMINATION_LOG = Path("/dev/termination-log")
-PATIENCE_SECONDS = 60.0  # after which a gateway that has never been ready ends, so that its pod shows the reason
+PATIENCE_SECONDS = 60.0  # after which a gateway that was never ready exits, so that its pod shows the reason
 _SHORT_HASH = 12  # characters
 
 
 class Agreement:
-    """Compares what the executors say of themselves, and tells an operator where they differ.
+    """Compares the `/info` of the executors, and reports if their checkpoints differ.
 
-    :ivar reason: why no request is served, or "" while all run one checkpoint.
+    :ivar reason: why no request is served, or "" while all executors run the same checkpoint.
     """
 
     def __init__(self) -> None:
@@ -30,10 +30,10 @@ class Agreement:
         self._differ_since = 0.0
 
     def look(self, infos: Mapping[str, Info], started: bool) -> None:
-        """Compare them. A gateway that has never been ready, and finds none to be, ends after a while.
+        """Compare the executors. If they differ for `PATIENCE_SECONDS`, a gateway that was never ready exits.
 
-        :param infos: what each executor answers to `/info`, by its name.
-        :param started: every executor has said so once.
+        :param infos: executor name -> its `/info`.
+        :param started: whether the `/info` of every executor has been read once.
         """
         reason = disagreement(infos)
         if reason != self.reason:
@@ -57,9 +57,9 @@ class Agreement:
 
 
 def read(results: Mapping[str, Any]) -> Info:
-    """What an executor says of itself; empty where it says nothing.
+    """Return the `/info` of an executor; empty if it returned none.
 
-    :param results: what its `/info` returns, by replica.
+    :param results: replica -> result of its `/info`.
     """
     for info in results.values():
         if isinstance(info, dict) and "model" in info:
@@ -75,7 +75,7 @@ def read(results: Mapping[str, Any]) -> Info:
 
 
 def disagreement(infos: Mapping[str, Info]) -> str:
-    """Why these executors do not belong in one Flow, or "". One that names no checkpoint is not compared."""
+    """Return how the checkpoints differ, or "" if all are the same. Executors that report none are not compared."""
     compared = {name: info for name, info in infos.items() if info.get("checkpoint")}
     if len({(info["checkpoint"], info["dim"]) for info in compared.values()}) < 2:
         return ""

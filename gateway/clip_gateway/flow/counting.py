@@ -1,6 +1,6 @@
-"""What is in a message, counted before anything is made of it.
+"""Limits the content of a message, which is counted before it is parsed.
 
-A document of two bytes becomes an object of a kilobyte. So the parts of a gRPC message are counted on the wire
+A document of two bytes becomes an object of a kilobyte. So the parts of a gRPC message are counted in its wire format
 (https://protobuf.dev/programming-guides/encoding/), and those of a JSON body by its braces and commas.
 """
 
@@ -17,21 +17,21 @@ from jina.proto import jina_pb2
 from clip_gateway.problems import Problem
 from clip_wire.errors import Malformed, TooLarge
 
-_LONGEST = 4096  # bytes of an id, a name, a key or any other string that is no content
-_CONTENT = {"blob", "text", "uri", "buffer", "docs_bytes", "string_value"}  # fields as long as the message may be
-_DEEPEST = 64  # messages within messages; protobuf itself gives up at 100
-_DOCUMENTS_A_ROOT = 8  # chunks and matches at every depth, for each document that a request may have
-_PARTS_A_ROOT = 64  # parts of any kind: documents, tensors, entries of tags and what is in them
-_FIELDS_A_PART = 4  # numbers and strings, for each of them
-_JSON_VALUES = 1_000_000  # numbers, strings and lists of one body; a tensor of 224 x 224 x 3 has 200,000
+_LONGEST = 4096  # maximum bytes of an id, a name, a key or any other string that is not content
+_CONTENT = {"blob", "text", "uri", "buffer", "docs_bytes", "string_value"}  # fields that may be as long as the message
+_DEEPEST = 64  # levels of nested messages; protobuf itself allows 100
+_DOCUMENTS_A_ROOT = 8  # documents at any depth, per document that a request may have at its top level
+_PARTS_A_ROOT = 64  # parts of any kind, per document: documents, tensors, entries of tags and their values
+_FIELDS_A_PART = 4  # numbers and strings, per part
+_JSON_VALUES = 1_000_000  # numbers, strings, lists and objects of one body; a tensor of 224 x 224 x 3 has 200,000
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What may be in one request.
+    """Maximum content of one request.
 
-    :param documents: at every depth.
-    :param parts: documents, tensors, entries of tags and parameters, and all else that becomes an object.
+    :param documents: maximum number of documents at any depth.
+    :param parts: maximum number of parts: documents, tensors, entries of tags and parameters, and all other objects.
     """
 
     documents: int
@@ -39,7 +39,7 @@ class Limits:
 
     @classmethod
     def of(cls, max_documents: int) -> Limits:
-        """In proportion to the documents at the top level."""
+        """Return limits in proportion to the maximum number of documents at the top level."""
         return cls(_DOCUMENTS_A_ROOT * max_documents, _PARTS_A_ROOT * max_documents)
 
 
@@ -47,7 +47,7 @@ DEFAULT_LIMITS = Limits.of(1024)
 
 
 class _Kind:
-    """What is known of the fields of one type of message: number -> the type in it, or a limited string's name."""
+    """Fields of one message type: number -> type of a nested message, or name of a string whose length is limited."""
 
     def __init__(self, name: str) -> None:
         self.is_document = name == "docarray.DocumentProto"
@@ -71,15 +71,15 @@ _REQUEST = _kind(jina_pb2.DataRequestProto.DESCRIPTOR, {})
 
 
 def check_message(data: bytes, limits: Limits) -> bool:
-    """Pass when a serialized DataRequestProto holds no more than it may.
+    """Check that a serialized DataRequestProto is within the limits.
 
-    It takes a microsecond for each field, and stops at the first that is too many; bytes are never looked at.
+    It takes a microsecond per field, and stops at the first one over a limit; the content of bytes fields is skipped.
 
-    :return: whether there are tensors or embeddings in it.
-    :raises Problem: too many documents or parts, too deep, or a string that is too long. What is no message at all
-        passes, for the parser to say so.
+    :return: whether the message has tensors or embeddings.
+    :raises Problem: if it has too many documents or parts, is nested too deeply, or has a string that is too long.
+        Data that is not a message passes: the parser reports it.
     """
-    with contextlib.suppress(IndexError):  # cut off: the parser says so
+    with contextlib.suppress(IndexError):  # truncated: the parser reports it
         return _walk(data, limits)
     return False
 
@@ -96,7 +96,7 @@ def _walk(data: bytes, limits: Limits) -> bool:
             end, kind = outer.pop()
             messages = kind.messages
         fields += 1
-        key = data[position]  # nearly all keys and lengths have one byte, so no function is called for them
+        key = data[position]  # most keys and lengths have one byte, which saves a function call
         position += 1
         if key > 0x7F:
             key, position = _varint(data, position - 1)
@@ -126,7 +126,7 @@ def _walk(data: bytes, limits: Limits) -> bool:
         elif wire_type in (1, 5):
             position += 8 if wire_type == 1 else 4
         else:
-            return has_tensors  # groups, and what is no wire type: the parser refuses it
+            return has_tensors  # a group or an invalid wire type: the parser rejects it
         if fields > _FIELDS_A_PART * limits.parts:
             raise Problem(TooLarge, f"more than {_FIELDS_A_PART * limits.parts} fields in one request: send several")
 
@@ -141,7 +141,7 @@ def _over(limits: Limits, documents: int, parts: int) -> Problem:
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:
-    """A number, and where it ends."""
+    """Return the varint at `position`, and the position after it."""
     value = shift = 0
     while shift < 70:
         byte = data[position]
@@ -150,24 +150,24 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, position
         shift += 7
-    raise IndexError  # no number is longer
+    raise IndexError  # a varint of 64 bits is not longer
 
 
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 
 def json_values(body: bytes) -> int:
-    """How many values a JSON body has, at most: numbers, strings, lists and objects."""
+    """Return the maximum number of values in a JSON body: numbers, strings, lists and objects."""
     return body.count(b",") + body.count(b"[") + body.count(b"{")
 
 
 def check_json(body: bytes, limits: Limits) -> None:
-    """Pass when a JSON body holds no more than it may.
+    """Check that a JSON body is within the limits.
 
-    :raises Problem: too many objects or values.
+    :raises Problem: if it has too many objects or values.
     """
     if body.count(b"{") > limits.parts or json_values(body) > _JSON_VALUES:
-        body = _STRING.sub(b"", body)  # braces and commas of texts are none
+        body = _STRING.sub(b"", body)  # braces and commas in strings do not count
     if (objects := body.count(b"{")) > limits.parts:
         raise Problem(TooLarge, f"the body has {objects} objects; at most {limits.parts} are read: send several")
     if (values := json_values(body)) > _JSON_VALUES:
@@ -175,9 +175,11 @@ def check_json(body: bytes, limits: Limits) -> None:
 
 
 def check_documents(documents: list[Any], limits: Limits) -> None:
-    """Pass when these, as JSON has them, are no more documents than a request may have, at every depth.
+    """Check the number of documents at any depth, and the length of their ids.
 
-    :raises Problem: they are more, or an id is too long.
+    :param documents: documents as JSON values.
+    :param limits: limits of a request.
+    :raises Problem: if there are too many documents, or an id is too long.
     """
     count, waiting = 0, [documents]
     while waiting:
@@ -186,7 +188,7 @@ def check_documents(documents: list[Any], limits: Limits) -> None:
             if count > limits.documents:
                 raise _over(limits, count, 0)
             if not isinstance(document, dict):
-                continue  # DocArray says so
+                continue  # invalid: DocArray reports it
             for name in ("id", "parent_id", "modality", "mime_type"):
                 if isinstance(text := document.get(name), str) and len(text) > _LONGEST:
                     raise Problem(TooLarge, f"a {name} has {len(text)} characters; at most {_LONGEST} are read")

@@ -1,9 +1,9 @@
-"""Who behind the gateway answers: asked again and again, so that health tells the truth and requests fail fast.
+"""Checks the executors periodically, so that health is accurate and requests to a missing executor fail fast.
 
-One cheap call per Executor, Jina's endpoint discovery, says both that it has loaded and lives, and which endpoints it
-has. It goes the way that requests go: over the same connections, with Jina's own retries over the replicas. Now and
-then it is followed by `/info`, which says what an Executor encodes, and by which fingerprint. Where that is another one
-than the gateway has pinned, or a request is refused for it, every replica is asked for itself, until all are alike.
+A check calls Jina's endpoint discovery, which is cheap, and shows that an executor is alive and which endpoints it has.
+The call uses the connections of requests, with Jina's retries over the replicas. Every few seconds it is followed by
+`/info`, which returns the model and its fingerprint. If the fingerprint differs from the pinned one, or an executor
+rejects a request because of it, every replica is asked at its own address, until all have the same fingerprint.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from clip_wire.endpoints import INFO
 from clip_wire.errors import Unavailable
 from clip_wire.info import Info, public_name
 
-_ANSWER_SECONDS = 3.0  # for one look at one Executor; a busy machine may need some
-_PERIOD_SECONDS = 2.0
-_HURRY_SECONDS = 0.5  # while someone is missing
-_RECENT_SECONDS = 0.05  # a look that is as good as a new one
-_START_SECONDS = 2.0  # that a request waits for executors which have never answered
-_FAILURES = 2  # in a row, after which requests are refused without a try
-_INFO_SECONDS = 4.0  # a Flow can be rolled over to another model behind a gateway that stays
+_ANSWER_SECONDS = 3.0  # timeout of checking one executor; a busy machine may need seconds
+_PERIOD_SECONDS = 2.0  # between two checks
+_HURRY_SECONDS = 0.5  # the same while an executor is missing or replicas differ
+_RECENT_SECONDS = 0.05  # age of a check up to which no new one is made
+_START_SECONDS = 2.0  # that a request waits for executors that have never answered
+_FAILURES = 2  # failed checks in a row, after which requests are rejected at once
+_INFO_SECONDS = 4.0  # between two calls of /info: a rollout can change the model behind a running gateway
 
 
 @dataclass
@@ -43,18 +43,18 @@ class _Executor:
     answered_once: bool = False
     failures: int = 0
     endpoints: frozenset[str] = field(default_factory=frozenset)
-    info: Info | None = None  # of what is pinned; empty where it has no /info
+    info: Info | None = None  # pinned /info; empty if the executor has none, None if not known yet
     informed: float = 0.0
-    is_alike: bool = True  # as far as is known, all replicas are of the pinned kind
-    others: set[str] = field(default_factory=set)  # fingerprints of those that are not
+    is_alike: bool = True  # whether all known replicas have the pinned fingerprint
+    others: set[str] = field(default_factory=set)  # other fingerprints of its replicas
 
 
 class Executors:
-    """What is known of each Executor.
+    """State of all executors: which ones answer, and what they run.
 
-    :param streamer: Jina's, with its connections.
-    :param addresses: of each Executor by its name, as the Flow has them.
-    :ivar pins: what requests are answered by.
+    :param streamer: Jina's streamer, with its connections.
+    :param addresses: executor name -> addresses of its replicas, as in the Flow.
+    :ivar pins: fingerprints that answer requests.
     """
 
     def __init__(self, streamer: GatewayStreamer, addresses: Mapping[str, Sequence[str]]) -> None:
@@ -71,45 +71,45 @@ class Executors:
 
     @property
     def names(self) -> list[str]:
-        """Of all Executors."""
+        """Names of all executors."""
         return list(self._executors)
 
     @property
     def missing(self) -> list[str]:
-        """Those that did not answer when they were last asked."""
+        """Executors that did not answer the last check."""
         return [name for name, executor in self._executors.items() if not executor.answers]
 
     @property
     def infos(self) -> dict[str, Info]:
-        """What each says that it runs, as far as it has been asked; empty where it has no `/info`."""
+        """Executor name -> its `/info`, once it is known; empty if the executor has no `/info`."""
         return {name: executor.info for name, executor in self._executors.items() if executor.info is not None}
 
     @property
     def silent(self) -> list[str]:
-        """Those of which it is not known yet what they run."""
+        """Executors whose `/info` is not known yet."""
         return [name for name, executor in self._executors.items() if executor.info is None]
 
     @property
     def refusal(self) -> Problem | None:
-        """Why the Flow as a whole cannot serve, as far as the last look tells."""
+        """The error if the Flow as a whole cannot serve, according to the last check; else None."""
         if self.agreement.reason:
             return Problem(Unavailable, self.agreement.reason)
         return self.unavailable(self.missing) if self.missing else None
 
     @staticmethod
     def unavailable(missing: Iterable[str]) -> Problem:
-        """What a caller is told when these do not answer."""
+        """Return the error for executors that do not answer."""
         return Problem(Unavailable, f"no answer from {', '.join(missing) or 'an executor'}; try again in a moment")
 
     @property
     def endpoints(self) -> frozenset[str] | None:
-        """All that are announced, or None while an Executor has not announced its own yet."""
+        """Endpoints of all executors; None until every executor has answered once."""
         if not all(executor.answered_once for executor in self._executors.values()):
             return None
         return frozenset().union(*(executor.endpoints for executor in self._executors.values()))
 
     async def missing_now(self) -> list[str]:
-        """Those that do not answer now, as far as half a second tells."""
+        """Check all executors for half a second at most, and return those that do not answer."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_HURRY_SECONDS):
                 await self.refresh()
@@ -117,18 +117,18 @@ class Executors:
 
     @property
     def gone(self) -> list[str]:
-        """Those that have not answered for several looks: a request to them would only wait."""
+        """Executors that failed several checks in a row: a request to them would only wait."""
         return [name for name, executor in self._executors.items() if executor.failures >= _FAILURES]
 
     async def still_gone(self) -> list[str]:
-        """The same after one more look: it may have come back this moment."""
+        """Check once more, and return the executors that are still gone."""
         await self.missing_now()
         return self.gone
 
     async def still_silent(self, asked: Collection[str] | None = None) -> list[str]:
-        """Those of which it is not known what they run after a moment: they may have begun just now.
+        """Wait for the `/info` of starting executors, 2 seconds at most; return those whose `/info` is still not known.
 
-        :param asked: whom to look at; None is all.
+        :param asked: names of the executors to wait for; None for all.
         """
         until = time.monotonic() + _START_SECONDS
         asked = self.names if asked is None else asked
@@ -138,9 +138,9 @@ class Executors:
         return silent
 
     async def watch(self, changed: Callable[[str, bool], Awaitable[None]]) -> None:
-        """Look at them for ever.
+        """Check all executors forever.
 
-        :param changed: told an Executor's name and whether it serves, at each change and once at the start.
+        :param changed: called with the name of an executor and whether it serves, at the start and at each change.
         """
         answered: dict[str, bool] = {}
         told: dict[str, bool] = {}
@@ -157,11 +157,11 @@ class Executors:
             await asyncio.sleep(_HURRY_SECONDS if self.refusal or not self._are_alike else _PERIOD_SECONDS)
 
     async def refresh(self) -> None:
-        """Ask all of them now; those who call at the same time share one look, and a very recent one is good enough."""
+        """Check all executors now; concurrent callers share one check, and one of the last 50 ms is not repeated."""
         if self._look is None and time.monotonic() - self._looked < _RECENT_SECONDS:
             return
         if self._look is None:
-            self._look = asyncio.create_task(self._ask_all(), context=Context())  # no caller's
+            self._look = asyncio.create_task(self._ask_all(), context=Context())  # not in the caller's context
         await asyncio.shield(self._look)
 
     async def _ask_all(self) -> None:
@@ -170,8 +170,8 @@ class Executors:
             if self.agreement.reason or not self._are_alike:
                 await self.look_closely(time.monotonic())
             self._agree()
-        except Exception:  # there will be another look
-            LOG.exception("a look at the executors failed")
+        except Exception:  # the next check follows
+            LOG.exception("a check of the executors failed")
         finally:
             self._looked = time.monotonic()
             self._look = None
@@ -180,7 +180,7 @@ class Executors:
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 endpoints = await endpoints_of(self.streamer, name, _ANSWER_SECONDS / 2)
-        except Exception:  # whatever it is, there was no answer
+        except Exception:  # any error means that there was no answer
             executor.answers = False
             executor.failures += 1
         else:
@@ -192,7 +192,7 @@ class Executors:
                 await self._learn(name, executor)
 
     async def _learn(self, name: str, executor: _Executor) -> None:
-        """Ask whichever replica is next what it runs; without an answer what was known stays."""
+        """Call `/info` on one replica, by round robin; without an answer, the known `/info` stays."""
         with contextlib.suppress(Exception):
             info = await self._said(name, executor)
             executor.informed = time.monotonic()
@@ -212,20 +212,20 @@ class Executors:
         return all(executor.is_alike for executor in self._executors.values())
 
     def kinds(self, name: str) -> frozenset[str]:
-        """The fingerprints of an Executor's replicas, as far as they are known."""
+        """Return the known fingerprints of an executor's replicas, including the pinned one."""
         executor = self._executors[name]
         pin = self.pins.current.fingerprints.get(name, "")
         return frozenset(one.fingerprint for one in executor.replicas.seen) | {pin}
 
     def replica(self, name: str, kinds: Collection[str]) -> Replica | None:
-        """Where the next request of these fingerprints goes; None where all replicas are alike, or none is known."""
+        """Return the next replica with one of these fingerprints; None if all replicas are alike, or none is known."""
         executor = self._executors[name]
         return None if executor.is_alike else executor.replicas.next(kinds)
 
     async def look_closely(self, since: float) -> None:
-        """Ask every replica what it runs, and pin what is to be pinned; those who call at the same time share one look.
+        """Call `/info` on every replica, and update the pins; concurrent callers share one check.
 
-        :param since: a look that began later, by `time.monotonic()`, is good enough.
+        :param since: time by `time.monotonic()`; if a check began at this time or later, no new one is made.
         """
         while self._close_look_began < since or self._close_look:
             if self._close_look is None:
@@ -255,7 +255,7 @@ class Executors:
             self._close_look = None
 
     async def _seen(self, name: str, executor: _Executor) -> list[Seen]:
-        """An executor's replicas; where none can be reached by an address of its own, whichever is next."""
+        """Return the replicas of an executor; if none is reachable at its own address, one by round robin."""
         await executor.replicas.look()
         if executor.replicas.seen:
             return executor.replicas.seen
@@ -267,7 +267,7 @@ class Executors:
         before = self.pins.current.pins
         after = choose(seen, before)
         if any(executor.replicas.has_silent for executor in self._executors.values()):
-            after |= before  # one that is silent may be of the pinned kind
+            after |= before  # a replica that does not answer may have the pinned fingerprint
         for name, info in after.items():
             if name not in before:
                 LOG.info("executor %s: answers are of %s", name, _named(info))
@@ -282,17 +282,17 @@ class Executors:
 
 
 def _born(info: Info) -> Info:
-    """When a replica began, which no other has in common with it."""
+    """Return the start time of a replica, which differs even if all else is equal."""
     return {"started": info["started"]} if "started" in info else {}
 
 
 def _tell_of_others(name: str, before: Collection[str], now: Collection[str]) -> None:
-    """Log that replicas of another kind are there, at the first look that finds them."""
+    """Log other fingerprints of replicas, at the first check that finds them."""
     if new := sorted(set(now) - set(before)):
         LOG.info("executor %s: some replicas are of another kind, fingerprint %s", name, ", ".join(new) or "none")
 
 
 def _named(info: Info) -> str:
     if "model" not in info:
-        return "an executor that does not say what it runs"
+        return "an unknown model"
     return f"{public_name(info['model'])!r}, fingerprint {info.get('fingerprint') or 'none'}"

@@ -1,4 +1,4 @@
-"""Whether the gateway can serve, from what it knows of the executors."""
+"""Health of the gateway, from the state of its executors."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ SHUTTING_DOWN = "shutting down"
 
 @dataclass(frozen=True)
 class Health:
-    """What health says.
+    """Result of a health check.
 
     :param status: `ok`, `unavailable` or `shutting down`.
-    :param missing: executors that do not answer.
-    :param reason: why executors that do answer cannot serve together.
+    :param missing: names of executors that do not answer.
+    :param reason: why executors that answer cannot serve together, or "".
     """
 
     status: str = "ok"
@@ -29,15 +29,15 @@ class Health:
 
 
 async def present(executors: Executors) -> Health:
-    """The present truth: every executor is asked now."""
+    """Check every executor now, and return the result."""
     await executors.refresh()
     return _health(executors, executors.missing)
 
 
 def started(executors: Executors) -> Health:
-    """Whether every executor has answered once, and all run one checkpoint.
+    """Return whether every executor has answered once, and all run the same checkpoint.
 
-    One that goes away later changes nothing.
+    An executor that fails later does not change the result.
     """
     return _health(executors, [] if executors.started else executors.missing or executors.names)
 

@@ -1,4 +1,4 @@
-"""Jina's message, read once and whole: Jina would first read it without its documents, and later again with them."""
+"""Parses Jina's message once: Jina itself parses it first without its documents, and later again with them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from clip_wire.errors import BadDocument, Malformed
 from clip_wire.parameters import DEADLINE, EXPECT_FINGERPRINT, REQUEST_ID, RESULTS, SET_BY_THE_GATEWAY, is_reserved
 from clip_wire.work import WORK, Work
 
-# NumPy's names of numbers, short or long: `|u1`, `<f4`, `float32`.
+# Names of NumPy's numeric types, short or long: `|u1`, `<f4`, `float32`.
 _DTYPE = re.compile(r"[<>=|]?[biuf][1248]|u?int(8|16|32|64)|float(16|32|64)|bool")
 
 _NOT_RANKED = (
@@ -30,13 +30,15 @@ _NOT_RANKED = (
 
 
 def parse(request: DataRequest, limits: Limits = DEFAULT_LIMITS) -> bool:
-    """Whether `request`, as it came over gRPC, is a message; what is none becomes an empty one, to answer in.
+    """Parse a request from gRPC, and return whether it is a valid message; else it becomes an empty one.
 
-    :raises Problem: it holds more than it may, or a tensor that describes itself wrongly; it becomes an empty one too.
+    :param request: request that is parsed in place.
+    :param limits: limits on its content.
+    :raises Problem: if it exceeds a limit, or a tensor does not match its shape; it becomes an empty message too.
     """
     if request.buffer is None:
         return True
-    set_message(request, jina_pb2.DataRequestProto())  # and so again, for whoever asks next
+    set_message(request, jina_pb2.DataRequestProto())  # the buffer stays, so another call has the same result
     has_tensors = check_message(request.buffer, limits)
     body = jina_pb2.DataRequestProto()
     try:
@@ -51,11 +53,12 @@ def parse(request: DataRequest, limits: Limits = DEFAULT_LIMITS) -> bool:
 
 
 def check_tensors(documents: Iterable[Any]) -> None:
-    """Pass when the tensors and embeddings of documents, of chunks and matches too, are what they say.
+    """Check the tensors and embeddings of documents, chunks and matches, and convert their class to NumPy's.
 
-    Each is NumPy's from now on: whatever library it was made with need not be where it is read.
+    An executor can then read them without the library that they were made with, such as torch.
 
-    :raises Problem: one is not.
+    :param documents: documents as protobuf messages.
+    :raises Problem: if one is not dense and numeric, or its bytes do not match its shape.
     """
     waiting = [documents]
     while waiting:
@@ -78,19 +81,19 @@ def _check_tensor(tensor: Any, document_id: str, name: str) -> None:
 
 
 def documents_of(message: DataRequest) -> Any:
-    """The documents of a parsed message, as protobuf has them: making DocArray's of them would cost more."""
+    """Return the documents of a parsed message as protobuf messages; converting them to DocArray's costs more."""
     return message.proto_with_data.data.docs.docs
 
 
 def document_count(request: DataRequest) -> int:
-    """The documents of a parsed request."""
+    """Return the number of documents of a parsed request."""
     return len(documents_of(request))
 
 
 def check_ranked(answer: DataRequest) -> None:
-    """Pass when each document with matches, and each of the matches, was encoded and scored, or says why not.
+    """Check that every document with matches, and every match, is encoded and scored, or has an error.
 
-    :raises Problem: nothing in the Flow encodes one of them.
+    :raises Problem: if no executor of the Flow encodes one of them.
     """
     if problem_of(answer):
         return
@@ -104,7 +107,7 @@ def check_ranked(answer: DataRequest) -> None:
 
 
 def made_by(answer: DataRequest) -> dict[str, str]:
-    """Fingerprint -> model of each executor that made vectors in an answer, as they say it themselves."""
+    """Return fingerprint -> model of the executors that made the vectors of an answer, as they report them."""
     fields = answer.proto_wo_data.parameters.fields
     results = fields[RESULTS].struct_value.fields.values() if RESULTS in fields else ()
     said = [result.struct_value.fields for result in results]
@@ -112,7 +115,7 @@ def made_by(answer: DataRequest) -> dict[str, str]:
 
 
 def take_work(answer: DataRequest, took: Work) -> None:
-    """Move what the executors say of their work out of an answer, into `took`."""
+    """Move the work that executors report from an answer to `took`."""
     fields = answer.proto_wo_data.parameters.fields
     for result in fields[RESULTS].struct_value.fields.values() if RESULTS in fields else ():
         said = result.struct_value.fields
@@ -123,21 +126,24 @@ def take_work(answer: DataRequest, took: Work) -> None:
 
 
 def joined(fingerprints: Iterable[str]) -> str:
-    """Fingerprints as an answer names them: in one order, so that the same ones are the same text."""
+    """Return fingerprints as text, sorted, so that equal sets have equal texts."""
     return ", ".join(sorted(fingerprints))
 
 
 def forget_documents(request: DataRequest) -> None:
-    """Free the documents of a request that has its answer; its header stays."""
+    """Free the documents of an answered request; its header stays."""
     set_message(request, jina_pb2.DataRequestProto(header=request.proto_wo_data.header))
 
 
 def set_reserved(request: DataRequest, request_id: str, deadline: float, expects: str = "") -> None:
-    """Set what the executors are told, and drop what the caller had under reserved names.
+    """Set the reserved parameters, and remove those that the caller has set.
 
-    :param expects: fingerprints, where the caller names some outside of the parameters.
+    It changes the message itself: `DataRequest.parameters` converts it to a dict each time, which costs more.
 
-    This works on the message itself: as a dict, which `DataRequest.parameters` makes of it each time, it costs more.
+    :param request: parsed request.
+    :param request_id: request id for the logs of executors.
+    :param deadline: Unix time in seconds at which the request times out.
+    :param expects: comma-separated fingerprints from a header or metadata; "" keeps those of the parameters.
     """
     fields = request.proto.parameters.fields
     for key in [key for key in fields if is_reserved(key)]:
@@ -149,14 +155,14 @@ def set_reserved(request: DataRequest, request_id: str, deadline: float, expects
 
 
 def expected(request: DataRequest) -> frozenset[str]:
-    """The fingerprints that a request names, in whatever way; none is any."""
+    """Return the fingerprints that a request expects; an empty set accepts any."""
     fields = request.proto.parameters.fields
     named = fields[EXPECT_FINGERPRINT].string_value if EXPECT_FINGERPRINT in fields else ""
     return frozenset(filter(None, (name.strip().lower() for name in named.split(","))))
 
 
 def drop_reserved(answer: DataRequest) -> None:
-    """Take out of an answer what `set_reserved` put in; the executors' results stay."""
+    """Remove the parameters of `set_reserved` from an answer; the results of executors stay."""
     fields = answer.proto_wo_data.parameters.fields
     for key in SET_BY_THE_GATEWAY:
         if key in fields:

@@ -1,4 +1,4 @@
-"""Which models answer, by what the executors' `/info` says, so that the gateway never says more than it knows."""
+"""Models of the Flow, as the `/info` of its executors reports them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NOT_HERE = {
 }
 
 
-_ANY_MODEL = (None, "", "default/not-specified")  # the latter is what infinity's clients send
+_ANY_MODEL = (None, "", "default/not-specified")  # the last is sent by infinity's clients
 _OF_HUGGING_FACE = {
     "openai/clip-vit-base-patch32": "ViT-B-32",
     "openai/clip-vit-base-patch16": "ViT-B-16",
@@ -27,20 +27,20 @@ _OF_HUGGING_FACE = {
 
 
 def canonical(name: str) -> str:
-    """One of the spellings that a model of OpenAI has: theirs, Hugging Face's, OpenCLIP's; other names stay."""
+    """Return one spelling for the names that OpenAI, Hugging Face and OpenCLIP give to OpenAI's models; others stay."""
     plain = name.removesuffix("::openai").replace("/", "-").replace("@", "-").removesuffix("px")
     return _OF_HUGGING_FACE.get(name, plain)
 
 
 @dataclass(frozen=True)
 class Model:
-    """What encodes one modality.
+    """The model that encodes one modality.
 
-    :param id: the name that callers know.
-    :param dim: length of its embeddings; 0 where it is unknown.
+    :param id: model name for callers.
+    :param dim: length of its embeddings; 0 if unknown.
     :param checkpoint: SHA-256 of its weights, or "".
-    :param fingerprint: of what makes its vectors, or "".
-    :param target: the executors that such a request goes to, as Jina's header names them; "" for all.
+    :param fingerprint: fingerprint of its vectors, or "".
+    :param target: `target_executor` in Jina's header for requests of this modality; "" for all executors.
     """
 
     id: str
@@ -51,10 +51,10 @@ class Model:
 
 
 class Models:
-    """The models of the Flow, one of each modality.
+    """The models of the Flow, one per modality.
 
-    :param executors: that say which.
-    :param aliases: names that callers may ask for besides.
+    :param executors: executors of the Flow.
+    :param aliases: additional names of the served model.
     """
 
     def __init__(self, executors: Executors, aliases: Sequence[str] = ()) -> None:
@@ -62,11 +62,11 @@ class Models:
         self._aliases = frozenset(map(canonical, aliases))
 
     async def check(self, asked: Any, dimensions: Any = None) -> str:
-        """The name of the model, if it is the one that a caller asks for.
+        """Check that the requested model is served, and return its name.
 
-        :param asked: a name; the empty one, and None, ask for any.
-        :param dimensions: length of an embedding; None is any.
-        :raises Problem: another model is asked for, or another length.
+        :param asked: requested model name; "" and None accept any.
+        :param dimensions: requested length of embeddings; None accepts any.
+        :raises Problem: if another model or another length is requested.
         """
         known = await self.known()
         names = list(dict.fromkeys(model.id for model in known.values()))
@@ -79,9 +79,9 @@ class Models:
         return names[0]
 
     async def known(self) -> dict[str, Model]:
-        """Modality -> the model that encodes it now; one without `/info` goes by the name of its executor.
+        """Return modality -> model that encodes it; a model without `/info` has the name of its executor.
 
-        :raises Problem: nobody has said anything yet.
+        :raises Problem: if no `/info` is known yet.
         """
         if self._nothing_known() and (silent := await self._executors.still_silent()) and self._nothing_known():
             raise self._executors.unavailable(silent)
@@ -91,9 +91,10 @@ class Models:
         return bool(self._executors.silent) and not any(self._executors.infos.values())
 
     async def current(self, modality: str) -> Model:
-        """The model that encodes this modality now.
+        """Return the model that encodes a modality.
 
-        :raises Problem: there is none.
+        :param modality: `image` or `text`.
+        :raises Problem: if there is none, or it is not known yet.
         """
         known = await self.known()
         if modality not in known and self._executors.silent:
@@ -106,11 +107,11 @@ class Models:
 
 
 def of_each_modality(infos: Mapping[str, Info]) -> dict[str, Model]:
-    """Modality -> the first model that encodes it.
+    """Return modality -> the first model that encodes it.
 
-    A request of one modality goes to all executors but those that encode another one.
+    A request of one modality is sent to all executors except those that encode another one.
 
-    :param infos: what each executor answers to `/info`, by its name; empty where it has no such endpoint.
+    :param infos: executor name -> its `/info`; empty if it has no such endpoint.
     """
     modalities = {name: info["modality"] for name, info in infos.items() if info}
     found: dict[str, Model] = {}

@@ -1,8 +1,8 @@
-"""Which vectors the gateway hands out: of each executor one kind, named by its fingerprint, until none of it is left.
+"""Pins one fingerprint per executor, so that a rollout to another model does not mix vectors of two models.
 
-While an executor is rolled out to another model, its replicas make vectors of two kinds. The gateway keeps to the kind
-that it has, its pin, and goes over to another one when no replica of its own is left: once, and for every executor of
-the Flow together, since vectors of two checkpoints belong in no answer.
+During such a rollout, the replicas of an executor have two fingerprints. The gateway sends requests only to replicas of
+the pinned one, and switches to the other when no such replica is left: once, and for all executors of the Flow
+together, since one answer must not have vectors of two checkpoints.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 
 from clip_wire.info import Info
 
-_SWITCH_SECONDS = 2.0  # that requests wait for those which were under way before a switch
+_SWITCH_SECONDS = 2.0  # that new requests wait for those from before a switch
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A replica as it was last seen.
+    """State of a replica at the last check.
 
-    :param info: what it says of itself; empty where it says nothing.
-    :param leaving: it answers, and its Service does not name it any more: its pod is about to end.
+    :param info: its `/info`; empty if it has none.
+    :param leaving: whether it answers, but its Service no longer lists it: its pod is terminating.
     """
 
     info: Info
@@ -30,28 +30,28 @@ class Seen:
 
     @property
     def fingerprint(self) -> str:
-        """Its kind; "" where it has no name."""
+        """Fingerprint of its vectors; "" if it reports none."""
         return self.info.get("fingerprint", "")
 
     @property
     def checkpoint(self) -> tuple[str, int] | None:
-        """What its vectors may be compared with: weights and length; None where it does not say."""
+        """SHA-256 of its weights and length of its vectors: equal for comparable vectors; None if not reported."""
         return (self.info["checkpoint"], self.info["dim"]) if self.info.get("checkpoint") else None
 
     @property
     def started(self) -> float:
-        """Unix time in seconds."""
+        """Start time in Unix seconds; infinity if not reported."""
         return self.info.get("started", float("inf"))
 
 
 def choose(seen: Mapping[str, Sequence[Seen]], pinned: Mapping[str, Info]) -> dict[str, Info]:
-    """What to pin: the pins as they are while each has a replica, else the kinds that the executors have in common.
+    """Return the new pins: the current ones while each has a replica, else of a checkpoint that all executors have.
 
-    Where nothing is pinned, it is the oldest replica's: what gateways have pinned that saw the beginning of a rollout.
-    Replicas that are leaving count where the others have no checkpoint in common.
+    Without pins, the oldest replica decides, so that a new gateway agrees with those from before the rollout.
+    Replicas that are leaving count only if the others have no checkpoint in common.
 
-    :param seen: executor -> its replicas; one that has none keeps its pin.
-    :param pinned: executor -> what its kind says of itself.
+    :param seen: executor name -> its replicas; an executor without any keeps its pin.
+    :param pinned: executor name -> pinned `/info`.
     """
     found = dict(pinned)
     here = {name: [one for one in replicas if not one.leaving] for name, replicas in seen.items()}
@@ -67,7 +67,7 @@ def choose(seen: Mapping[str, Sequence[Seen]], pinned: Mapping[str, Info]) -> di
 def _checkpoints(
     replicas: Mapping[str, Sequence[Seen]], pinned: Mapping[str, Info]
 ) -> Iterator[tuple[str, int] | None]:
-    """Those of the replicas, the pinned one first and then those of older replicas; None for replicas without any."""
+    """Return the checkpoints of the replicas, the pinned one first, then by age; just None if none is reported."""
     known = [one for own in replicas.values() for one in own if one.checkpoint]
     before = {Seen(info).checkpoint for info in pinned.values()}
     known.sort(key=lambda one: (one.checkpoint not in before, one.started))
@@ -79,7 +79,7 @@ def _of(replicas: Sequence[Seen], checkpoint: tuple[str, int] | None) -> list[Se
 
 
 def _kept(replicas: Sequence[Seen], pinned: Info | None) -> Info:
-    """What the pinned kind says of itself, where a replica is of it; else the oldest replica."""
+    """Return the `/info` of the oldest replica with the pinned fingerprint; without one, of the oldest replica."""
     kept = [one for one in replicas if pinned is not None and one.fingerprint == pinned.get("fingerprint", "")]
     return min(kept or replicas, key=lambda one: one.started).info
 
@@ -88,8 +88,8 @@ def _kept(replicas: Sequence[Seen], pinned: Info | None) -> Info:
 class Generation:
     """The pins between two switches.
 
-    :param pins: executor -> what its kind says of itself.
-    :ivar under_way: the requests that are answered by them.
+    :param pins: executor name -> pinned `/info`.
+    :param under_way: number of requests in flight with these pins.
     """
 
     pins: Mapping[str, Info]
@@ -99,14 +99,14 @@ class Generation:
     def __post_init__(self) -> None:
         self.fingerprints = {name: info.get("fingerprint", "") for name, info in self.pins.items()}
         self.listed = ",".join(filter(None, self.fingerprints.values()))
-        """As executors are told."""
+        """Comma-separated fingerprints, as sent to executors."""
 
 
 class Pins:
-    """The generation that requests get.
+    """Holds the current generation for new requests.
 
-    Those of a new one wait until those of the last have their answers, for 2 seconds at most: else an answer of
-    the new kind would overtake one of the old kind, and a caller would see three switches.
+    After a switch, new requests wait until those of the old generation have their answers, for 2 seconds at most: else
+    an answer of the new model could overtake one of the old model, and a caller would see three switches.
     """
 
     def __init__(self) -> None:
@@ -115,7 +115,7 @@ class Pins:
         self._waits_until = 0.0
 
     def set(self, pins: Mapping[str, Info]) -> bool:
-        """Pin these. Whether that is a switch: an executor had another kind before."""
+        """Set the pins, and return whether that is a switch: an executor had another fingerprint before."""
         before = self.current
         new = Generation(dict(pins))
         if new.fingerprints == before.fingerprints:
@@ -129,18 +129,18 @@ class Pins:
 
     @property
     def has_older(self) -> bool:
-        """Whether requests from before the last switch are under way: replicas of their kind are still of use."""
+        """Whether requests from before the last switch are in flight, which need replicas of the old fingerprint."""
         return self._before is not None and self._before.under_way > 0
 
     async def take(self) -> Generation:
-        """The generation for a request, which `give` gets back."""
+        """Return the generation for a request, which is released by `give`."""
         if self._before:
             await self._drain(self._before)
         self.current.under_way += 1
         return self.current
 
     def give(self, generation: Generation) -> None:
-        """A request has its answer."""
+        """Release the generation of a request that has its answer."""
         generation.under_way -= 1
         if not generation.under_way:
             generation.drained.set()

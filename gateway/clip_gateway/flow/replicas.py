@@ -1,8 +1,8 @@
-"""The replicas of one executor, each by its own address.
+"""Connects to each replica of an executor at its own address.
 
-Requests share one channel to a headless Service, which takes the pods in turn and does not say which. To know what each
-of them runs, and to send a request to those of one kind alone, the gateway asks the Service's name for the pods'
-addresses and has a channel to each: while a rollout lasts, and not otherwise.
+Requests share one channel to a headless Service, whose round robin over the pods does not tell which one answers. To
+read the `/info` of every pod, and to send a request only to pods of one fingerprint, the gateway resolves the Service's
+name and opens a channel to each address, but only while a rollout lasts.
 """
 
 from __future__ import annotations
@@ -27,22 +27,24 @@ from clip_wire.endpoints import INFO
 from clip_wire.info import Info
 from clip_wire.parameters import RESULTS
 
-_ANSWER_SECONDS = 2.0
-_REMEMBERED_SECONDS = 30.0  # that a pod is looked for which its Service does not name any more
-_SILENT = 2  # looks in a row without an answer, after which a replica is taken as gone
-_LEAVING_SECONDS = 5.0  # that a pod which its Service does not name any more gets requests as others do
+_ANSWER_SECONDS = 2.0  # timeout of /info
+_REMEMBERED_SECONDS = 30.0  # that a pod is still checked after its Service stopped listing it
+_SILENT = 2  # checks in a row without an answer, after which a replica is removed
+_LEAVING_SECONDS = 5.0  # that a pod which its Service no longer lists gets requests like the others
 _NO_ADDRESS = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
-# Otherwise channels to one address share a connection, and its pause after a failure.
+# By default, channels to one address share a connection, and its backoff after a failure.
 _OPTIONS = {"grpc.use_local_subchannel_pool": 1}
 
 
 class Replica:
-    """One process behind an executor's name.
+    """One replica of an executor.
 
     :param address: `host:port`.
-    :ivar info: what it says of itself; None before it has answered.
-    :ivar left: when its Service stopped naming it, by `time.monotonic()`; None while it does.
-    :ivar under_way: requests that it has.
+    :param tls: whether the connection uses TLS.
+    :ivar info: its `/info`; None until it has answered.
+    :ivar left: when its Service stopped listing it, by `time.monotonic()`; None while it is listed.
+    :ivar under_way: number of its requests in flight.
+    :ivar silent: number of checks in a row without an answer.
     """
 
     def __init__(self, address: str, tls: bool) -> None:
@@ -55,22 +57,25 @@ class Replica:
         self._connection = self._connected()
 
     def _connected(self) -> tuple[Any, Any]:
-        """A channel, which is closed when nothing refers to it any more, and the call on it."""
+        """Return a new channel and the method that sends on it; gRPC closes a channel without references."""
         channel = get_grpc_channel(self.address, asyncio=True, tls=self._tls, options=_OPTIONS)
         return channel, jina_pb2_grpc.JinaSingleDataRequestRPCStub(channel).process_single_data
 
     @property
     def seen(self) -> Seen:
-        """How it was last seen, once it has answered."""
+        """Its state at the last check that it answered."""
         return Seen(self.info or {}, self.left is not None)
 
     async def send(
         self, request: DataRequest, endpoint: str | None, metadata: Mapping[str, str] | None, timeout: float | None
     ) -> tuple[DataRequest, Any]:
-        """Its answer, and the metadata at its end.
+        """Send a request, and return its answer and trailing metadata.
 
-        :param timeout: in seconds.
-        :raises grpc.aio.AioRpcError: there is none.
+        :param request: request to send.
+        :param endpoint: endpoint of the executor, or None.
+        :param metadata: metadata of the call, or None.
+        :param timeout: timeout in seconds, or None.
+        :raises grpc.aio.AioRpcError: if the call fails.
         """
         self.under_way += 1
         _channel, process = self._connection  # the channel must outlive the call
@@ -82,48 +87,48 @@ class Replica:
             self.under_way -= 1
 
     async def look(self) -> bool:
-        """Ask what it runs. Whether it is there: for the first time without an answer it is, where it is named."""
+        """Call `/info`, and return whether the replica exists; one that its Service lists may fail one check."""
         request = DataRequest()
-        request.header.request_id = ""  # no caller's
+        request.header.request_id = ""  # not the request of a caller
         request.header.exec_endpoint = INFO
         try:
             answer, _ = await self.send(request, INFO, None, _ANSWER_SECONDS)
         except grpc.aio.AioRpcError as error:
             self.silent += 1
             if error.code() != grpc.StatusCode.DEADLINE_EXCEEDED:
-                self._connection = self._connected()  # a channel that failed waits before it tries again
+                self._connection = self._connected()  # a failed channel waits before it reconnects
             return self.left is None and self.silent < _SILENT
         self.silent = 0
         self.info = {}
-        with contextlib.suppress(ValueError, TypeError, AttributeError):  # somebody else's /info
+        with contextlib.suppress(ValueError, TypeError, AttributeError):  # an /info in another format
             self.info = read(answer.parameters.get(RESULTS, {}))
         return True
 
 
 class Replicas:
-    """All of one executor.
+    """All replicas of one executor.
 
-    :param addresses: as the Flow has them, such as `grpc://encoder.clip.svc.cluster.local.:8080`.
+    :param addresses: addresses in the Flow, such as `grpc://encoder.clip.svc.cluster.local.:8080`.
     """
 
     def __init__(self, addresses: Sequence[str]) -> None:
         self._addresses = [urlsplit(address if "//" in address else f"//{address}") for address in addresses]
         self._found: dict[str, Replica] = {}
-        self._remembered: dict[str, tuple[bool, float]] = {}  # address -> whether by TLS, and when it was last named
+        self._remembered: dict[str, tuple[bool, float]] = {}  # address -> TLS, time when last listed
         self._turn = 0
 
     @property
     def seen(self) -> list[Seen]:
-        """Those that have said what they run."""
+        """Replicas whose `/info` is known."""
         return [one.seen for one in self._found.values() if one.info is not None]
 
     @property
     def has_silent(self) -> bool:
-        """Whether one is there of which the last look did not find out what it runs."""
+        """Whether a replica did not answer the last check."""
         return any(one.silent for one in self._found.values())
 
     async def look(self) -> None:
-        """Find them anew, and ask each what it runs."""
+        """Resolve the addresses, and call `/info` on each replica."""
         named = await self.remember()
         for address, (tls, _) in self._remembered.items():
             if address not in self._found:
@@ -141,9 +146,9 @@ class Replicas:
                 self._remembered.pop(address, None)
 
     async def remember(self) -> dict[str, bool]:
-        """Find their addresses, and keep those that are named no more for a while: their pods still serve.
+        """Resolve the addresses, and keep those that are no longer listed for a while: their pods still serve.
 
-        :returns: address -> whether it speaks TLS, of those that are named.
+        :return: listed address -> whether it uses TLS.
         """
         named, now = await self._names(), time.monotonic()
         self._remembered |= {address: (tls, now) for address, tls in named.items()}
@@ -153,11 +158,11 @@ class Replicas:
         return named
 
     def forget(self) -> None:
-        """Close the channels; what is under way on one keeps it until its answer."""
+        """Drop all replicas; a channel with a request in flight is closed after its answer."""
         self._found.clear()
 
     def next(self, kinds: Collection[str]) -> Replica | None:
-        """The one for the next request: of these kinds, the least busy one; those that leave last."""
+        """Return the least busy replica with one of these fingerprints, or None; leaving ones are a last resort."""
         own = [one for one in self._found.values() if one.info is not None and one.seen.fingerprint in kinds]
         here = [one for one in own if one.left is None or time.monotonic() - one.left < _LEAVING_SECONDS] or own
         if not here:
@@ -167,7 +172,7 @@ class Replicas:
         return min(turned, key=lambda one: (one.silent, one.under_way))
 
     async def _names(self) -> dict[str, bool]:
-        """The address of each -> whether it speaks TLS. Where nobody can say, those that are known."""
+        """Return listed address -> whether it uses TLS; for a name that cannot be resolved now, its known addresses."""
         found: dict[str, bool] = {}
         for address in self._addresses:
             tls = address.scheme in ("grpcs", "https", "wss")
@@ -180,7 +185,7 @@ class Replicas:
 
 
 async def _resolved(host: str, port: int) -> Iterable[str]:
-    """`host:port` of every address that a name has."""
+    """Return `host:port` for every address of a host name."""
     with contextlib.suppress(ValueError):
         return [_joined(str(ipaddress.ip_address(host)), port)]
     loop = asyncio.get_running_loop()

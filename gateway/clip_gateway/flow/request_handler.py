@@ -1,9 +1,9 @@
-"""A request's way through the Flow, the same for every protocol: checked, within its time, with an answer that is true.
+"""Answers requests of every protocol: checks them, and sends them through the Flow within their time limit.
 
-Jina's handler sends a request through the topology; around it stands `serve`, which never raises: what went wrong is in
-the answer's status header, without stacks and without documents. HTTP turns that into a status code. gRPC leaves it
-there, since Jina's Client sends all requests of one `post` on one stream and a gRPC status would end its neighbours;
-gRPC codes are for what refuses the whole call.
+Jina's handler sends a request through the topology. `serve` wraps it and never raises: an error is in the status header
+of the answer, without stack traces and documents. HTTP turns it into a status code. gRPC leaves it there, since Jina's
+Client sends all requests of one `post` on one stream, and a gRPC status would end all of them; gRPC status codes are
+only for errors that reject a whole call.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ _LONGEST_TARGET = 1024  # characters
 
 
 class RequestHandler(GatewayRequestHandler):
-    """Jina's handler, telling the truth.
+    """Jina's request handler with checks, limits, and errors that name their cause.
 
-    :param settings: its limits.
+    :param settings: settings of the gateway.
     """
 
     def __init__(self, *args: Any, settings: Settings, **kwargs: Any) -> None:
@@ -71,13 +71,15 @@ class RequestHandler(GatewayRequestHandler):
         self._send, self._finish = way_through(self.streamer)
 
     def hold(self) -> Hold:
-        """What requests have in common whose vectors belong together: in `async with`, one model makes all of them."""
+        """Return a `Hold` for requests whose vectors belong together: in `async with`, one model makes all of them."""
         return Hold(self.executors.pins)
 
     async def serve(self, request: DataRequest, caller: Caller, hold: Hold | None = None) -> DataRequest:
-        """The answer to `request`; what went wrong stands in its status header.
+        """Return the answer to a request; an error is in its status header.
 
-        :param hold: of requests that are answered together.
+        :param request: request to answer, which is changed.
+        :param caller: caller with its deadline.
+        :param hold: pins shared by requests whose answers are combined; by default, pins of this request alone.
         """
         try:
             asked = await self._check(request)
@@ -89,7 +91,7 @@ class RequestHandler(GatewayRequestHandler):
             else:
                 async with self.hold() as own:
                     answer = await self._ask(request, deadline, asked, own)
-            if answer is not request:  # as it is where no executor has been asked
+            if answer is not request:  # it is, if no executor was called
                 forget_documents(request)
             take_work(answer, took.get() or Work())
             answer = _clean(answer)
@@ -98,14 +100,14 @@ class RequestHandler(GatewayRequestHandler):
             return answer
         except Problem as problem:
             return problem.answer(request)
-        except Exception:  # a fault of ours must not end the requests beside it
+        except Exception:  # a bug must not end other requests of the stream
             LOG.exception("a request failed")
             return Problem(InternalError, INTERNAL).answer(request)
 
     async def _check(self, request: DataRequest) -> list[str]:
-        """The executors that the request is for, when it may go on.
+        """Check a request, and return the names of the executors that it is for.
 
-        :raises Problem: it may not.
+        :raises Problem: if the request is rejected.
         """
         if not parse(request, self.limits):
             raise Problem(Malformed, "this is no Jina DataRequest")
@@ -123,24 +125,24 @@ class RequestHandler(GatewayRequestHandler):
             raise self.executors.unavailable(gone)
         await self._check_model(request)
         self._check_endpoint(request.header.exec_endpoint or DEFAULT)
-        # docs_bytes is a pickle, which would run as code where it is read.
+        # docs_bytes is a pickle, and loading a pickle can execute code.
         if request.proto_with_data.data.WhichOneof("documents") == "docs_bytes":
             raise Problem(Malformed, "send documents as `docs`; `docs_bytes` is not read")
         self.check_count(document_count(request))
         return asked
 
     def check_count(self, count: int) -> None:
-        """Pass when one request may have this many documents.
+        """Check the number of documents of one request.
 
-        :raises Problem: they are too many.
+        :raises Problem: if there are too many.
         """
         if count > (most := self.settings.max_documents):
             raise Problem(TooLarge, f"{count} documents in one request; at most {most} are allowed: send several")
 
     async def _check_model(self, request: DataRequest) -> None:
-        """Pass when the model that is asked for is the one here; its name leaves the endpoint, as in `/encode/MODEL`.
+        """Check the requested model, and remove its name from endpoints such as `/encode/MODEL`.
 
-        :raises Problem: another model is asked for.
+        :raises Problem: if another model is requested.
         """
         fields = request.proto.parameters.fields
         if MODEL_NAME in fields:
@@ -159,20 +161,23 @@ class RequestHandler(GatewayRequestHandler):
     async def _ask(self, request: DataRequest, deadline: float, asked: Sequence[str], hold: Hold) -> DataRequest:
         """Send the request through the Flow.
 
-        :param asked: the executors that it is for.
-        :raises Problem: no answer in time, or none at all.
+        :param request: checked request.
+        :param deadline: Unix time in seconds.
+        :param asked: names of the executors that it is for.
+        :param hold: pins that answer it.
+        :raises Problem: if there is no answer, or not in time.
         """
         passage = PASSAGE.set(Passage(hold, expected(request)))
         try:
-            future, floating = self._send(request=request, return_type=DocumentArray)  # its tasks take it along
-        except ValueError as error:  # Jina reads the parameters here
+            future, floating = self._send(request=request, return_type=DocumentArray)  # its tasks copy the context
+        except ValueError as error:  # Jina converts the parameters here
             raise Problem(Malformed, "parameters: a number is not finite") from error
         finally:
             PASSAGE.reset(passage)
-        if floating:  # executors whose answer nobody waits for
+        if floating:  # floating executors, whose answer is not awaited
             self._floating.add(floating)
             floating.add_done_callback(self._floating.discard)
-        # A timer, not asyncio.wait: that would cost the loop one more turn for each request.
+        # A timer, not asyncio.wait, which costs one more iteration of the event loop per request.
         loop = asyncio.get_running_loop()
         timer = loop.call_later(deadline - time.time(), future.cancel)
         try:
@@ -180,8 +185,8 @@ class RequestHandler(GatewayRequestHandler):
         except asyncio.CancelledError:
             seconds = self.settings.time_limit_seconds
             problem = Problem(Expired, f"no answer within the time limit ({seconds:g} s, or what the caller set)")
-            self._finish(problem.answer(request))  # Jina's metrics count neither a cancelled request nor its end
-            if loop.time() < timer.when():  # it was not the timer: nobody waits for the answer any more
+            self._finish(problem.answer(request))  # else it stays pending in Jina's metrics
+            if loop.time() < timer.when():  # cancelled by the caller, not by the timer
                 raise
             raise problem from None
         except Exception as failure:
@@ -190,13 +195,13 @@ class RequestHandler(GatewayRequestHandler):
             timer.cancel()
 
     async def _what_failed(self, failure: Exception, asked: Sequence[str]) -> Exception:
-        """What Jina's streamer raised, as a problem where it is one."""
+        """Convert an exception of Jina's streamer to a `Problem`, if its cause is known."""
         if isinstance(failure, Problem):
             return failure
         code = failure.code() if isinstance(failure, grpc.aio.AioRpcError) else None
         if code == grpc.StatusCode.DEADLINE_EXCEEDED:
             return Problem(Expired, "an executor did not answer within timeout_send")
-        # An executor that ends while it works cancels its calls, and Jina has no word for that: so look who is there.
+        # An executor that stops cancels its calls, which Jina does not report: so check which executors answer.
         missing = _among(asked, await self.executors.missing_now())
         if missing or code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND):
             LOG.warning("no answer from %s: %s", ", ".join(missing) or "an executor", code)
@@ -204,10 +209,14 @@ class RequestHandler(GatewayRequestHandler):
         return failure
 
     def ended(self, protocol: str, method: str, endpoint: str, status: int, error: str, started: float) -> None:
-        """Log and count a request that has its answer, as soon as that is on its way.
+        """Count an answered request, and log it in the next iteration of the event loop, after its answer.
 
-        :param error: its name, or "".
-        :param started: by `time.perf_counter()`.
+        :param protocol: `HTTP` or `gRPC`.
+        :param method: HTTP method, or `post` or `call` for gRPC.
+        :param endpoint: HTTP path, or endpoint of the Flow.
+        :param status: HTTP status code.
+        :param error: name of the error, or "".
+        :param started: start time by `time.perf_counter()`.
         """
         seconds = time.perf_counter() - started
         loop = asyncio.get_running_loop()
@@ -215,15 +224,17 @@ class RequestHandler(GatewayRequestHandler):
         self._metrics.ended(protocol, status, error, seconds)
 
 
-# What may stand for an executor: its name or the beginning of it. Jina takes any regular expression, and some of those
-# take longer than the universe has existed.
+# Name of an executor, or a prefix of it. Jina accepts any regular expression, and some of them take exponential time to
+# match (catastrophic backtracking).
 _NAME = re.compile(r"\^?([\w-]*)(\.\*|\$)?", re.ASCII)
 
 
 def _executors(pattern: str, names: Sequence[str]) -> list[str]:
-    """The names that `pattern` means.
+    """Return the executor names that a pattern matches.
 
-    :raises Problem: it is another kind of regular expression, or means nobody.
+    :param pattern: names or prefixes, separated by `|`.
+    :param names: names of all executors.
+    :raises Problem: if it is any other regular expression, or matches no name.
     """
     parts = [_NAME.fullmatch(part) for part in pattern.split("|")] if len(pattern) <= _LONGEST_TARGET else [None]
     if all(parts):
@@ -242,7 +253,7 @@ def _means(part: re.Match[str], name: str) -> bool:
 
 
 def _addresses(described: str) -> dict[str, list[str]]:
-    """The addresses of each executor's replicas, by gRPC, from Jina's argument: a list, or one for each protocol."""
+    """Return executor name -> gRPC addresses, from Jina's argument in JSON: a list, or one list per protocol."""
     found = json.loads(described)
     return {name: own.get("GRPC", []) if isinstance(own, dict) else own for name, own in found.items()}
 
@@ -252,7 +263,7 @@ def _among(asked: Sequence[str], names: Iterable[str]) -> list[str]:
 
 
 def _clean(answer: DataRequest) -> DataRequest:
-    """The answer as the caller may see it: an error without documents and stacks, parameters without ours."""
+    """Return the answer for the caller: errors without documents and stack traces, and no reserved parameters."""
     if problem := problem_of(answer, OF_EXECUTORS):
         if (name := answer.status.exception.name) not in OF_EXECUTORS:
             LOG.error("executor %s failed with %s; its log says more", problem.executor, name)

@@ -1,8 +1,9 @@
-"""One request to one executor, sent to replicas of the pinned kind: what refuses it unread is passed over.
+"""Sends a request to a replica with the pinned fingerprint, and retries on another if a replica rejects it unread.
 
-The gateway's pins travel with the request (`clip_wire.parameters.PINNED`). An executor that makes other vectors refuses
-before it reads a document. Then the gateway looks at every replica, sends the request to one of the right kind by its
-own address, or, where none is left, goes over to the kind that is. Work is never done twice for it.
+The pinned fingerprints are sent with the request (`clip_wire.parameters.PINNED`). An executor with another fingerprint
+rejects it before it reads a document. Then the gateway calls `/info` on every replica, and sends the request to one of
+the right fingerprint at its own address; if none is left, it switches to the new fingerprint. No work is repeated after
+such a rejection.
 """
 
 from __future__ import annotations
@@ -24,16 +25,18 @@ from clip_gateway.problems import Problem
 from clip_wire.errors import ModelChanged, Unavailable
 from clip_wire.parameters import PINNED, UNREAD
 
-_MOST_TRIES = 20  # of one call: each but the first follows a look at the replicas
-_PAUSE_SECONDS = 0.1  # before a try that has nothing new to go by
-_KNOWN_SECONDS = 1.0  # for which a look is good enough for whoever expects what nobody makes
+_MOST_TRIES = 20  # per call; each retry follows a check of the replicas
+_PAUSE_SECONDS = 0.1  # before a retry, if the check found nothing new
+_KNOWN_SECONDS = 1.0  # age of a check that suffices to reject a fingerprint that no replica has
 
 
 class Hold:
-    """The pins of requests that are answered together: all by one generation.
+    """The pins of requests whose answers are combined: all use one generation.
 
-    :ivar worked: executors that have done work for them.
-    :ivar out: their calls to executors that are under way.
+    :param pins: pins of the gateway.
+    :ivar generation: generation that answers the requests.
+    :ivar worked: names of executors that have answered one of them.
+    :ivar out: number of their calls to executors in flight.
     """
 
     def __init__(self, pins: Pins) -> None:
@@ -52,7 +55,7 @@ class Hold:
         self._give()
 
     async def follow(self) -> bool:
-        """Go over to the current generation. False where that would mix vectors: some are made already."""
+        """Switch to the current generation; return False if that would mix vectors, since some are encoded already."""
         async with self._moving:
             while self.out and self.generation is not self._pins.current:
                 await asyncio.sleep(_PAUSE_SECONDS / 10)
@@ -60,7 +63,7 @@ class Hold:
             if any(old.fingerprints.get(name) != new.fingerprints.get(name) for name in self.worked):
                 return False
             if new is not old:
-                self._give()  # first: the new generation waits for the old one
+                self._give()  # before `_take`, which waits for the old generation
                 self.generation = new
                 await self._take()
             return True
@@ -77,10 +80,11 @@ class Hold:
 
 @dataclass
 class Passage:
-    """One request on its way through the Flow.
+    """State of one request on its way through the Flow.
 
-    :param expects: fingerprints that the caller names; none is any.
-    :ivar carried: a call of it has reached an executor and failed: that may be what ended the executor.
+    :param hold: pins that answer the request.
+    :param expects: fingerprints that the caller expects; empty for any.
+    :ivar carried: whether a call has reached an executor and failed, and so may have crashed it.
     """
 
     hold: Hold
@@ -89,13 +93,13 @@ class Passage:
 
 
 PASSAGE: ContextVar[Passage | None] = ContextVar("passage", default=None)
-"""Of the request that this task is for; Jina hands nothing of ours down to its calls."""
+"""Passage of the current task's request, in a context variable because Jina passes no custom state to its calls."""
 
 
 class Sending:
-    """Stands around Jina's calls to executors.
+    """Wraps Jina's calls to executors.
 
-    :param executors: of the Flow.
+    :param executors: executors of the Flow.
     """
 
     def __init__(self, executors: Executors) -> None:
@@ -104,10 +108,12 @@ class Sending:
         decide_calls(executors.streamer, self._send)
 
     async def _send(self, jinas: Callable[..., Awaitable[Any]], requests: list[DataRequest], **known: Any) -> Any:
-        """Send a request to an executor: what it answers, and the metadata at its end.
+        """Send a request to an executor, and return its answer and trailing metadata.
 
-        :param jinas: what sends it to whichever replica is next.
-        :raises Problem: no replica can answer so that the answer is of one kind.
+        :param jinas: Jina's method, which sends it to the next replica by round robin.
+        :param requests: list of one request.
+        :param known: other arguments of Jina's method.
+        :raises Problem: if no replica can answer without mixing vectors of two models.
         """
         passage = PASSAGE.get()
         if passage is None or len(requests) != 1:
@@ -124,7 +130,7 @@ class Sending:
                     outcome = await jinas(requests=requests, **known)
                 else:
                     outcome = await replica.send(requests[0], known["endpoint"], known["metadata"], known["timeout"])
-            except grpc.aio.AioRpcError as error:  # a replica's own: Jina returns what fails, after retries of its own
+            except grpc.aio.AioRpcError as error:  # of `replica.send`; Jina's method retries, and returns errors
                 if error.code() not in _LOST or not self._may_go_again(error, passage):
                     raise
                 outcome = None
@@ -140,7 +146,7 @@ class Sending:
                 await self._executors.look_closely(asked)
                 if hold.generation is self._executors.pins.current and self._executors.replica(name, kinds) is None:
                     await asyncio.sleep(_PAUSE_SECONDS)
-            else:  # by what the caller expects
+            else:  # by the fingerprint that the caller expects
                 await self._executors.look_closely(asked - _KNOWN_SECONDS)
                 if self._kinds(passage, name) == kinds:
                     return outcome
@@ -149,14 +155,14 @@ class Sending:
         raise Problem(Unavailable, f"no replica of {name} answers for the model; try again in a moment")
 
     def _kinds(self, passage: Passage, name: str) -> frozenset[str]:
-        """The fingerprints that may answer: the pin, unless the caller expects another one that is here."""
+        """Return the fingerprints that may answer: the pin, unless the caller expects others that replicas have."""
         pin = passage.hold.generation.fingerprints.get(name, "")
         if passage.expects and pin not in passage.expects and (others := passage.expects & self._executors.kinds(name)):
             return others
         return frozenset((pin,))
 
     def _tell(self, passage: Passage, request: DataRequest) -> None:
-        """Put into a request what executors are to refuse it by, where it is not there yet."""
+        """Set the parameter `PINNED` of a request, by which executors reject it, unless it is set already."""
         pinned = passage.hold.generation
         listed = pinned.listed
         if passage.expects:
@@ -166,7 +172,7 @@ class Sending:
             fields[PINNED].string_value = listed
 
     async def _again(self, jinas: Callable[..., Awaitable[Any]], error: Any, **known: Any) -> Any:
-        """Whether a call to an executor that failed is made again, which Jina asks: None is yes."""
+        """Decide for Jina whether a failed call to an executor is retried: None means yes."""
         passage = PASSAGE.get()
         if passage and not self._may_go_again(error, passage):
             return error
@@ -174,9 +180,10 @@ class Sending:
 
     @staticmethod
     def _may_go_again(error: grpc.aio.AioRpcError, passage: Passage) -> bool:
-        """A call that has reached an executor may be what ended it: it is carried to one other and no more.
+        """Return whether a failed call may be retried.
 
-        One that has not is tried as often as Jina likes.
+        A call that has reached an executor may have crashed it, and is retried once. Any other is retried as often as
+        Jina does.
         """
         if not has_reached_an_executor(error.details() or ""):
             return True
@@ -188,15 +195,17 @@ _LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 
 
 def has_reached_an_executor(details: str) -> bool:
-    """Whether a call may have been read by the executor that it was for, from what gRPC says of its failure.
+    """Return whether an executor may have read a failed call.
 
-    A connection that is reset has been there; one that cannot be made has not.
+    A connection that was reset may have transmitted it; one that could not be opened has not.
+
+    :param details: gRPC's error details.
     """
     return "failed to connect" not in details.lower()
 
 
 def _is_refused(outcome: Any) -> bool:
-    """Whether an executor makes other vectors than it is asked for."""
+    """Return whether an executor rejected the request because of its fingerprint."""
     if not isinstance(outcome, tuple):
         return False
     answer, metadata = outcome

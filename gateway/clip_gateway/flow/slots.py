@@ -1,4 +1,4 @@
-"""How many requests may be under way at the same time, over all protocols."""
+"""Limit on concurrent requests, over all protocols."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from clip_wire.errors import TooManyRequests
 
 
 class Slots:
-    """A bounded number of requests under way, over all protocols.
+    """A limited number of slots, one per request in flight.
 
-    :param limit: most of them.
+    :param limit: maximum number of requests in flight.
     """
 
     def __init__(self, limit: int) -> None:
@@ -21,27 +21,27 @@ class Slots:
 
     @property
     def taken(self) -> int:
-        """How many requests are under way."""
+        """Number of requests in flight."""
         return self._taken
 
     def take(self) -> bool:
-        """Take one, or say at once that there is none."""
+        """Take a slot; return False at once if none is free."""
         if self._taken >= self.limit:
             return False
         self._taken += 1
         return True
 
     def give(self) -> None:
-        """Give one back."""
+        """Release a slot."""
         self._taken -= 1
         self._given.set()
 
     def full(self) -> Problem:
-        """What a caller is told who finds none."""
+        """Return the error for a request without a slot."""
         return Problem(TooManyRequests, f"{self.limit} requests are under way, the most at a time; try again")
 
     async def drained(self, seconds: float) -> bool:
-        """Wait until nothing is under way; False when that takes longer than `seconds`."""
+        """Wait until no request is in flight; return False if that takes longer than `seconds`."""
         try:
             async with asyncio.timeout(seconds):
                 while self._taken:
