@@ -47,7 +47,7 @@ class Agreement:
         if reason:
             LOG.error("%s", reason)
         else:
-            LOG.info("the executors run one checkpoint again")
+            LOG.info("all executors run the same checkpoint again")
         if not self.reason:
             self._differ_since = time.monotonic()
         self.reason = reason

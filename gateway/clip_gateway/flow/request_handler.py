@@ -266,7 +266,7 @@ def _clean(answer: DataRequest) -> DataRequest:
     """Return the answer for the caller: errors without documents and stack traces, and no reserved parameters."""
     if problem := problem_of(answer, OF_EXECUTORS):
         if (name := answer.status.exception.name) not in OF_EXECUTORS:
-            LOG.error("executor %s failed with %s; its log says more", problem.executor, name)
+            LOG.error("executor %s failed with %s; see its log", problem.executor, name)
         return problem.answer(answer)
     drop_reserved(answer)
     return answer

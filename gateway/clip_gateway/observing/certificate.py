@@ -1,4 +1,4 @@
-"""Until when a certificate is valid, read from its DER: the standard library tells it of a peer's alone."""
+"""Reads the expiry of a certificate from its DER: the standard library parses only the certificates of peers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SEQUENCE, _VERSION, _UTC_TIME = 0x30, 0xA0, 0x17  # tags of ASN.1
 
 
 def expires(file: str) -> float | None:
-    """The end of the first certificate in a PEM file, the server's own, in Unix time; None where it cannot be read."""
+    """Return the expiry of the first certificate in a PEM file, the server's own, in Unix time; None if unreadable."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         text = Path(file).read_text(encoding="ascii", errors="replace")
         first = text[text.index(_BEGIN) : text.index(_END) + len(_END)]
@@ -21,9 +21,11 @@ def expires(file: str) -> float | None:
 
 
 def _not_after(der: bytes) -> float:
-    """RFC 5280: Certificate {TBSCertificate {[version], serial, algorithm, issuer, validity {from, to}, ...}, ...}.
+    """Return the expiry of a certificate in DER, in Unix time.
 
-    :raises ValueError: it is no certificate; IndexError too.
+    RFC 5280: Certificate {TBSCertificate {[version], serial, algorithm, issuer, validity {from, to}, ...}, ...}.
+
+    :raises ValueError: if it is not a certificate; IndexError if it is truncated.
     """
     _, certificate, _ = _read(der)
     _, fields, _ = _read(certificate)
@@ -40,9 +42,9 @@ def _not_after(der: bytes) -> float:
 
 
 def _read(data: bytes) -> tuple[int, bytes, bytes]:
-    """The first value in DER: its tag, what it holds, and what follows it."""
+    """Return the first value in DER: its tag, its content, and the bytes after it."""
     length, start = data[1], 2
-    if length >= 0x80:  # so many bytes of length follow
+    if length >= 0x80:  # long form: the low 7 bits count the bytes of the length
         start += length & 0x7F
         length = int.from_bytes(data[2:start], "big")
     return data[0], data[start : start + length], data[start + length :]

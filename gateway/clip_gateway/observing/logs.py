@@ -1,4 +1,4 @@
-"""Log lines that name their request: as text, or as JSON for machines. Never a header, a token or an image."""
+"""Log lines with the request id, as text or as JSON; they never contain headers, tokens or images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["LOG", "Lines", "LinesHandler", "configure", "json_line", "request_id
 
 LOG = logging.getLogger("clip_gateway")
 
-# What the request that the running task serves has taken so far, in the executors.
+# Time that the current task's request has taken in the executors so far.
 took: ContextVar[Work | None] = ContextVar("took", default=None)
 
 _lines = Lines(sys.stdout, as_json=False)
@@ -22,19 +22,24 @@ _slow_seconds = float("inf")
 
 
 def configure(log_format: str, slow_seconds: float = float("inf")) -> None:
-    """Send our lines to standard output, one a line; as JSON, those of Jina's loggers too.
+    """Send the gateway's log lines to standard output; as JSON, those of Jina's loggers too.
 
     :param log_format: `text` or `json`.
-    :param slow_seconds: the line of a request that takes longer is a warning.
+    :param slow_seconds: duration in seconds above which the line of a request is a warning.
     """
     global _lines, _slow_seconds
     _lines, _slow_seconds = send_to_stdout(LOG, log_format), slow_seconds
 
 
 def request_line(protocol: str, method: str, endpoint: str, status: int, error: str, seconds: float) -> None:
-    """The one line of a request. It goes around `logging`, whose records cost more than all else that is done here.
+    """Write the line of a request, without `logging`, whose records cost more than everything else here.
 
-    :param error: its name, or "".
+    :param protocol: `HTTP` or `gRPC`.
+    :param method: HTTP method, or `post` or `call` for gRPC.
+    :param endpoint: HTTP path, or endpoint of the Flow.
+    :param status: HTTP status code.
+    :param error: name of the error, or "".
+    :param seconds: duration of the request in seconds.
     """
     ms, endpoint = round(1000 * seconds, 1), endpoint[:200]
     slow = seconds > _slow_seconds

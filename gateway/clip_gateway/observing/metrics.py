@@ -1,6 +1,6 @@
-"""The gateway's metrics, beside Jina's own, which know only those requests that reached an executor.
+"""Metrics of the gateway, in addition to Jina's own, which count only requests that reached an executor.
 
-What is only read when somebody asks for metrics (`watch`) costs requests nothing.
+The gauges of `watch` are computed during a scrape, and cost requests nothing.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class _Executors(Protocol):
 
 
 class Metrics:
-    """What `docs/monitoring.md` lists for the gateway, on the port of Jina's `--monitoring`.
+    """Exports the gateway's metrics of `docs/monitoring.md`, on the port of Jina's `--monitoring`.
 
-    :param registry: Jina's, or None where nothing is monitored.
-    :param certificate_file: PEM that the gateway speaks TLS with, or None.
+    :param registry: Jina's registry, or None if monitoring is off.
+    :param certificate_file: PEM file of the gateway's TLS certificate, or None.
     """
 
     def __init__(self, registry: CollectorRegistry | None, certificate_file: str | None = None) -> None:
@@ -64,7 +64,7 @@ class Metrics:
             Gauge(name, "End of the certificate in use, in Unix time", registry=registry).set(end)
 
     def watch(self, slots: _Slots, budget: _Budget, executors: _Executors) -> None:
-        """Show what requests hold, and which executors answer."""
+        """Export gauges of slots and bytes in use, and of the executors that answer."""
         self._gauge("requests_under_way", "Requests under way", lambda: slots.taken)
         self._gauge("requests_limit", "Most requests under way, beyond which they get a 429", lambda: slots.limit)
         self._gauge("held_bytes", "Bytes of bodies, messages and unread answers", lambda: budget.held)
@@ -82,9 +82,12 @@ class Metrics:
             Gauge(f"clip_gateway_{name}", documentation, registry=self._registry).set_function(read)
 
     def ended(self, protocol: str, status: int, error: str, seconds: float) -> None:
-        """A request has ended.
+        """Count a request that has ended.
 
-        :param error: its name, or "".
+        :param protocol: `HTTP` or `gRPC`.
+        :param status: HTTP status code.
+        :param error: name of the error, or "".
+        :param seconds: duration of the request in seconds.
         """
         if self._count and self._seconds:
             self._count.labels(protocol, status, error).inc()
