@@ -1,4 +1,4 @@
-"""What a log line looks like, in the gateway and in Executors: as text, or as JSON for machines."""
+"""Format of log lines in the gateway and in Executors: text, or JSON for machines."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from contextvars import ContextVar
 from typing import Any, TextIO
 
 FORMATS = ("text", "json")
-"""The environment's LOG_FORMAT."""
+"""Values of the environment variable LOG_FORMAT."""
 
-# The id of the request that the running task serves, for every line that is logged on its way, Jina's lines too.
+# Request id of the current task, for every line that it logs, including those of Jina's loggers.
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
 def text_line(line: dict[str, Any]) -> str:
-    """`2026-01-01T12:00:00.000Z INFO request HTTP POST /embed 200 - 12.5 ms id=...`"""
+    """Return a line such as `2026-01-01T12:00:00.000Z INFO request HTTP POST /embed 200 - 12.5 ms id=...`."""
     known = line["request_id"]
     text = f"{_time(line['time'])} {line['level']} {line['message']}" + (f" id={known}" if known else "")
-    # what a caller sent must not begin a line of its own
+    # text of a caller must not begin a new line (log injection)
     text = text.replace("\r", "\\r").replace("\n", "\\n")
     return text + ("\n" + line["exception"].rstrip() if "exception" in line else "")
 
 
 def json_line(line: dict[str, Any]) -> str:
-    """An object: time, level, logger, message, request_id and, for a request, what happened to it."""
+    """Return an object: time, level, logger, message, request_id and, for a request, its status and times."""
     return json.dumps({key: _time(value) if key == "time" else value for key, value in line.items() if value != ""})
 
 
@@ -37,9 +37,10 @@ def _time(seconds: float) -> str:
 
 
 class Lines:
-    """Writes the lines of a twentieth of a second together: a write for each request would slow all of them.
+    """Writes the lines of 50 ms together: a write per request would slow down all requests.
 
-    :param as_json: an object a line, else text.
+    :param stream: output.
+    :param as_json: whether lines are JSON objects, else text.
     """
 
     _SECONDS = 0.05
@@ -50,7 +51,7 @@ class Lines:
         self._waiting: list[str] = []
 
     def take(self, line: dict[str, Any]) -> None:
-        """Write `line` soon; at once where no event loop runs."""
+        """Write `line` within 50 ms; at once if no event loop runs."""
         self._waiting.append(self._write(line) + "\n")
         if len(self._waiting) == 1:
             try:
@@ -59,21 +60,21 @@ class Lines:
                 self.flush()
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write the waiting lines."""
         lines, self._waiting = self._waiting, []
         self._stream.write("".join(lines))
         self._stream.flush()
 
 
 class LinesHandler(logging.Handler):
-    """What is logged, among the lines of the requests; warnings are written at once."""
+    """Writes records of `logging` in order with the lines of requests; warnings are written at once."""
 
     def __init__(self, lines: Lines) -> None:
         super().__init__()
         self._lines = lines
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a record. What cannot be written is an error of the log, not of what is logged."""
+        """Write a record; errors are reported by `logging`, and do not reach the code that logs."""
         try:
             self._take(record)
         except Exception:
@@ -94,15 +95,16 @@ class LinesHandler(logging.Handler):
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits; `logging` asks for that at the end of the process."""
+        """Write the waiting lines; `logging` calls it at the end of the process."""
         self._lines.flush()
 
 
 def send_to_stdout(own: logging.Logger, log_format: str) -> Lines:
-    """Send the lines of `own` to standard output, one a line; as JSON, those of Jina's loggers too.
+    """Send the lines of `own` to standard output; as JSON, those of Jina's loggers too.
 
+    :param own: logger of the gateway or the Executor.
     :param log_format: one of `FORMATS`.
-    :return: what writes them, for lines that go around `logging`, whose records cost more than all else that is done.
+    :return: writer for lines that bypass `logging`, whose records cost more than everything else per request.
     """
     lines = Lines(sys.stdout, log_format == "json")
     handler = LinesHandler(lines)

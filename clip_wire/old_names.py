@@ -8,8 +8,8 @@ from typing import Any
 def apart(metric: Any, old: str | None) -> list[Any]:
     """Return a metric of `prometheus_client`, and one with its samples under its old name, if it has one.
 
-    Jina adds the samples of the old name to the new one's, where Prometheus' own check (`promtool check metrics`) finds
-    them without a word on what they are.
+    Jina adds the samples of the old name to the new metric, where `promtool check metrics` reports them as samples
+    without a help text.
     """
     if not old:
         return [metric]

@@ -1,4 +1,4 @@
-"""What a request took in an Executor, on its way back to the gateway: for log lines, never for the caller."""
+"""Time that a request took in an Executor, returned to the gateway for its log lines, never to the caller."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 WORK = "__work__"
-"""Where it stands in what an Executor returns: items and milliseconds, in the order of `Work`."""
+"""Key in the result of an Executor: number of items and milliseconds, in the order of `Work`."""
 
 
 @dataclass
 class Work:
-    """What one request took.
+    """Time that one request took.
 
-    The milliseconds are those of the item that was answered last, so together they are about what the request took in
-    its Executor; of several Executors they are added up.
+    The milliseconds are those of the item that was finished last, so their sum is about the time of the request in its
+    Executor; those of several Executors are added up.
 
-    :param items: that have their vectors.
-    :param waiting: milliseconds in which nothing was done with that item.
+    :param items: number of encoded items.
+    :param waiting: milliseconds that the item waited.
     :param preparing: milliseconds in a thread that decodes and preprocesses, or tokenizes.
     :param computing: milliseconds of its forward pass.
-    :param fingerprints: of the models that made the vectors.
+    :param fingerprints: fingerprints of the models that made the vectors.
     """
 
     items: int = 0
@@ -31,11 +31,11 @@ class Work:
     fingerprints: list[str] = field(default_factory=list)
 
     def numbers(self) -> list[float]:
-        """What crosses the wire."""
+        """Return the numbers to send to the gateway."""
         return [self.items, *(round(ms, 1) for ms in (self.waiting, self.preparing, self.computing))]
 
     def add(self, numbers: Sequence[float], fingerprint: str) -> None:
-        """Count in what an Executor says. What is no such list, as of another version, is left out."""
+        """Add the numbers of an Executor; a list of another length, as from another version, is ignored."""
         if fingerprint and fingerprint not in self.fingerprints:
             self.fingerprints.append(fingerprint)
         if len(numbers) == 4:
@@ -45,7 +45,7 @@ class Work:
             self.computing += numbers[3]
 
     def fields(self) -> Mapping[str, Any]:
-        """Of a log line; empty where nothing was encoded."""
+        """Return the fields of a log line; empty if nothing was encoded."""
         if not self.items:
             return {}
         return {
@@ -57,7 +57,7 @@ class Work:
         }
 
     def __str__(self) -> str:
-        """`1 items: 3.0 ms waiting, 2.1 preparing, 4.4 computing by 1a2b3c4d`, or nothing."""
+        """`1 items: 3.0 ms waiting, 2.1 preparing, 4.4 computing by 1a2b3c4d`, or "" if nothing was encoded."""
         if not self.items:
             return ""
         parts = f"{self.waiting:.1f} ms waiting, {self.preparing:.1f} preparing, {self.computing:.1f} computing"

@@ -1,18 +1,18 @@
-"""The Flow's gateway: Jina's own, with true status codes, health, limits, tokens, TLS and plain HTTP routes.
+"""The Flow's gateway: Jina's gateway with correct status codes, health, limits, tokens, TLS and plain HTTP routes.
 
-Every request, whatever protocol it comes by, is answered by one function, `RequestHandler.serve`:
+One function, `RequestHandler.serve`, answers the requests of every protocol:
 
-| room or module | what it holds |
+| package or module | content |
 |---|---|
 | `gateway` | `ClipGateway`, which Jina loads: options, one server per protocol |
-| `http` | Jina's HTTP server: `middleware`, which every request passes, `schemas` of bodies, `routes` |
-| `grpc` | Jina's gRPC server and services, and what calls hold of memory while they are read |
-| `flow` | a request through the Flow: what is in it, checks, time limit, errors; who answers, with which model |
+| `http` | Jina's HTTP server, with `middleware`, `schemas` of bodies, and `routes` |
+| `grpc` | Jina's gRPC server and services, and limits on memory while messages are received |
+| `flow` | requests through the Flow: checks, limits, errors; health, replicas and models of executors |
 | `observing` | log lines and metrics |
-| `jina_internals` | every private name of Jina that is used, with its reason |
-| `problems` | what is wrong with a request: status codes and body, by the classes of `clip_wire.errors` |
-| `memory` | how many bytes of callers are held at the same time |
-| `settings`, `caller`, `tokens` | what their names say |
+| `jina_internals` | private names of Jina that are used, with the reasons |
+| `problems` | errors of requests, with status codes and bodies, by the classes of `clip_wire.errors` |
+| `memory` | limit on the bytes that requests hold at the same time |
+| `settings`, `caller`, `tokens` | options, the caller of a request, authentication |
 
-It imports Jina, `clip_wire` and no torch; it knows an Executor by what crosses the wire alone.
+The package imports Jina and `clip_wire`, but not torch, and knows an Executor only by its messages.
 """

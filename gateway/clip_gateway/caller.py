@@ -1,4 +1,4 @@
-"""Who asks, and until when: what a request takes along, whatever protocol it came by."""
+"""The caller of a request over any protocol: its id, its deadline and the fingerprints it expects."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import time
 import uuid
 from dataclasses import dataclass, field
 
-_LONGEST_ID = 128
+_LONGEST_ID = 128  # characters
 
 
 @dataclass(frozen=True)
 class Caller:
     """One HTTP request, or one gRPC call with its requests.
 
-    :param id: `X-Request-Id`, as the caller sent it or made here.
+    :param id: request id, as sent in `X-Request-Id` or generated.
     :param protocol: `HTTP` or `gRPC`, for the log.
-    :param expects: fingerprints that may make its vectors, with commas; "" for any.
-    :param deadline: Unix time in seconds by which the caller wants the answer.
+    :param deadline: Unix time in seconds at which the request times out for the caller.
+    :param expects: comma-separated fingerprints that the caller accepts; "" for any.
+    :param started: start time by `time.perf_counter()`.
     """
 
     id: str
@@ -27,7 +28,7 @@ class Caller:
 
 
 def accept_id(sent: str | None) -> str:
-    """The caller's request id, where it is short and printable; else a new one."""
+    """Return the caller's request id if it is short and printable, else a new one."""
     if sent and len(sent) <= _LONGEST_ID and sent.isascii() and sent.isprintable() and " " not in sent:
         return sent
     return uuid.uuid4().hex

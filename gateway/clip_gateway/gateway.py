@@ -1,4 +1,4 @@
-"""ClipGateway: the Jina side of the gateway, its options and one server for each protocol."""
+"""`ClipGateway`, the class that Jina loads, with its options and one server per protocol."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from clip_gateway.observing import logs
 from clip_gateway.settings import Settings, SettingsError
 from clip_gateway.tokens import Tokens
 
-# By itself gRPC waits up to two minutes before it tries an executor again that it could not reach.
+# By default, gRPC waits up to two minutes before it reconnects to an executor.
 _CONNECT = {"grpc.initial_reconnect_backoff_ms": 100, "grpc.max_reconnect_backoff_ms": 500}
 
 
 class ClipGateway(CompositeBaseServer, BaseGateway):
-    """Jina's gateway for gRPC and HTTP, with true status codes, health, limits, tokens and TLS.
+    """Jina's gateway for gRPC and HTTP, with correct status codes, health, limits, tokens and TLS.
 
-    Its `uses_with` are the fields of `clip_gateway.settings.Settings`, besides those of Jina's own gateway.
+    Its `uses_with` are the fields of `clip_gateway.settings.Settings`, and the options of Jina's own gateway.
 
-    :raises SettingsError: an option makes no sense.
+    :raises SettingsError: if an option is invalid.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -59,7 +59,7 @@ class ClipGateway(CompositeBaseServer, BaseGateway):
         raise SettingsError(f"protocol: this gateway speaks GRPC and HTTP, not {protocol}")
 
     async def setup_server(self) -> None:
-        """Start the servers, and look after the executors."""
+        """Start the servers, and watch the executors and the memory."""
         await super().setup_server()
         self._watches = [
             asyncio.create_task(self._handler.executors.watch(self._set_health)),
@@ -72,7 +72,7 @@ class ClipGateway(CompositeBaseServer, BaseGateway):
                 await server.set_health(name, answers)
 
     async def shutdown(self) -> None:
-        """Refuse what is new, finish what is under way, then end."""
+        """Reject new requests, finish those in flight, then stop."""
         self._handler.executors.shutting_down = True
         await self._handler.slots.drained(self._settings.time_limit_seconds)
         for watch in self._watches:

@@ -1,6 +1,6 @@
-"""Every private name of Jina that the gateway uses, each with its reason; a test says that the pinned Jina has them.
+"""Wraps the private names of Jina that the gateway uses, with reasons; a test checks that the pinned Jina has them.
 
-Nothing else in this package touches a name of Jina's that begins with an underscore, and ruff (SLF001) sees to that.
+No other module of this package uses a name of Jina that begins with an underscore; ruff (SLF001) enforces that.
 """
 
 from __future__ import annotations
@@ -21,40 +21,49 @@ from clip_wire.old_names import apart
 from clip_wire.parameters import RESULTS
 
 Send = Callable[..., Any]
-"""Sends a request through the topology: a future of its answer, and one of what nobody waits for, or None."""
+"""Sends a request through the topology; returns the future of its answer, and one of floating executors or None."""
 Finish = Callable[[Any], DataRequest]
-"""Makes the answer of what the future brought, and counts it."""
+"""Converts the result of the future to the answer, and counts it."""
 
 
 def set_message(request: DataRequest, message: jina_pb2.DataRequestProto) -> None:
-    """Have `request` hold `message` whole.
+    """Replace the message of a request by a parsed one.
 
-    Jina parses by itself, first without documents and later again with them, and has no setter for what was parsed
-    elsewhere. `_data` is a view of the message before.
+    Jina parses it first without documents and later again with them, and has no setter for a parsed message. `_data` is
+    a view of the old message.
     """
     request._pb_body = message
     request._data = None
 
 
 async def endpoints_of(streamer: GatewayStreamer, executor: str, seconds: float) -> frozenset[str]:
-    """The endpoints that an Executor announces, asked over the connections that requests take.
+    """Return the endpoints of an executor, asked over the connections of requests.
 
-    Jina's public `get_endpoints` is of its clients and opens connections of its own, which says nothing about these.
+    Jina's public `get_endpoints` belongs to its clients and opens new connections, which does not test these.
+
+    :param streamer: Jina's streamer, with its connections.
+    :param executor: name of the executor.
+    :param seconds: timeout in seconds.
+    :raises Exception: if there is no answer.
     """
     answer, _ = await streamer._connection_pool.send_discover_endpoint(executor, timeout=seconds)
     return frozenset(answer.endpoints)
 
 
 async def results_of(streamer: GatewayStreamer, executor: str, endpoint: str, seconds: float) -> dict[str, Any]:
-    """What an endpoint of one Executor returns, by replica; empty where it is an error.
+    """Return replica -> result of an endpoint of one executor; empty if the endpoint fails.
 
     Jina's public `streamer.Call` and `process_single_data` go through the topology, and `executor[...].post` raises a
     TypeError where a connection fails.
 
-    :raises Exception: there was no answer.
+    :param streamer: Jina's streamer, with its connections.
+    :param executor: name of the executor.
+    :param endpoint: endpoint such as `/info`.
+    :param seconds: timeout in seconds.
+    :raises Exception: if there is no answer.
     """
     request = DataRequest()
-    request.header.request_id = ""  # no caller's
+    request.header.request_id = ""  # not the request of a caller
     request.header.exec_endpoint = endpoint
     pool = streamer._connection_pool
     outcome = await pool.send_requests_once(
@@ -67,37 +76,37 @@ async def results_of(streamer: GatewayStreamer, executor: str, endpoint: str, se
 
 
 def decide_retries(streamer: GatewayStreamer, decide: Callable[..., Awaitable[Any]]) -> None:
-    """Have `decide(jinas, error=..., ...)` say whether a failed call to an executor is made again: None is yes.
+    """Let `decide(jinas, error=..., ...)` decide whether a failed call to an executor is retried: None means yes.
 
-    Jina has a number of tries alone (`retries`), and no way to tell a call that has reached an executor from one that
-    has not. `jinas` is what decides otherwise.
+    Jina has only a number of retries (`retries`), and does not distinguish a call that has reached an executor from one
+    that has not. `jinas` is Jina's own decision.
     """
     pool = streamer._connection_pool
     pool._handle_aiorpcerror = partial(decide, pool._handle_aiorpcerror)
 
 
 def decide_calls(streamer: GatewayStreamer, decide: Callable[..., Awaitable[Any]]) -> None:
-    """Have `decide(jinas, requests=..., deployment=..., ...)` make each call of a request to an executor.
+    """Let `decide(jinas, requests=..., deployment=..., ...)` make each call to an executor.
 
-    Jina retries a call that failed, and takes every answer; it has no way to send one elsewhere for what the answer
-    says. `jinas` is what makes the call otherwise.
+    Jina retries a call that failed, and accepts every answer; it cannot retry on another replica because of an answer.
+    `jinas` is Jina's own method.
     """
     pool = streamer._connection_pool
     pool.send_requests_once = partial(decide, pool.send_requests_once)
 
 
 def way_through(streamer: GatewayStreamer) -> tuple[Send, Finish]:
-    """What Jina's streamer does with one request, by its two halves.
+    """Return the two functions with which Jina's streamer processes a request.
 
-    The public `process_single_data` makes a stream of one for each request, and cannot be ended by a time limit without
-    Jina's metrics taking the request as under way for ever.
+    The public `process_single_data` creates a stream for each request; after a timeout, the request would stay pending
+    in Jina's metrics forever.
     """
     requests = streamer._streamer
     return requests._request_handler, requests._result_handler
 
 
 def describe_old_summaries() -> None:
-    """Have Jina's metrics of two names be two metrics, each with its help text; see `clip_wire.old_names`."""
+    """Export Jina's metrics with two names as two metrics, each with a help text; see `clip_wire.old_names`."""
     _SummaryDeprecated.collect = _both_names
 
 
@@ -107,14 +116,14 @@ def _both_names(summary: Any) -> list[Metric]:
 
 
 def request_handler_of(server: BaseServer) -> Any:
-    """The handler of a server's requests, which Jina hands to every server of a gateway and to nobody else."""
+    """Return the request handler of a server, which Jina passes only to the servers of a gateway."""
     return server._request_handler
 
 
 def arguments_of_servers(gateway: CompositeBaseServer) -> list[dict[str, Any]]:
-    """The arguments for the server of each protocol.
+    """Return the arguments for the server of each protocol.
 
-    Jina's public `CompositeServer` makes servers of Jina's own classes of them.
+    Jina's public `CompositeServer` creates servers of Jina's own classes from them.
     """
     found: list[dict[str, Any]] = gateway._server_kwargs
     return found

@@ -1,4 +1,4 @@
-"""How much memory there is, and how many bytes of callers may be held in it."""
+"""Memory of the container, and a budget for the bytes that requests hold in it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from clip_wire.errors import TooManyRequests
 
 _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # of mallopt(3)
-_IDLE_BYTES = 160 << 20  # of the process, before the first request
-# Of memory, for each byte of a body: what came in, the message made of it, that message as it is sent on, the same in
-# gRPC's buffers, and the answer, which brings a document's content back: 4.5 were measured. The rest is room for gRPC
-# messages that are being read, whose length nobody knows beforehand.
+_IDLE_BYTES = 160 << 20  # memory of the process before the first request
+# Bytes of memory per byte of a body: received data, the message, the serialized message for the executor, a copy in
+# gRPC's buffers, and the answer, which returns the content of documents: 4.5 were measured. The rest is reserved for
+# gRPC messages that are being received, whose length is not known in advance.
 _COPIES = 8
 
 
 def container_bytes() -> int:
-    """Memory of the container, or of the machine where it has no limit."""
+    """Return the memory limit of the container in bytes, or the machine's memory if there is no limit."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min([machine, *(int(text) for text in map(_read, _LIMITS) if text.isdecimal())])
 
@@ -33,7 +33,7 @@ def _read(file: Path) -> str:
 
 
 def give_back_early() -> None:
-    """Have the allocator give back what is freed: by default glibc keeps blocks of some megabytes for good."""
+    """Let malloc return freed memory to the system: by default, glibc keeps blocks of some megabytes."""
     with contextlib.suppress(OSError, AttributeError):  # another C library
         libc = ctypes.CDLL(None)
         for option, value in ((_MMAP_THRESHOLD, 1 << 20), (_TRIM_THRESHOLD, 8 << 20), (_ARENA_MAX, 2)):
@@ -41,26 +41,27 @@ def give_back_early() -> None:
 
 
 def trim() -> None:
-    """Give back what is freed by now."""
+    """Return the memory that is freed so far to the system."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def bytes_under_way(memory: int) -> int:
-    """What bodies may hold, so that all that is made of them fits into `memory`, in bytes."""
+    """Return how many bytes of bodies fit into `memory` bytes, together with all copies of them."""
     return max(memory - _IDLE_BYTES, 64 << 20) // _COPIES
 
 
-_SMALL_BYTES = 1 << 20  # of a request
-_STEP = 1 << 16  # bytes, by which a holding grows at least while its length is not known
+_SMALL_BYTES = 1 << 20  # maximum size of a small request
+_STEP = 1 << 16  # bytes, minimum growth of a holding whose final size is not known
 
 
 class Budget:
-    """Bytes of callers that are held at the same time, over all protocols.
+    """Limits the bytes that requests hold at the same time, over all protocols.
 
-    A quarter of it is for small requests, which would else be turned away for a few large ones.
+    A quarter is reserved for small requests, which a few large ones would otherwise block.
 
-    :param limit: most of them. What is larger by itself is let in alone.
+    :param limit: maximum number of bytes; a larger request is accepted only while no other holds bytes.
+    :ivar held: number of bytes that are held now.
     """
 
     def __init__(self, limit: int) -> None:
@@ -68,19 +69,19 @@ class Budget:
         self.held = 0
 
     def fits(self, count: int, more: int) -> bool:
-        """Whether a request that holds `count` bytes may hold `more`."""
+        """Return whether a request that holds `count` bytes may hold `more` in addition."""
         limit = self.limit if count + more <= _SMALL_BYTES else self.limit * 3 // 4
         return self.held == count or self.held + more <= limit
 
     def full(self) -> Problem:
-        """What a caller is told who finds no room."""
+        """Return the error for a request that does not fit."""
         return Problem(
             TooManyRequests, f"requests hold {self.held} of {self.limit} bytes, the most at a time; try again"
         )
 
 
 class Holding:
-    """What one request holds of the budget, given back at its end."""
+    """The bytes of the budget that one request holds until its end."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
@@ -89,26 +90,26 @@ class Holding:
     def grow(self, count: int) -> None:
         """Hold `count` more bytes.
 
-        :raises Problem: there is no room for them.
+        :raises Problem: if they do not fit.
         """
         if not self._budget.fits(self.count, count):
             raise self._budget.full()
         self.add(count)
 
     def cover(self, count: int) -> None:
-        """Hold `count` bytes in all, where it is not that many already.
+        """Hold at least `count` bytes in total.
 
-        :raises Problem: there is no room for them.
+        :raises Problem: if they do not fit.
         """
         if count > self.count:
             self.grow(max(count - self.count, _STEP))
 
     def add(self, count: int) -> None:
-        """Count bytes that are held already, whether there is room for them or not."""
+        """Hold `count` more bytes that are in memory already, even if they do not fit."""
         self._budget.held += count
         self.count += count
 
     def release(self) -> None:
-        """Give all of it back."""
+        """Release all bytes."""
         self._budget.held -= self.count
         self.count = 0

@@ -1,8 +1,8 @@
-"""What is wrong with a request, by the classes of `clip_wire.errors`, and the body that says so.
+"""Errors of requests, with the classes of `clip_wire.errors`, and their representation over HTTP and gRPC.
 
 An Executor's error arrives as `exception.name` and `exception.args` (detail, document id, place) in Jina's status
-header; the gateway's own errors are made of the same parts. A name that is not on the wire is our fault: 500, and
-nothing else of it leaves the gateway, since it may hold paths.
+header; the gateway's own errors have the same parts. Any other name means a bug: the answer is a 500 without details,
+since they may contain paths.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ KINDS: dict[str, type[RequestError]] = {
     **{kind.__name__: kind for kind in errors.OF_THE_GATEWAY},
 }
 
-# What refuses a whole gRPC call. Any other error stands in the status header of its own answer, since Jina's Client
+# Errors that reject a whole gRPC call. Any other error is in the status header of its own answer, since Jina's Client
 # sends many requests on one stream.
 GRPC_STATUS: dict[type[RequestError], grpc.StatusCode] = {
     Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
@@ -33,14 +33,14 @@ GRPC_STATUS: dict[type[RequestError], grpc.StatusCode] = {
 
 
 class Problem(Exception):
-    """A request that is refused, or failed.
+    """The error of a request that is rejected or failed.
 
-    :param kind: its class on the wire.
-    :param detail: what is wrong and how to mend it.
-    :param document_id: of the document it is about, or "".
-    :param place: where in that document, such as "chunk 2", or "".
-    :param executor: that found it, or "" for the gateway.
-    :param headers: of the answer over HTTP.
+    :param kind: error class of `clip_wire.errors`.
+    :param detail: message with the cause and the fix.
+    :param document_id: id of the document that has the error, or "".
+    :param place: position in that document, such as "chunk 2", or "".
+    :param executor: name of the executor that raised it, or "" for the gateway.
+    :param headers: additional headers of the HTTP answer.
     """
 
     def __init__(
@@ -66,16 +66,16 @@ class Problem(Exception):
 
     @property
     def grpc_status(self) -> grpc.StatusCode | None:
-        """What refuses the whole gRPC call; None where the error stands in one answer."""
+        """Status code that rejects the whole gRPC call; None if the error is in the status header of one answer."""
         return GRPC_STATUS.get(self.kind)
 
     @property
     def description(self) -> str:
-        """In one line, as the Executor's own errors describe themselves."""
+        """The error in one line, in the format of an Executor's errors."""
         return repr(self.kind(*self._arguments))
 
     def body(self, request_id: str) -> dict[str, Any]:
-        """RFC 9457 problem details, beside Jina's status header, which Jina's Client reads."""
+        """Return problem details (RFC 9457), plus the status header that Jina's Client reads."""
         described = {
             "type": f"urn:clip-image-flow:problem:{self.name}",
             "title": self.kind.title,
@@ -93,7 +93,7 @@ class Problem(Exception):
         }
 
     def answer(self, request: DataRequest) -> Response:
-        """The same over gRPC: the answer to `request`, with the error in its status header and without documents."""
+        """Return the answer to `request` over gRPC, with the error in its status header and without documents."""
         answer = Response()
         header = answer.proto.header
         header.CopyFrom(request.header)
@@ -114,9 +114,10 @@ INTERNAL = "something is wrong on our side; the request id finds it in the logs"
 
 
 def problem_of(answer: DataRequest, kinds: Mapping[str, type[RequestError]] = KINDS) -> Problem | None:
-    """What went wrong, by the status header of an answer.
+    """Return the error in the status header of an answer, or None.
 
-    :param kinds: that are known to whom the answer comes from; an error of any other name is our fault.
+    :param answer: answer of the gateway or an executor.
+    :param kinds: error name -> class, of the errors that its sender can raise; any other name means a bug.
     """
     if answer.status.code != jina_pb2.StatusProto.ERROR:
         return None

@@ -1,4 +1,4 @@
-"""The gateway's `uses_with`, checked."""
+"""Options of the gateway (`uses_with`), and their validation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from clip_gateway.memory import bytes_under_way, container_bytes
 
-# Options of Jina's gateway; it adds those with a default to what was asked.
+# Options of Jina's gateway, which adds those with a default value to `uses_with`.
 _OF_JINA = {
     "title",
     "description",
@@ -28,26 +28,27 @@ _OF_JINA = {
 
 
 class SettingsError(ValueError):
-    """A setting that makes no sense: the gateway does not start, and says what to mend."""
+    """An option is invalid: the gateway does not start, and the message says how to fix it."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the operator chooses.
+    """Options of the gateway.
 
-    :param tokens_file: bearer tokens, one a line, `#` begins a comment; None lets everybody in.
-    :param tls_certificate_file: PEM, with the chain; with `tls_key_file` both protocols speak TLS.
-    :param tls_key_file: PEM.
-    :param max_body_bytes: of one HTTP body or gRPC message.
-    :param memory_bytes: what there is of it; by default the limit of the container's cgroup, or the machine's memory.
-    :param max_bytes_under_way: of all bodies, messages and unread answers together; by default what fits into memory.
-    :param max_documents: of one request, at its top level.
-    :param max_concurrent_requests: under way at the same time, over both protocols.
-    :param time_limit_seconds: for one request, from its first byte to the answer.
-    :param log_format: `text` or `json`; by default what the environment's LOG_FORMAT says, else `text`.
-    :param slow_request_seconds: the log line of a request that takes longer is a warning.
-    :param model_aliases: names that the served model answers to besides its own and its well-known spellings.
-    :param keep_alive_seconds: that an HTTP connection may be idle; longer than what stands in front keeps its own.
+    :param tokens_file: file of bearer tokens, one per line, `#` begins a comment; None disables authentication.
+    :param tls_certificate_file: PEM file of the certificate chain; with `tls_key_file`, both protocols use TLS.
+    :param tls_key_file: PEM file of the private key.
+    :param max_body_bytes: maximum size of one HTTP body or gRPC message, in bytes.
+    :param memory_bytes: available memory in bytes; by default the container's cgroup limit, or the machine's memory.
+    :param max_bytes_under_way: maximum size of all bodies, messages and unread answers together, in bytes; by default
+        what fits into memory.
+    :param max_documents: maximum number of documents of one request, at its top level.
+    :param max_concurrent_requests: maximum number of requests in flight, over both protocols.
+    :param time_limit_seconds: time limit of one request in seconds, from its first byte to the answer.
+    :param log_format: `text` or `json`; by default the environment variable LOG_FORMAT, else `text`.
+    :param slow_request_seconds: duration in seconds above which the log line of a request is a warning.
+    :param model_aliases: names of the served model, in addition to its own and its well-known spellings.
+    :param keep_alive_seconds: idle timeout of HTTP connections in seconds, longer than that of a proxy in front.
     """
 
     tokens_file: str | None = None
@@ -94,15 +95,16 @@ class Settings:
 
     @classmethod
     def names(cls) -> list[str]:
-        """Of all settings."""
+        """Return the names of all options."""
         return [field.name for field in dataclasses.fields(cls)]
 
     @classmethod
     def take(cls, options: dict[str, Any], asked: Mapping[str, Any]) -> Settings:
-        """The settings among `options`, which loses them; the rest is Jina's.
+        """Remove the gateway's options from `options` and return them; the rest belongs to Jina.
 
-        :param asked: what `uses_with` holds, to find names that are nobody's.
-        :raises SettingsError: a value makes no sense, or a name is unknown.
+        :param options: option name -> value, with those of Jina.
+        :param asked: content of `uses_with`, in which unknown names are errors.
+        :raises SettingsError: if a value is invalid, or a name is unknown.
         """
         if unknown := asked.keys() - _OF_JINA - set(cls.names()):
             known = ", ".join(cls.names())

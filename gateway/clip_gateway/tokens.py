@@ -1,4 +1,4 @@
-"""Who may come in: bearer tokens from a file, read again when it changes."""
+"""Authentication by bearer tokens from a file, which is read again when it changes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from clip_wire.errors import Unauthenticated
 
 
 class Tokens:
-    """The tokens of a file: one a line, blank lines and those that begin with `#` are skipped.
+    """The valid tokens: one per line of a file; blank lines and lines that begin with `#` are skipped.
 
-    Several at once let a token be rotated without a gap: add the new one, move the callers, remove the old one. Only
-    hashes are kept.
+    Several tokens allow rotation without downtime: add the new one, move the callers, remove the old one. Only hashes
+    are kept in memory.
 
-    :param file: None lets everybody in.
-    :raises SettingsError: the file cannot be read or holds no token.
+    :param file: path of the file; None disables authentication.
+    :param log: logger for changes of the file.
+    :raises SettingsError: if the file cannot be read or has no token.
     """
 
     def __init__(self, file: str | None, log: logging.Logger) -> None:
@@ -37,13 +38,14 @@ class Tokens:
 
     @property
     def asked_for(self) -> bool:
-        """Nobody comes in without one."""
+        """Whether requests need a token."""
         return self._file is not None
 
     def check(self, authorization: str | bytes | None) -> None:
-        """Pass when `authorization`, the header's value, holds a token of the file.
+        """Check the value of an Authorization header.
 
-        :raises Problem: it does not.
+        :param authorization: value of the header, or None if it is missing.
+        :raises Problem: if it has no valid token.
         """
         if self._file is None:
             return
@@ -53,12 +55,12 @@ class Tokens:
         if scheme.lower() != b"bearer" or not token.strip():
             raise Problem(Unauthenticated, "send a token: 'Authorization: Bearer TOKEN'")
         asked = _hash(token.strip())
-        # Every hash is looked at, so that the time does not tell which one was near.
+        # All hashes are compared, so that the time does not depend on which one is equal.
         if not sum([hmac.compare_digest(asked, known) for known in self._hashes]):
             raise Problem(Unauthenticated, "this token is not valid, or not any more")
 
     def _refresh(self, file: Path) -> None:
-        """Read the file again when it changed; one that cannot be read leaves the tokens as they were."""
+        """Read the file again if it changed; if it cannot be read, the last tokens stay valid."""
         try:
             if _state(file) != self._state:
                 self._read(file)
@@ -66,7 +68,7 @@ class Tokens:
         except (OSError, ValueError) as error:
             if self._state is not None:
                 self._log.error("tokens_file cannot be read, its last tokens stay valid: %s", error)
-            self._state = None  # say it once, and look again each time
+            self._state = None  # logs the error once, and reads the file again each time
 
     def _read(self, file: Path) -> None:
         state = _state(file)
@@ -76,7 +78,7 @@ class Tokens:
 
 
 def _state(file: Path) -> tuple[int, int, int]:
-    """What differs when the file was written or replaced; links are followed, as a mounted Secret needs."""
+    """Return values that change when the file is written or replaced; links are followed, as a mounted Secret needs."""
     status = file.stat()
     return status.st_mtime_ns, status.st_size, status.st_ino
 

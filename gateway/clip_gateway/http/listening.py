@@ -1,4 +1,4 @@
-"""The socket that HTTP listens on: one for IPv6 and IPv4, as gRPC's own is."""
+"""The socket of the HTTP server: one for IPv6 and IPv4, like gRPC's."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _BACKLOG = 2048  # uvicorn's
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """A socket that listens on `host` and `port`.
+    """Return a socket that listens on `host` and `port`.
 
-    Every address is every address of both families, however it is spelt; of IPv4 alone where the kernel has no IPv6.
+    `0.0.0.0` and `::` both mean all addresses of IPv4 and IPv6; of IPv4 only, if the kernel has no IPv6.
 
-    :raises OSError: the port is taken, or the host is none of this machine.
+    :raises OSError: if the port is in use, or the host is not an address of this machine.
     """
     one = _bound(host, port)
-    # Connections inherit it. asyncio sets it on sockets that it makes alone, and without it an answer waits some 40 ms
-    # for the acknowledgement of its headers.
+    # Connections inherit the option. asyncio sets it only on sockets that it creates, and without it an answer waits
+    # about 40 ms for the acknowledgement of its headers.
     one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return one
 

@@ -83,9 +83,9 @@ class HttpServer(FastAPIBaseServer):
         self._tokens = tokens
 
     async def setup_server(self) -> None:
-        """Start, on one socket for both families of addresses; Jina's own would be of IPv4 alone."""
+        """Start the server on one socket for IPv6 and IPv4; Jina's own socket has only IPv4."""
         with listening(self.host, self.port) as one:
-            self.uvicorn_kwargs["fd"] = one.fileno()  # uvicorn has it under a number of its own
+            self.uvicorn_kwargs["fd"] = one.fileno()  # uvicorn duplicates the descriptor
             await super().setup_server()
 
     @property

@@ -94,9 +94,10 @@ def router(handler: RequestHandler) -> APIRouter:
 
 
 def _described(known: Mapping[str, Model], created: int) -> list[dict[str, Any]]:
-    """The members of each model: of one, where modalities have one checkpoint.
+    """Return the fields of each model; modalities with the same checkpoint are one model.
 
-    :param known: modality -> what encodes it.
+    :param known: modality -> model that encodes it.
+    :param created: Unix time in seconds.
     """
     found: dict[str, dict[str, Any]] = {}
     for modality, model in known.items():
