@@ -1,24 +1,24 @@
-"""CLIP embeddings: pictures and texts in, vectors out.
+"""CLIP embeddings of images and texts.
 
     from clip_image_flow import ImageEncoder, TextEncoder
 
-    pictures = ImageEncoder("emoji-tiny").encode([open("cat.jpg", "rb").read()])  # float32 (1, dim)
+    images = ImageEncoder("emoji-tiny").encode([open("cat.jpg", "rb").read()])  # float32 (1, dim)
     texts = TextEncoder("emoji-tiny").encode(["a cat", "a dog"])  # float32 (2, dim)
 
-| room | what it does |
+| package or module | what it does |
 |---|---|
-| `serving` | what every Executor does: the one room that knows Jina and DocArray |
-| `encoder`, `options` | the steps put together: pictures or texts in, embeddings out |
-| `fingerprint` | the name of what makes a vector so |
+| `serving` | the base class of the Executors: the only package that imports Jina and DocArray |
+| `encoder`, `options` | the whole pipeline: images or texts -> embeddings |
+| `fingerprint` | SHA-256 of everything that changes a vector |
 | `batching` | items of many requests -> batches, fair between requests |
-| `image` | a picture, however it comes -> what the model sees of it |
+| `image` | an image file, array or URI -> the model's input |
 | `text` | a text -> its tokens |
-| `backends` | the engines |
-| `towers` | a half of CLIP, as an engine is given it |
+| `backends` | the inference engines |
+| `towers` | one half of CLIP as the module that an engine runs |
 | `models` | the name of a model -> its weights |
 | `platform` | CPUs and memory of the machine or the container |
 
-A request goes one way: `serving.parameters` -> `serving.selection` -> `batching` (-> `image` or `text`) -> `backends`.
+A request passes `serving.parameters` -> `serving.selection` -> `batching` (-> `image` or `text`) -> `backends`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["ImageEncoder", "TextEncoder", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """What is imported when it is asked for: processes that decode pictures do without numpy and the models."""
+    """Imports the encoders on first access: decoding processes start without numpy and the models."""
     if name in ("ImageEncoder", "TextEncoder"):
         from clip_image_flow import encoder
 

@@ -1,4 +1,4 @@
-"""The steps put together: pictures or texts in, embeddings out."""
+"""Encodes images and texts: preparation, batching and a backend in one object."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from clip_wire.info import IMAGE, TEXT
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-# A JPEG is decoded no smaller than this many times the model's input: the rest is left to bicubic resizing, which blurs
-# away most of what the two ways of shrinking differ in.
+# Minimum size of a JPEG decoded at reduced size, in multiples of the model's input: bicubic resizing does the rest, and
+# blurs most of the difference between the two ways of downscaling.
 _FAST_MARGIN = 1.5
 _WARM_UP_SECONDS = 1.0
 
@@ -36,12 +36,12 @@ _WARM_UP_SECONDS = 1.0
 class Encoder(Generic[T]):
     """A tower of CLIP behind one bounded queue. Safe to use from many threads.
 
-    :param model: the name that the tower was asked for by.
-    :param backend: the tower on an engine.
-    :param batcher: the queue before it, whose `close` ends with the encoder.
-    :param tower: that the backend runs.
+    :param model: name under which the model was requested.
+    :param backend: engine that runs the tower.
+    :param batcher: queue in front of the backend; the encoder closes it.
+    :param tower: tower that the backend runs.
     :param decode: see `EncoderOptions`.
-    :cvar modality: what it encodes.
+    :cvar modality: kind of its items, `image` or `text`.
     """
 
     modality: ClassVar[str]
@@ -53,7 +53,7 @@ class Encoder(Generic[T]):
         self._backend = backend
         self._batcher = batcher
         self._made_by: dict[str, str] = {}
-        if weights := tower.weights():  # None: they are in no file
+        if weights := tower.weights():  # None: not in a file
             self._made_by = {
                 "checkpoint": weights,
                 "fingerprint": fingerprint(
@@ -68,7 +68,7 @@ class Encoder(Generic[T]):
 
     @property
     def info(self) -> dict[str, Any]:
-        """What runs here: model, checkpoint, fingerprint, dim, backend, precision, and what this kind has besides."""
+        """Description of the running model: model, checkpoint, fingerprint, dim, backend and precision."""
         return {
             "model": self._name,
             "dim": self._backend.dim,
@@ -79,53 +79,54 @@ class Encoder(Generic[T]):
 
     @property
     def logit_scale(self) -> float | None:
-        """What the model multiplies cosines with before a softmax, 100 for OpenAI's; None where it does not say."""
+        """Factor of cosine similarities before a softmax, 100 for OpenAI's models; None if the weights have none."""
         return self._backend.logit_scale
 
     @property
     def logit_bias(self) -> float | None:
-        """What the model adds to such products before a sigmoid, as SigLIP does; None where it is a softmax."""
+        """Summand of the scaled similarities before a sigmoid, as in SigLIP; None if the model uses a softmax."""
         return self._backend.logit_bias
 
     @property
     def queue(self) -> tuple[int, int]:
-        """How many items wait or are worked on now, and how many there may be."""
+        """Number of items that are queued or running now, and its maximum."""
         return self._batcher.admitted, self._batcher.capacity
 
     def submit(
         self, contents: Sequence[T], *, batch_size: int = 32, deadline: float | None = None, caller: object = None
     ) -> list[Future[np.ndarray]]:
-        """Queue items; a future of float32 (dim,) for each, as `Batcher.submit` says."""
+        """Queues items; returns a future of float32 (dim,) for each, see `Batcher.submit`."""
         return self._batcher.submit(contents, batch_size=batch_size, deadline=deadline, caller=caller)
 
     def encode(self, contents: Sequence[T], *, batch_size: int = 32) -> np.ndarray:
-        """Items -> embeddings, float32 (n, dim), in order.
+        """Encodes n items to embeddings, float32 (n, dim), in order.
 
-        :raises RequestError: for the first item that cannot be encoded.
+        :param batch_size: maximum number of items in one forward pass.
+        :raises RequestError: an item cannot be encoded; the first one in order is reported.
         """
         rows = [future.result() for future in self.submit(contents, batch_size=batch_size)]
         return np.stack(rows) if rows else np.empty((0, self._backend.dim), dtype=np.float32)
 
     def close(self) -> None:
-        """Finish what is queued, and end the threads."""
+        """Finishes queued items, and ends the threads."""
         self._batcher.close()
 
 
 class ImageEncoder(Encoder[Content | None]):
     """CLIP's image tower behind one bounded queue. Safe to use from many threads.
 
-    What it encodes are encoded bytes, uint8 (height, width, 3) arrays, or URIs.
+    An item is a file as bytes, a uint8 (height, width, 3) array, or a URI.
 
-    It acts on its process: OpenBLAS, OpenMP and torch get `threads` threads, OpenVINO's telemetry cannot be imported
-    any more, and while OpenAI's weights are downloaded sockets without a time limit of their own have one. It starts
-    processes that decode pictures, which end with `close` or with this process.
+    The encoder changes its process: OpenBLAS, OpenMP and torch get `threads` threads, OpenVINO's telemetry can no
+    longer be imported, and during the download of OpenAI's weights sockets have a default timeout. It starts image
+    decoding processes, which end with `close` or with this process.
 
-    :param model: see `clip_image_flow.models`.
-    :param on_death: called when computing has failed for good; what waits and what comes later ends in a RuntimeError.
-        A service ends its process then, so that a fresh one is started.
-    :param observer: is told what becomes of items; see `clip_image_flow.batching.observer`.
-    :param options: those of `EncoderOptions`.
-    :raises ConfigError: for an option that is not available, a ModelError for the model.
+    :param model: name or path, see `clip_image_flow.models`.
+    :param on_death: callback for the death of the model thread; queued and later items fail with a RuntimeError. A
+        service ends its process here, so that a new one is started.
+    :param observer: observer of the items, see `clip_image_flow.batching.observer`.
+    :param options: options of `EncoderOptions`.
+    :raises ConfigError: an option is invalid or not available; a ModelError if the model cannot be loaded.
     """
 
     modality = IMAGE
@@ -146,7 +147,7 @@ class ImageEncoder(Encoder[Content | None]):
             ImagePreparer(
                 ImageReader(chosen.max_image_bytes, chosen.max_image_pixels, UriReader(chosen.allowed_uris)),
                 square(tower.prepared(), size),
-                # A model that computes in less than fp32 rounds by far more than the pixels that are one level off.
+                # Below fp32 the model's rounding errors are far larger than pixels that are off by one level.
                 exact=backend.precision == "fp32" and chosen.decode == "exact",
                 at_least=int(_FAST_MARGIN * size) if chosen.decode == "fast" else None,
             ),
@@ -171,11 +172,11 @@ class ImageEncoder(Encoder[Content | None]):
 
     @property
     def info(self) -> dict[str, Any]:
-        """What runs here: the above, input_size (pixels a side) and modality."""
+        """Description of the running model, with input_size (pixels per side) and modality."""
         return {**super().info, "input_size": self._backend.item_shape[0], "modality": self.modality}
 
     def close(self) -> None:
-        """Finish what is queued, and end the threads and processes."""
+        """Finishes queued items, and ends the threads and processes."""
         super().close()
         self._preparation.close()
 
@@ -183,12 +184,13 @@ class ImageEncoder(Encoder[Content | None]):
 class TextEncoder(Encoder[str]):
     """CLIP's text tower behind one bounded queue. Safe to use from many threads.
 
-    It acts on its process as `ImageEncoder` does, but starts no processes.
+    The encoder changes its process as `ImageEncoder` does, but starts no processes.
 
-    :param model: see `clip_image_flow.models`.
-    :param on_death: as for `ImageEncoder`; `observer` too.
-    :param options: those of `EncoderOptions`; the ones about images change nothing.
-    :raises ConfigError: for an option that is not available, a ModelError for the model.
+    :param model: name or path, see `clip_image_flow.models`.
+    :param on_death: as for `ImageEncoder`.
+    :param observer: as for `ImageEncoder`.
+    :param options: options of `EncoderOptions`; those about images have no effect.
+    :raises ConfigError: an option is invalid or not available; a ModelError if the model cannot be loaded.
     """
 
     modality = TEXT
@@ -217,7 +219,7 @@ class TextEncoder(Encoder[str]):
 
     @property
     def info(self) -> dict[str, Any]:
-        """What runs here: the above, context_length (tokens) and modality."""
+        """Description of the running model, with context_length (tokens) and modality."""
         return {**super().info, "context_length": self._backend.item_shape[0], "modality": self.modality}
 
 
@@ -232,12 +234,12 @@ def _load(tower: Tower, options: EncoderOptions) -> backends.Backend:
 
 
 def _most(backend: backends.Backend, options: EncoderOptions) -> int:
-    """Items in one forward pass."""
+    """Maximum number of items in one forward pass."""
     return options.max_batch_size or backend.best_batch_size
 
 
 def _queue(backend: backends.Backend, options: EncoderOptions) -> dict[str, Any]:
-    """What every tower's batcher is given."""
+    """Arguments of every tower's batcher."""
     return {
         "capacity": options.queue_size,
         "max_batch_size": _most(backend, options),
@@ -249,9 +251,9 @@ def _queue(backend: backends.Backend, options: EncoderOptions) -> dict[str, Any]
 
 
 def _warm_up(encode: Callable[[np.ndarray], np.ndarray], item: np.ndarray, most: int) -> None:
-    """Run a first pass of each batch size: it allocates and picks kernels, which takes some 10 to 80 ms.
+    """Runs a first pass of each batch size, in which the engine allocates memory and picks kernels (10 to 80 ms).
 
-    One item and the largest batch come first, then as many of the others as there is time for.
+    One item and the largest batch come first, then the other sizes until `_WARM_UP_SECONDS` are over.
     """
     end = time.monotonic() + _WARM_UP_SECONDS
     for count in dict.fromkeys((1, most, *range(2, most))):
@@ -265,6 +267,6 @@ def _bytes_of(content: Content | None) -> int:
 
 
 def unit_length(embedding: np.ndarray) -> np.ndarray:
-    """`embedding` (dim,) scaled to length 1; a vector of zeros stays what it is."""
+    """`embedding` (dim,) scaled to length 1; a zero vector is returned unchanged."""
     length = float(np.linalg.norm(embedding))
     return embedding / np.float32(length) if length else embedding

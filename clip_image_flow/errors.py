@@ -1,7 +1,7 @@
-"""What can go wrong, in the words the caller needs.
+"""Exceptions of the library.
 
-A `RequestError` is the caller's to mend. Its classes are those of the wire, `clip_wire.errors`, since their names and
-`args` are what the gateway sees of them. The others are the operator's, or stay within the library.
+A `RequestError` is a client error. Its subclasses are defined in `clip_wire.errors`, because the gateway recognises
+them by their names and `args`. The other errors concern the operator, or are internal to the library.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = [
 
 
 class ConfigError(ValueError):
-    """The encoder cannot be built as it was asked for: a start-up error, with what to do about it."""
+    """The encoder cannot be built with these options: a start-up error whose message says what to change."""
 
 
 class ModelError(ConfigError):
@@ -44,9 +44,9 @@ class ModelError(ConfigError):
 
 
 class TakesLonger(Exception):
-    """An item cannot be prepared in the time and memory that most items need: it goes where long ones wait."""
+    """An item needs more time or memory to prepare than most: it moves to the lane of large items."""
 
 
 def first_line(error: Exception) -> str:
-    """The first line of what an error says; its class where it says nothing."""
+    """The first line of an error's message, or its class name if the message is empty."""
     return (str(error) or type(error).__name__).splitlines()[0]

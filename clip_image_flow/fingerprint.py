@@ -1,5 +1,7 @@
-"""What made a vector, in one name: two vectors can be compared where their models have one checkpoint, and are of the
-same numbers where they have one fingerprint.
+"""Computes the fingerprint of a model half: SHA-256 of everything that changes its vectors.
+
+Two vectors can be compared if their models have the same checkpoint; they have the same numbers if they have the same
+fingerprint.
 
     python -m clip_image_flow.fingerprint ViT-B/32
 
@@ -8,17 +10,17 @@ A fingerprint is the SHA-256, in hex, of this JSON (sorted keys, no spaces):
 | key | value |
 |---|---|
 | `kind` | the half of the model, `image` or `text` |
-| `weights` | SHA-256 of the weights' files: of their SHA-256, one after the other |
-| `prepared` | how an item becomes the model's input: see below, and for images the option `decode` |
+| `weights` | SHA-256 of the concatenated SHA-256 of the weight files |
+| `prepared` | preprocessing of an item: see below, and for images the option `decode` |
 | `precision` | `fp32`, `bf16`, `fp16` or `int8` |
-| `calibration` | of int8 alone: SHA-256 of the list of its files' SHA-256 |
+| `calibration` | only with int8: SHA-256 of the list of its files' SHA-256 |
 
-`prepared` of a picture says how it is resized, its mean and std; of a text, its tokenizer (by its SHA-256 where it is a
-file) and how the text is cleaned. Of OpenCLIP's models the architecture stands in no file of weights, so the JSON of
-architecture and preprocessing comes first in `weights`.
+`prepared` of an image has the resizing, mean and std; that of a text has the tokenizer (by its SHA-256 if it is a file)
+and the text cleaning. The weight files of OpenCLIP's models do not contain the architecture, so `weights` starts with
+the JSON of architecture and preprocessing.
 
-What computes (torch, OpenVINO, their versions, the CPU) is not in it: in fp32 their numbers differ by 1e-5. Nor is what
-changes no vector: batch sizes, limits, `truncate`.
+The fingerprint does not depend on the engine (torch, OpenVINO, their versions, the CPU), whose numbers differ by 1e-5
+in fp32, nor on options that change no vector: batch sizes, limits, `truncate`.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ PREPARED: dict[str, dict[str, Any]] = {
     IMAGE: models.ImagePreparation().described(),
     TEXT: models.TextPreparation().described(),
 }
-"""How OpenAI's models want it."""
+"""Preprocessing of OpenAI's models."""
 _PRECISIONS = ("fp32", "bf16", "fp16")
 
 
@@ -51,13 +53,14 @@ def fingerprint(
     decode: str = "exact",
     calibration: str = "",
 ) -> str:
-    """The name of what makes a vector so, 64 hex digits.
+    """The fingerprint, 64 hex digits.
 
     :param kind: `image` or `text`.
-    :param weights: see `Checkpoint.fingerprint`.
-    :param prepared: see `ImagePreparation.described` and `TextPreparation.described`; by default OpenAI's.
-    :param decode: see `EncoderOptions`; it changes pictures alone.
-    :param calibration: of int8.
+    :param weights: fingerprint of the weights, see `Checkpoint.fingerprint`.
+    :param prepared: preprocessing, see `ImagePreparation.described` and `TextPreparation.described`; by default
+        OpenAI's.
+    :param decode: see `EncoderOptions`; ignored for texts.
+    :param calibration: SHA-256 of the int8 calibration in hex, "" for other precisions.
     """
     described = {
         "kind": kind,
@@ -70,7 +73,7 @@ def fingerprint(
 
 
 def main() -> None:
-    """Print the fingerprints of both halves of a model."""
+    """Prints the fingerprints of both halves of a model."""
     parser = argparse.ArgumentParser(
         prog="python -m clip_image_flow.fingerprint", description=(__doc__ or "").splitlines()[0]
     )

@@ -1,4 +1,4 @@
-"""The options of an encoder, documented and checked once for all who take them."""
+"""The options of an encoder, documented and validated in one place."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ _WHOLE_NUMBERS = (
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderOptions:
-    """How an encoder runs. Each option is one of `ImageEncoder`, and of an Executor's `uses_with`.
+    """How an encoder runs. All options are keyword arguments of the encoders, and keys of an Executor's `uses_with`.
 
     :param device: `cpu`, `cuda` or `cuda:N`.
-    :param backend: see `clip_image_flow.backends`.
+    :param backend: `auto`, `openvino` or `torch`, see `clip_image_flow.backends`.
     :param precision: `fp32`, `bf16`, `fp16` (CUDA) or `int8` (OpenVINO); by default fp32 on the CPU, fp16 on CUDA.
-    :param threads: CPU threads, of the model and of decoding each; by default what the process may use.
+    :param threads: number of CPU threads for the model, and as many for decoding; by default the CPUs of the process.
     :param cache_dir: folder of downloaded weights and converted models; by default CLIP_CACHE, else ~/.cache/clip.
-    :param max_batch_size: most images in one forward pass, whatever a caller asks for; by default as many as make it
-        faster, 12 to 32 on the CPU by precision and 128 on CUDA.
-    :param decode: `exact`, the pixels of `clip` (of 255 levels one off here and there where the precision is not fp32),
-        or `fast`: a large JPEG is decoded at a fraction of its size, for embeddings that are nearly the same;
+    :param max_batch_size: maximum number of items in one forward pass, even if a request's `batch_size` is larger; by
+        default the size beyond which throughput does not rise, 12 to 32 on the CPU by precision and 128 on CUDA.
+    :param decode: `exact` for the pixels of `clip` (if the precision is not fp32, some are off by one of 255 levels),
+        or `fast` to decode large JPEGs at a fraction of their size, for embeddings that are nearly the same;
         docs/speed.md has the difference.
-    :param batch_wait_ms: milliseconds that a batch which is not full waits for more images, of use on a GPU.
-    :param queue_size: most images waiting or running at any time.
-    :param queue_bytes: most bytes of them; by default an eighth of the memory that the process may use.
-    :param max_image_bytes: most bytes of one encoded image.
-    :param max_image_pixels: most pixels of one image.
-    :param max_decode_seconds: most seconds of CPU time that decoding and preparing one image may take.
-    :param decode_memory: most bytes of memory that images being decoded may take, all together; by default a quarter of
-        the memory that the process may use. One image gets 8 bytes for each of `max_image_pixels` at most.
-    :param truncate: cut a text that has more tokens than the model takes; else it is an error.
-    :param max_text_bytes: most bytes of one text in UTF-8.
-    :param allowed_uris: prefixes of the URIs that are read, see `clip_image_flow.image.uris`.
+    :param batch_wait_ms: milliseconds that an incomplete batch waits for more items; useful on a GPU.
+    :param queue_size: maximum number of items that are queued or running.
+    :param queue_bytes: maximum size of these items, in bytes; by default an eighth of the memory of the process.
+    :param max_image_bytes: maximum size of one encoded image, in bytes.
+    :param max_image_pixels: maximum number of pixels of one image.
+    :param max_decode_seconds: maximum CPU time to decode and prepare one image, in seconds.
+    :param decode_memory: maximum memory of all images that are being decoded, in bytes; by default a quarter of the
+        memory of the process. One image gets at most 8 bytes for each of `max_image_pixels`.
+    :param truncate: whether a text with more tokens than the model's context length is cut; else it is an error.
+    :param max_text_bytes: maximum size of one text in UTF-8, in bytes.
+    :param allowed_uris: prefixes of the URIs that may be read, see `clip_image_flow.image.uris`.
     :raises ConfigError: an option has a value that is not allowed.
     """
 
@@ -82,12 +82,12 @@ class EncoderOptions:
 
     @classmethod
     def names(cls) -> frozenset[str]:
-        """Of all options."""
+        """Names of all options."""
         return frozenset(option.name for option in dataclasses.fields(cls))
 
     @classmethod
     def of(cls, **options: Any) -> EncoderOptions:
-        """These options; None stands for a default that follows from the machine."""
+        """Options with these values; None selects a default that depends on the machine."""
         measured = {option.name for option in dataclasses.fields(cls) if option.default_factory is not MISSING}
         return cls(**{name: value for name, value in options.items() if value is not None or name not in measured})
 

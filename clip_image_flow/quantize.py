@@ -1,12 +1,12 @@
-"""Make a model's int8 form, calibrated with pictures and texts of your own.
+"""Quantizes a model to int8, calibrated with your own images and texts.
 
     python -m clip_image_flow.quantize ViT-B/32 ~/pictures --texts queries.txt
 
-Each half of the model is made where there is something to calibrate it with: the image half with pictures, the text
-half with the lines of a file. Post-training quantization is NNCF's (https://github.com/openvinotoolkit/nncf), an extra:
-`pip install nncf`. The result is kept in the cache folder beside the conversion of the same weights, where
-`precision: int8` finds it. Every fourth picture or text is not calibrated with but compared: what is printed is the
-cosine between int8's and fp32's embeddings.
+The image half is calibrated with images, the text half with the lines of a file; a half without calibration data is
+skipped. NNCF (https://github.com/openvinotoolkit/nncf) does the post-training quantization; it is not a dependency:
+`pip install nncf`. The int8 model is stored in the cache folder beside the conversion of the same weights, from where
+`precision: int8` loads it. Every fourth image or text is held out of the calibration, for the cosine similarity of int8
+and fp32 embeddings that is printed.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from clip_image_flow.text.tokens import shortened, tokenizer
 from clip_image_flow.towers import Tower, image_tower, text_tower
 
 LEAST = 32
-"""Pictures or texts that a calibration needs."""
+"""Minimum number of images or texts for a calibration."""
 MOST = 400
-"""Those that are taken, evenly, where there are more."""
+"""Maximum number of images or texts; of more, evenly spaced ones are taken."""
 T = TypeVar("T")
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
@@ -45,12 +45,13 @@ logger = logging.getLogger(__name__)
 def quantize(
     model: str, paths: Iterable[Path], *, cache_dir: str | None = None, threads: int | None = None
 ) -> np.ndarray:
-    """Calibrate the image half of `model` and keep its int8 form in the cache.
+    """Quantizes the image half of `model` and stores it in the cache.
 
-    :param model: see `clip_image_flow.models`.
-    :param paths: pictures, or folders of them; of many, `MOST` are taken evenly.
-    :return: cosines between int8 and fp32, float32 (m,), of the pictures that were not calibrated with.
-    :raises ConfigError: NNCF or OpenVINO is not installed, there are too few pictures, or the cache cannot be written.
+    :param model: name or path, see `clip_image_flow.models`.
+    :param paths: image files, or folders of them; of more than `MOST`, evenly spaced ones are taken.
+    :param threads: number of CPU threads; by default the CPUs of the process.
+    :return: cosine similarities of int8 and fp32, float32 (m,), of the held-out images.
+    :raises ConfigError: NNCF or OpenVINO is not installed, there are too few images, or the cache is not writable.
     """
     files = _files(paths)
     tower = image_tower(model, cache_dir)
@@ -60,10 +61,10 @@ def quantize(
 def quantize_text(
     model: str, texts: Sequence[str], *, cache_dir: str | None = None, threads: int | None = None
 ) -> np.ndarray:
-    """Calibrate the text half of `model` and keep its int8 form in the cache.
+    """Quantizes the text half of `model` and stores it in the cache.
 
-    :param texts: like those that will be encoded; of many, `MOST` are taken evenly.
-    :return: as `quantize`, of the texts that were not calibrated with.
+    :param texts: texts like those to encode; of more than `MOST`, evenly spaced ones are taken.
+    :return: cosine similarities of int8 and fp32, float32 (m,), of the held-out texts.
     :raises ConfigError: as `quantize`.
     """
     taken = _evenly(texts)
@@ -74,13 +75,13 @@ def quantize_text(
 def _calibrate(
     tower: Tower, read: Callable[[tuple[int, ...]], Iterator[np.ndarray]], what: str, threads: int | None
 ) -> np.ndarray:
-    """Calibrate one half.
+    """Quantizes one half, and returns the cosine similarities of the held-out items.
 
-    :param read: the shape of an item -> items.
-    :param what: they are, for an error.
+    :param read: function from the shape of an item to the items.
+    :param what: plural name of the items, for an error message.
     """
     try:
-        # First of the two: it keeps openvino_telemetry, through which NNCF would report as well, from being imported.
+        # Before nncf: this import blocks openvino_telemetry, through which NNCF would report as well.
         from clip_image_flow.backends.openvino import conversion
     except ImportError as error:
         raise ConfigError(f"int8 runs on OpenVINO, which cannot be imported here: {error}") from error
@@ -101,7 +102,7 @@ def _calibrate(
             conversion.fp32_model(tower),
             nncf.Dataset(calibration),
             subset_size=len(calibration),
-            model_type=nncf.ModelType.TRANSFORMER,  # keeps what attention is sensitive to; does convolutions no harm
+            model_type=nncf.ModelType.TRANSFORMER,  # protects attention's sensitive operations; harmless for ResNets
         ),
     )
     rough = load(precision="int8")
@@ -109,7 +110,7 @@ def _calibrate(
 
 
 def _tokens(texts: Iterable[str], tower: Tower, context: int) -> Iterator[np.ndarray]:
-    """Each text as the model reads it, int32 (n,) with n up to `context`; those that cannot be read are named."""
+    """The tokens of each text, int32 (n,) with n up to `context`; logs and skips texts that cannot be tokenized."""
     prepare = tokenizer(tower.prepared(), context, truncate=True, max_bytes=1 << 16)
     for text in texts:
         try:
@@ -120,7 +121,7 @@ def _tokens(texts: Iterable[str], tower: Tower, context: int) -> Iterator[np.nda
 
 
 def _files(paths: Iterable[Path]) -> list[Path]:
-    """The pictures at `paths` and in the folders below, no more than `MOST`."""
+    """The image files at `paths` and in the folders below, at most `MOST`."""
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
@@ -137,7 +138,7 @@ def _evenly(found: Sequence[T]) -> list[T]:
 
 
 def _read(files: Iterable[Path], wanted: Square) -> Iterator[np.ndarray]:
-    """Each file as the model sees it, uint8 (n, n, 3); those that cannot be read are named and skipped."""
+    """The preprocessed image of each file, uint8 (n, n, 3); logs and skips files that cannot be decoded."""
     prepare = ImagePreparer(ImageReader(max_bytes=1 << 30, max_pixels=1 << 28, uris=UriReader()), wanted)
     for file in files:
         try:
@@ -151,7 +152,7 @@ def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    """Calibrate, and say how near the result is."""
+    """Quantizes a model, and prints the cosine similarity of int8 and fp32."""
     parser = argparse.ArgumentParser(
         prog="python -m clip_image_flow.quantize", description=(__doc__ or "").splitlines()[0]
     )

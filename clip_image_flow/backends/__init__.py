@@ -1,6 +1,6 @@
-"""The engines that run a tower of CLIP, behind one small interface.
+"""The inference engines that run a tower of CLIP, behind one small interface.
 
-A backend is the only place that knows its engine. Another one joins by a module beside `torch_backend.py` and a line in
+Only a backend's own module imports its engine. To add a backend, add a module beside `torch_backend.py` and a line in
 `load`.
 """
 
@@ -23,14 +23,15 @@ logger = logging.getLogger(__name__)
 class Backend(Protocol):
     """A tower on an engine.
 
-    :param precision: of the arithmetic, `fp32`, `bf16`, `fp16` or `int8`.
-    :param item_shape: of one item of a batch, such as (n, n, 3).
-    :param item_dtype: NumPy's name of its numbers.
+    :param name: name of the engine, one of `BACKENDS`.
+    :param precision: precision of the arithmetic, `fp32`, `bf16`, `fp16` or `int8`.
+    :param item_shape: shape of one item of a batch, such as (n, n, 3).
+    :param item_dtype: NumPy's name of an item's dtype.
     :param dim: length of an embedding.
-    :param best_batch_size: items in one forward pass from which on more bring nothing.
-    :param calibration: names that of int8, in hex; "" of other precisions.
-    :param logit_scale: what the model multiplies cosines with before a softmax, or None where it does not say.
-    :param logit_bias: what it adds to them before a sigmoid, or None where it is a softmax.
+    :param best_batch_size: number of items in one forward pass beyond which throughput does not rise.
+    :param calibration: SHA-256 of the int8 calibration in hex; "" for other precisions.
+    :param logit_scale: factor of cosine similarities before a softmax; None if the weights have none.
+    :param logit_bias: summand of the scaled similarities before a sigmoid; None if the model uses a softmax.
     """
 
     name: str
@@ -44,7 +45,7 @@ class Backend(Protocol):
     logit_bias: float | None
 
     def encode(self, batch: np.ndarray) -> np.ndarray:
-        """A batch (b, *`item_shape`) of `item_dtype` -> embeddings, float32 (b, dim), as the model gives them.
+        """Encodes a batch (b, *`item_shape`) of `item_dtype` to embeddings, float32 (b, dim), not normalised.
 
         Called from one thread at a time.
         """
@@ -52,12 +53,14 @@ class Backend(Protocol):
 
 
 def load(name: str, tower: Tower, *, device: str, precision: str | None, threads: int) -> Backend:
-    """The backend called `name` with `tower` on it.
+    """Loads `tower` on the backend called `name`.
 
+    :param name: one of `BACKENDS`.
+    :param tower: tower to run.
     :param device: `cpu`, `cuda` or `cuda:N`.
-    :param precision: None for the device's own default.
-    :param threads: most CPU threads of one forward pass.
-    :raises ConfigError: for a name, device or precision that is not there.
+    :param precision: precision, or None for the device's default.
+    :param threads: maximum number of CPU threads of one forward pass.
+    :raises ConfigError: the backend, device or precision is not available.
     """
     if name not in BACKENDS:
         raise ConfigError(f"backend must be one of {', '.join(BACKENDS)}, not {name!r}")
@@ -66,7 +69,7 @@ def load(name: str, tower: Tower, *, device: str, precision: str | None, threads
             from clip_image_flow.backends.openvino.backend import OpenVINOBackend
 
             return OpenVINOBackend(tower, device=device, precision=precision, threads=threads)
-        except (ImportError, RuntimeError) as error:  # RuntimeError: whatever goes wrong inside of OpenVINO
+        except (ImportError, RuntimeError) as error:  # RuntimeError: any error inside of OpenVINO
             reason = (str(error) or type(error).__name__).strip().splitlines()[0]
             if name == "openvino":
                 raise ConfigError(f"backend 'openvino' cannot be used here: {reason}") from error

@@ -1,4 +1,4 @@
-"""A tower as torch runs it: on the CPU in fp32 the same numbers as the package that the model comes from."""
+"""Runs a tower with torch: on the CPU in fp32 with the same numbers as the package that the model comes from."""
 
 from __future__ import annotations
 
@@ -16,16 +16,20 @@ _PRECISIONS = {"cpu": ("fp32", "bf16"), "cuda": ("fp16", "bf16", "fp32")}  # a d
 
 
 class TorchBackend:
-    """A tower's module on a torch device. Takes the module over: it is moved and cast in place.
+    """A tower's module on a torch device. The module is moved and cast in place.
 
-    fp16 is OpenAI's own (`clip.model.convert_weights`: weights in fp16, LayerNorm in fp32) where the model is OpenAI's;
-    fp16 of others, and bf16, are torch's autocast.
+    fp16 of OpenAI's models is their own (`clip.model.convert_weights`: weights in fp16, LayerNorm in fp32); fp16 of
+    other models, and bf16, use torch's autocast.
 
-    :raises ConfigError: for a device that is not there, or a precision it does not have.
+    :param module: module of a tower, in fp32 on the CPU.
+    :param device: `cpu`, `cuda` or `cuda:N`.
+    :param precision: `fp32`, `bf16` or `fp16`, or None for the device's default.
+    :param threads: number of CPU threads.
+    :raises ConfigError: the device is not available, or does not have the precision.
     """
 
     name = "torch"
-    calibration = ""  # it has no int8
+    calibration = ""  # no int8
 
     def __init__(self, module: nn.Module, *, device: str, precision: str | None, threads: int) -> None:
         kind = check_device(device)
@@ -45,7 +49,7 @@ class TorchBackend:
         self.best_batch_size = 16 if kind == "cpu" else 128
         self._device = torch.device(device)
         self._module = module.float().to(self._device).eval().requires_grad_(False)
-        # A GPU's tensor cores take channels last; what is kept otherwise is converted.
+        # The tensor cores of a GPU use channels last; other layouts are converted in every pass.
         self._layout = torch.contiguous_format if kind == "cpu" else torch.channels_last
         self._module.to(memory_format=self._layout)  # type: ignore[call-overload]  # in place, and not in its types
         self._mixed: torch.dtype | None = torch.bfloat16 if self.precision == "bf16" else None
@@ -55,7 +59,7 @@ class TorchBackend:
             convert_weights(self._module)
 
     def encode(self, batch: np.ndarray) -> np.ndarray:
-        """A batch of items -> float32 (b, dim); one that CUDA has no memory for is halved."""
+        """Encodes a batch of items to float32 (b, dim); a batch too large for CUDA's memory is split in half."""
         try:
             return self._forward(batch)
         except torch.OutOfMemoryError:
@@ -69,7 +73,7 @@ class TorchBackend:
     def _forward(self, batch: np.ndarray) -> np.ndarray:
         items = torch.from_numpy(batch)
         if self._device.type == "cuda":
-            # Pinned memory is copied without a detour through a buffer of the driver's; bytes are a quarter of floats.
+            # Pinned memory is copied without the driver's staging buffer; uint8 is a quarter of the size of float32.
             items = items.pin_memory().to(self._device, non_blocking=True)
         with (
             torch.inference_mode(),
@@ -82,7 +86,7 @@ class TorchBackend:
 def check_device(device: str) -> str:
     """The kind of `device`, `cpu` or `cuda`.
 
-    :raises ConfigError: when there is no such device on this machine.
+    :raises ConfigError: the name is invalid, or the device is not available on this machine.
     """
     if device == "cpu":
         return "cpu"

@@ -1,1 +1,1 @@
-"""Items of many requests -> batches, fair between requests; none waits for a slow one."""
+"""Dynamic batching: items of many requests -> batches, fair between requests, never blocked by a slow item."""

@@ -1,13 +1,13 @@
-"""One bounded queue over all requests, and the thread that runs the model.
+"""Dynamic batching: one bounded queue for all requests, and the thread that runs the model.
 
-The model thread takes what is there, up to the smallest `batch_size` among the items it takes, so that requests share
-forward passes under load and nobody waits for a timer. While it computes, the items of about one more batch are
-prepared (decoded, preprocessed) in worker threads; no further ahead, so that memory stays bounded.
+The model thread takes the queued items, up to the smallest `batch_size` among them, so that requests share forward
+passes under load and no request waits for a timer. During a forward pass, worker threads prepare (decode, preprocess)
+the items of about one more batch; no further ahead, so that memory stays bounded.
 
-Items that take longer to prepare than most have a lane of their own: no forward pass waits for them, and no other item.
-They join the next one when they are ready.
+Large items, which take longer to prepare than most, have a separate lane: no forward pass and no other item waits for
+them. They join the next batch when they are prepared.
 
-Knows neither images nor models: `prepare` and `forward` are given.
+The batcher knows neither images nor models: `prepare` and `forward` are arguments.
 """
 
 from __future__ import annotations
@@ -29,29 +29,30 @@ from clip_image_flow.errors import NotFinite, QueueFull, RequestError, TakesLong
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-# After this long without another item that is ready, or since the first was, a batch leaves without those that are not.
+# A batch starts without its unprepared items this long after its latest, or its first, item was prepared.
 _STALLED_SECONDS, _LATE_SECONDS = 0.1, 0.5
 
 
 class Batcher(Generic[T]):
     """Runs `forward(stack of prepare(item))` over items from many callers.
 
-    :param prepare: one item -> array, called in `threads` worker threads; what it raises is the item's result, but
-        `TakesLonger` hands the item on to `prepare_large`.
-    :param forward: (b, ...) -> (b, dim), called in the one model thread; what it raises is the result of all b. A row
-        with numbers that are not finite is no result: its item gets `NotFinite`.
-    :param capacity: most items waiting or running at any time.
-    :param max_batch_size: most items in one forward pass, whatever a caller asks for.
-    :param patience: seconds that a batch which is not full waits for more items. Worth it only where a forward pass of
-        many takes hardly longer than one of few, as on a GPU.
-    :param prepare_large: the same as `prepare` for items that take longer, in as many threads again.
-    :param is_large: whether an item takes longer, as far as that is known beforehand.
-    :param weigh: bytes that an item holds.
-    :param capacity_bytes: most of them at any time; an item that has more is let in alone.
-    :param advice: what `NotFinite` says besides.
-    :param on_death: called when the model thread has died of a fault in it. What waits ends in a RuntimeError then, and
-        so does every `submit`.
-    :param observer: is told what becomes of items.
+    :param prepare: function from one item to an array, called in `threads` worker threads; its exception becomes the
+        item's result, but `TakesLonger` passes the item to `prepare_large`.
+    :param forward: function from (b, ...) to (b, dim), called in the one model thread; its exception becomes the result
+        of all b items. An item whose row contains NaN or infinity gets `NotFinite`.
+    :param capacity: maximum number of items that are queued or running.
+    :param max_batch_size: maximum number of items in one forward pass, even if a caller's `batch_size` is larger.
+    :param threads: number of threads of each lane.
+    :param patience: seconds that an incomplete batch waits for more items; useful only if a forward pass of many items
+        takes hardly longer than one of few, as on a GPU.
+    :param prepare_large: the same as `prepare` for large items, in as many additional threads.
+    :param is_large: function that says whether an item is large, as far as known before its preparation.
+    :param weigh: function from an item to its size in bytes.
+    :param capacity_bytes: maximum size of all items, in bytes; a larger item is admitted alone.
+    :param advice: text appended to the message of `NotFinite`.
+    :param on_death: callback for the death of the model thread; queued items and later `submit` calls then fail with a
+        RuntimeError.
+    :param observer: observer of the items.
     """
 
     def __init__(
@@ -84,9 +85,9 @@ class Batcher(Generic[T]):
         self._most_ahead = max(max_batch_size, threads)
         self._small = Lane(prepare, threads + 1, "prepare")
         self._large = Lane(prepare_large or prepare, threads, "prepare-large")
-        self._ahead: deque[Item[T]] = deque()  # what is next; it is prepared, or being prepared
-        self._ready = 0  # of what the next batch may hold
-        self._ready_since = self._ready_more_since = 0.0  # by the monotonic clock
+        self._ahead: deque[Item[T]] = deque()  # the next items, prepared or in preparation
+        self._ready = 0  # prepared items among those of the next batch
+        self._ready_since = self._ready_more_since = 0.0  # monotonic clock
         self._admitted = 0
         self._admitted_bytes = 0
         self._closed = self._dead = False
@@ -96,20 +97,20 @@ class Batcher(Generic[T]):
 
     @property
     def admitted(self) -> int:
-        """How many items wait, or are prepared or computed, now."""
+        """Number of items that are queued, in preparation or in a forward pass."""
         return self._admitted
 
     def submit(
         self, contents: Sequence[T], *, batch_size: int, deadline: float | None = None, caller: object = None
     ) -> list[Future[np.ndarray]]:
-        """Queue all of `contents`, or none of them.
+        """Queues all of `contents`, or none of them.
 
-        :param batch_size: most of them, and of their neighbours, in one forward pass.
-        :param deadline: Unix time in seconds; what has not begun by then ends with `Expired`.
-        :param caller: what the observer finds in each of them.
-        :return: for each item a future of its row (dim,). Cancel those that nobody needs any more.
-        :raises TooLarge: more than ever fits.
-        :raises QueueFull: more than fits now.
+        :param batch_size: maximum number of items in a forward pass that contains any of these.
+        :param deadline: Unix time in seconds; items that have not started by then fail with `Expired`.
+        :param caller: object that the observer finds in each item.
+        :return: future of the row (dim,) of each item. Cancel those that are no longer needed.
+        :raises TooLarge: there are more items than the queue can ever hold.
+        :raises QueueFull: there are more items than the queue has room for now.
         """
         batch_size = min(batch_size, self._max_batch_size)
         items = [Item(content, batch_size, deadline, self._weigh(content), caller) for content in contents]
@@ -124,7 +125,7 @@ class Batcher(Generic[T]):
         return [item.result for item in items]
 
     def _admit(self, items: Sequence[Item[T]]) -> None:
-        """Queue `items`, or raise what `submit` raises."""
+        """Queues `items`, or raises the errors of `submit`."""
         weight = sum(item.weight for item in items)
         with self._changed:
             if self._closed:
@@ -145,7 +146,7 @@ class Batcher(Generic[T]):
             self._changed.notify()
 
     def close(self) -> None:
-        """Finish what is queued, then end the threads."""
+        """Finishes queued items, then ends the threads."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -154,7 +155,7 @@ class Batcher(Generic[T]):
             lane.workers.shutdown()
 
     def _look_ahead(self) -> None:
-        """Choose what is next, and have it prepared. Called with the lock held."""
+        """Picks the next items and starts their preparation. Called with the lock held."""
         small, large = self._small, self._large
         while small.waiting and small.running < small.threads and len(self._ahead) < self._most_ahead:
             if item := self._begin(small):
@@ -163,7 +164,7 @@ class Batcher(Generic[T]):
             self._begin(large)
 
     def _begin(self, lane: Lane[T]) -> Item[T] | None:
-        """Prepare the next item of a lane, if anybody wants it. Called with the lock held."""
+        """Starts to prepare a lane's next item, unless it is cancelled or expired. Called with the lock held."""
         item = lane.next()
         if not (item.is_wanted() or item.claim()):
             self._release([item])
@@ -173,7 +174,7 @@ class Batcher(Generic[T]):
         return item
 
     def _prepare(self, lane: Lane[T], item: Item[T]) -> None:
-        """Prepare an item in a thread of its lane, and see what is next."""
+        """Prepares an item in a thread of its lane, then starts the next ones."""
         failure: Exception | None = None
         began = time.monotonic()
         try:
@@ -201,7 +202,7 @@ class Batcher(Generic[T]):
             item.result.set_exception(failure)
 
     def _release(self, items: Sequence[Item[T]]) -> None:
-        """Make room in the queue, before anyone hears of a result: the answer to it may be the next request."""
+        """Frees room in the queue, before results are set: a caller may react to a result with its next request."""
         with self._changed:
             self._admitted -= len(items)
             self._admitted_bytes -= sum(item.weight for item in items)
@@ -222,7 +223,7 @@ class Batcher(Generic[T]):
                 item.give_up()
 
     def _next_batch(self) -> list[Item[T]]:
-        """What is there, up to the batch size; empty only when closed."""
+        """Waits for the next batch; empty only when closed."""
         with self._changed:
             while True:
                 front, wait = self._front()
@@ -238,7 +239,7 @@ class Batcher(Generic[T]):
                     self._changed.wait(wait)
 
     def _front(self) -> tuple[list[Item[T]], float | None]:
-        """What the next batch may hold, and the seconds that it should wait at most. Called with the lock held."""
+        """Prepared items of the next batch, and the maximum seconds to wait for more. Called with the lock held."""
         front: list[Item[T]] = []
         limit = self._max_batch_size
         for item in self._ahead:
@@ -261,7 +262,7 @@ class Batcher(Generic[T]):
         return ready, max(0, end - now)
 
     def _take(self, front: Sequence[Item[T]]) -> list[Item[T]]:
-        """Those of `front` that somebody still wants. Called with the lock held."""
+        """Removes `front` from the queue; returns its items that are still wanted. Called with the lock held."""
         taken = set(front)
         self._ahead = deque(item for item in self._ahead if item not in taken)
         batch = [item for item in front if item.claim()]
@@ -269,7 +270,7 @@ class Batcher(Generic[T]):
         return batch
 
     def _compute(self, batch: list[Item[T]]) -> None:
-        """Run one forward pass and answer every item of `batch`."""
+        """Runs one forward pass, and sets the result of every item of `batch`."""
         outcomes: list[tuple[Item[T], np.ndarray]] = []
         failure: Exception | None = None
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""What waits to be prepared, and the threads that prepare it."""
+"""Queues of items to prepare, and the threads that prepare them."""
 
 from __future__ import annotations
 
@@ -19,17 +19,19 @@ T = TypeVar("T")
 
 @dataclass(eq=False)
 class Item(Generic[T]):
-    """One item on its way.
+    """One item between `submit` and its result.
 
-    :param batch_size: most items in its forward pass.
-    :param deadline: Unix time in seconds, after which nobody wants it.
-    :param weight: bytes that it holds.
-    :param caller: whoever submitted it may leave something here for an `Observer`.
-    :param array: what was prepared of it, once that is done.
-    :param queued: when it was submitted, by the monotonic clock in seconds.
-    :param prepared: when its preparing ended, by that clock.
-    :param preparing: seconds in a thread that prepares, in both lanes together.
-    :param forward: when its forward pass began and ended, by that clock.
+    :param content: item as it was submitted.
+    :param batch_size: maximum number of items in its forward pass.
+    :param deadline: Unix time in seconds after which the item expires, or None.
+    :param weight: size of the content, in bytes.
+    :param caller: any object, from the caller of `submit` to an `Observer`.
+    :param result: future of the row, float32 (dim,).
+    :param array: prepared item; None before.
+    :param queued: time of `submit`, in seconds of the monotonic clock.
+    :param prepared: end of the preparation, on the same clock.
+    :param preparing: duration of the preparation in seconds, in both lanes together.
+    :param forward: begin and end of the forward pass, on the same clock; None before.
     """
 
     content: T
@@ -46,15 +48,15 @@ class Item(Generic[T]):
 
     @property
     def waiting(self) -> float | None:
-        """Seconds from `submit` to the forward pass in which nothing was done with it; None before that."""
+        """Seconds between `submit` and the forward pass, less the preparation; None before the forward pass."""
         return None if self.forward is None else max(0.0, self.forward[0] - self.queued - self.preparing)
 
     def is_wanted(self) -> bool:
-        """Whether somebody waits for this item, in time."""
+        """Whether the item is neither cancelled nor expired."""
         return not self.result.cancelled() and (self.deadline is None or time.time() <= self.deadline)
 
     def claim(self) -> bool:
-        """Whether somebody still waits for this item; from now on nobody can call it off."""
+        """Whether the item is still wanted; it cannot be cancelled afterwards, and an expired item fails."""
         if not self.result.set_running_or_notify_cancel():
             return False
         if not self.is_wanted():
@@ -63,20 +65,21 @@ class Item(Generic[T]):
         return True
 
     def give_up(self) -> None:
-        """Answer an item that will not be computed, where it has no answer yet."""
+        """Fails an item after the death of the model thread, unless it has a result."""
         with contextlib.suppress(InvalidStateError):
             self.result.set_exception(RuntimeError("the model thread died"))
 
 
 class Lane(Generic[T]):
-    """Requests whose items are prepared in one way, by threads that are busy with nothing else.
+    """Queue of requests whose items are prepared by the same function, with threads of its own.
 
-    Requests take turns in getting ahead: every other place goes to the oldest request, the rest to the one with the
-    fewest items left. So a single picture behind a thousand passes most of them, requests of one size come first in,
-    first out, and nobody starves.
+    Scheduling is fair between requests: every other turn goes to the oldest request, the rest to the request with the
+    fewest items left. So a single image behind a thousand overtakes most of them, requests of equal size are served
+    first in, first out, and no request starves.
 
-    :param prepare: one item -> array.
-    :param threads: that prepare at the same time.
+    :param prepare: function from one item to an array.
+    :param threads: maximum number of items in preparation at the same time.
+    :param name: prefix of the thread names.
     """
 
     def __init__(self, prepare: Callable[[T], np.ndarray], threads: int, name: str) -> None:
@@ -84,27 +87,27 @@ class Lane(Generic[T]):
         self.threads = threads
         self.running = 0
         self.workers = ThreadPoolExecutor(threads, thread_name_prefix=name)
-        self._requests: list[deque[Item[T]]] = []  # as they came
+        self._requests: list[deque[Item[T]]] = []  # in order of arrival
         self._oldest_first = True
 
     @property
     def waiting(self) -> bool:
-        """Whether there is anything that is not being prepared yet."""
+        """Whether any item is queued, its preparation not started."""
         return bool(self._requests)
 
     def add(self, items: Sequence[Item[T]]) -> None:
-        """The items of one request."""
+        """Queues the items of one request."""
         if items:
             self._requests.append(deque(items))
 
     def drain(self) -> list[Item[T]]:
-        """What waits, which waits no more."""
+        """Removes and returns all queued items."""
         items = [item for request in self._requests for item in request]
         self._requests.clear()
         return items
 
     def next(self) -> Item[T]:
-        """Whose turn it is, of what is waiting."""
+        """Removes and returns the next item; the lane must not be empty."""
         requests = self._requests
         place = 0 if self._oldest_first else min(range(len(requests)), key=lambda i: len(requests[i]))
         self._oldest_first = not self._oldest_first

@@ -1,4 +1,4 @@
-"""What a batcher tells of its work, to whoever measures it."""
+"""Observer of a batcher, for metrics and traces."""
 
 from __future__ import annotations
 
@@ -15,41 +15,42 @@ logger = logging.getLogger(__name__)
 
 
 class Observer:
-    """Is told what becomes of items. It does nothing here: a subclass overrides what it wants to know.
+    """Callbacks for the progress of items. All methods do nothing here: a subclass overrides those it needs.
 
-    Its methods are called in the threads that do the work, so what they take is added to an item's latency. What they
-    raise is logged, and harms no item.
+    The methods are called in the batcher's threads, so the time that they take adds to an item's latency. Their
+    exceptions are logged, and do not affect items.
     """
 
     def refused(self, items: Sequence[Item[Any]], error: RequestError) -> None:
-        """The items of one request did not come into the queue."""
+        """Called when the items of one request were not admitted to the queue."""
 
     def computed(self, batch: Sequence[Item[Any]], began: float, ended: float) -> None:
-        """A forward pass over `batch` has ended, well or not, and no item of it has its result yet.
+        """Called after a forward pass over `batch`, successful or not, before any of its items has its result.
 
-        :param began: by `time.monotonic()`, in seconds; `ended` too.
+        :param began: start, in seconds of `time.monotonic()`.
+        :param ended: end, on the same clock.
         """
 
     def ended(self, item: Item[Any]) -> None:
-        """An item has its result: a row, an exception, or nothing where it was cancelled."""
+        """Called when an item has its result: a row or an exception, or none if it was cancelled."""
 
 
 def follow(observer: Observer, items: Sequence[Item[Any]]) -> None:
-    """Have `observer` hear of the end of each of `items`, before anyone else does."""
+    """Registers `observer.ended` as the first callback of each item's future."""
     for item in items:
         item.result.add_done_callback(partial(_ended, observer, item))
 
 
 def _ended(observer: Observer, item: Item[Any], _: Future[Any]) -> None:
-    observer.ended(item)  # `Future` logs what it raises
+    observer.ended(item)  # `Future` logs its exceptions
 
 
 def tell_computed(observer: Observer | None, batch: Sequence[Item[Any]], began: float, ended: float) -> None:
-    """Note the forward pass of `batch` in its items, and tell `observer`."""
+    """Records the forward pass in the items of `batch`, and calls `observer.computed`."""
     for item in batch:
         item.forward = began, ended
     try:
         if observer:
             observer.computed(batch, began, ended)
-    except Exception:  # whatever it is, the items have their rows
+    except Exception:  # an observer's fault must not cost the items their rows
         logger.exception("an observer failed")

@@ -1,7 +1,7 @@
-"""The name of a model -> either half of it. The one package that knows where weights come from.
+"""Finds and loads the weights of a model by its name, either half alone.
 
-What reads weights imports torch, which takes seconds and 300 MB; it is imported only then, since a model that a backend
-has converted before needs none of it.
+Modules that read weights import torch, which takes seconds and 300 MB. They are imported on demand: a model that a
+backend has converted before does not need torch.
 
 | name | weights |
 |---|---|
@@ -56,10 +56,11 @@ _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@\w[\w./-]*)?")
 
 
 def resolve(name: str, cache_dir: str | None = None) -> Checkpoint:
-    """Where the model called `name` comes from; the table at the top of this module has the names.
+    """The checkpoint called `name`; the table at the top of this module has the names.
 
-    Nothing is read or downloaded, and what is no name is found by `Checkpoint.load`.
+    Nothing is read or downloaded; an unknown name raises its error only in `Checkpoint.load`.
 
+    :param name: name or path of a model.
     :param cache_dir: folder of downloads, see `cache_directory`.
     """
     name, cache = str(name), cache_directory(cache_dir)
@@ -89,12 +90,12 @@ def resolve(name: str, cache_dir: str | None = None) -> Checkpoint:
 
 
 def load(name: str, cache_dir: str | None = None) -> ClipModel:
-    """The model called `name`: `resolve(name, cache_dir).load()`."""
+    """Loads the model called `name`: `resolve(name, cache_dir).load()`."""
     return resolve(name, cache_dir).load()
 
 
 def _openai_name(name: str) -> str:
-    """OpenAI's own name for what Hugging Face or OpenCLIP call otherwise; other names are what they are."""
+    """OpenAI's name of a model that has another name at Hugging Face or OpenCLIP; other names are unchanged."""
     architecture, separator, tag = name.partition("::" if "::" in name else "/")
     if separator and tag == "openai":
         return openai.openai_name(architecture) or name
@@ -144,7 +145,8 @@ def _of_repository(name: str, cache: Path) -> Checkpoint:
 def _of_openclip(name: str, find: sources.Find) -> Checkpoint:
     """A checkpoint of OpenCLIP's.
 
-    :param find: what is known of it.
+    :param name: name of the model.
+    :param find: function that finds its description.
     """
 
     def files() -> list[Path]:
@@ -153,7 +155,7 @@ def _of_openclip(name: str, find: sources.Find) -> Checkpoint:
 
     def read(kind: str) -> nn.Module:
         found = find(True)
-        assert found  # it says why not
+        assert found  # a failed download raises
         from clip_image_flow.models.openclip import build
 
         return build.load(found, kind)

@@ -1,4 +1,4 @@
-"""The weights of a model, wherever they are."""
+"""A checkpoint: the weights of a model, on disk or still to download."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClipModel:
-    """CLIP's image tower.
+    """The image half of a model.
 
-    :param visual: float32 (b, 3, n, n) -> (b, dim), in fp32 on the CPU.
-    :param input_size: n, pixels a side.
+    :param name: name under which the model was requested.
+    :param visual: module, float32 (b, 3, n, n) -> (b, dim), in fp32 on the CPU.
+    :param input_size: n, in pixels per side.
     :param dim: length of an embedding.
-    :param logit_scale: see `Checkpoint.read`.
+    :param logit_scale: see `Checkpoint`.
     """
 
     name: str
@@ -35,30 +36,31 @@ class ClipModel:
 
 
 def cache_directory(cache_dir: str | None = None) -> Path:
-    """Where downloads are kept: `cache_dir`, else the environment's CLIP_CACHE, else `clip`'s own ~/.cache/clip."""
+    """The folder of downloads: `cache_dir`, else the environment variable CLIP_CACHE, else `clip`'s ~/.cache/clip."""
     return Path(cache_dir or os.environ.get("CLIP_CACHE") or Path.home() / ".cache" / "clip")
 
 
 def as_openai(kind: str) -> Preparation:
-    """What OpenAI's models want done with an item of `kind`."""
+    """Preprocessing of OpenAI's models for an item of `kind`."""
     return ImagePreparation() if kind == IMAGE else TextPreparation()
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The weights of a model, here or somewhere they can be had from.
+    """The weights of a model, on disk or still to download.
 
-    :param name: that it was asked for by.
-    :param files: those that hold the weights, as far as they are here.
-    :param read: `IMAGE` or `TEXT` -> that half, in any precision, downloaded where it is not here, with the attributes
+    :param name: name under which the model was requested.
+    :param files: function that returns the paths of the weight files, as far as known; they may not exist yet.
+    :param read: function from `IMAGE` or `TEXT` to that half, in any precision; it downloads missing files. The module
+        has the attributes
 
-        - `logit_scale`: what the model multiplies cosines with before a softmax, 100 for OpenAI's; None where the
-          weights have none,
-        - `logit_bias`: what it adds to them before a sigmoid; None where a softmax is meant,
-        - of the image half `input_resolution`, in pixels a side, and `output_dim`,
+        - `logit_scale`: factor of cosine similarities before a softmax, 100 for OpenAI's models; None if the weights
+          have none,
+        - `logit_bias`: summand of the scaled similarities before a sigmoid; None if the model uses a softmax,
+        - of the image half `input_resolution`, in pixels per side, and `output_dim`,
         - of the text half `context_length`, in tokens, `output_dim`, and `shortens`, see `TextPreparation`.
-    :param prepared: `IMAGE` or `TEXT` -> what is done with an item of it before; to be asked when the files are here.
-    :param built: the architecture, where it does not follow from the files; None where it cannot be known yet.
+    :param prepared: function from `IMAGE` or `TEXT` to the preprocessing of its items; call it after the download.
+    :param built: function that returns the architecture, "" if the files contain it, None if it is not known yet.
     """
 
     name: str
@@ -69,31 +71,30 @@ class Checkpoint:
     _known: dict[tuple[object, ...], str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def load(self) -> ClipModel:
-        """The model.
+        """Loads the image half, in fp32.
 
-        :raises ModelError: with what is wrong and what to do about it.
+        :raises ModelError: the weights cannot be loaded; the message says what to change.
         """
         visual: Any = self.read(IMAGE).float()  # a Module has no types for its attributes
         return ClipModel(self.name, visual, visual.input_resolution, visual.output_dim, visual.logit_scale)
 
     def load_text(self) -> nn.Module:
-        """Its text half in fp32: tokens, int (b, n) with n up to the context length -> (b, dim).
+        """Loads the text half: tokens, int (b, n) with n up to the context length -> (b, dim), in fp32.
 
-        :raises ModelError: with what is wrong and what to do about it.
+        :raises ModelError: the weights cannot be loaded; the message says what to change.
         """
         return self.read(TEXT)
 
     def restriction(self) -> str:
-        """The licence of weights that may not be used commercially, as far as that is known; else ""."""
+        """The licence of weights that is known to forbid commercial use; else ""."""
         here = [file for file in self.files() if file.is_file()]
         return licences.restriction(self.name, here[0].parent if here else None)
 
     def fingerprint(self) -> str | None:
-        """SHA-256 of the files, and of the architecture where it does not follow from them; None where they are not
-        here, and `load` gets them or says why.
+        """SHA-256 of the files, and of the architecture if they do not contain it; None if not downloaded yet.
 
-        Other weights, another fingerprint: what was made of a model holds for that fingerprint alone. Files that
-        have not changed are read once.
+        Everything derived from the weights is valid only for their fingerprint. Files that have not changed are read
+        once.
         """
         files = [file for file in self.files() if file.is_file()]
         if not files or (built := self.built()) is None:

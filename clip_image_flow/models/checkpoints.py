@@ -1,6 +1,6 @@
-"""A file in OpenAI's format, a state dict or a TorchScript archive -> a half of CLIP.
+"""Loads a half of CLIP from a file in OpenAI's format: a state dict or a TorchScript archive.
 
-A pickle that may run code is never read.
+Pickles are read for tensors only, since other content could run code.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from clip_image_flow.models.text import ClipText
 
 
 def load_visual(path: Path) -> nn.Module:
-    """The image half in `path`, built as `clip.load` builds it.
+    """Loads the image half in `path`, built as by `clip.load`.
 
-    :raises ModelError: the file is broken, or holds something else.
+    :raises ModelError: the file is corrupt, or does not contain such a model.
     """
     visual: nn.Module = _build(path, lambda state: clip.model.build_model(state).visual)
     return visual
 
 
 def load_text(path: Path) -> nn.Module:
-    """The text half in `path`, with the numbers of `clip.load`.
+    """Loads the text half in `path`, with the numbers of `clip.load`.
 
-    :raises ModelError: the file is broken, or holds something else.
+    :raises ModelError: the file is corrupt, or does not contain such a model.
     """
     return _build(path, ClipText)
 

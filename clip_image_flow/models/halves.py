@@ -1,4 +1,4 @@
-"""Halves of other models than OpenAI's, with what a tower wants to know of each."""
+"""Halves of OpenCLIP's and other models, with the attributes that a tower needs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 
 def logit(state: Mapping[str, Tensor], key: str) -> float | None:
-    """`logit_scale` (not its logarithm) or `logit_bias` among the weights; None where there is none.
+    """`logit_scale` (not its logarithm) or `logit_bias` of the weights; None if they have none.
 
-    :raises ValueError: it is no number.
+    :raises ValueError: the value is not finite.
     """
     if key not in state:
         return None
@@ -27,9 +27,11 @@ def logit(state: Mapping[str, Tensor], key: str) -> float | None:
 def as_half(
     module: nn.Module, state: Mapping[str, Tensor], *, output_dim: int, input_resolution: int | None = None
 ) -> nn.Module:
-    """`module` with what `Checkpoint.read` says that a half has.
+    """Sets the attributes of a half, see `Checkpoint`, and returns `module` in fp32.
 
     :param state: weights, with `logit_scale` and `logit_bias` if the model has them.
+    :param output_dim: length of an embedding.
+    :param input_resolution: of an image half, pixels per side.
     """
     half: Any = module.float().eval().requires_grad_(False)
     half.logit_scale, half.logit_bias = logit(state, "logit_scale"), logit(state, "logit_bias")
@@ -41,12 +43,12 @@ def as_half(
 
 
 class Text(nn.Module):
-    """A text half of OpenCLIP's, apart from its image half: tokens, int (b, n) -> (b, dim).
+    """OpenCLIP's text half without its image half: tokens, int (b, n) -> (b, dim).
 
-    n may be less than the context length where what stands behind the end of a text changes nothing: attention looks
-    back alone, and the embedding stands at the end.
+    n may be less than the context length if attention is causal and the embedding is at the end of text: then tokens
+    after the end have no effect.
 
-    :param parts: `open_clip.transformer.TextTransformer`, or `open_clip.CLIP`, which has the parts of one.
+    :param parts: `open_clip.transformer.TextTransformer`, or `open_clip.CLIP`, which has the same parts.
     """
 
     def __init__(self, parts: Any) -> None:
@@ -78,7 +80,7 @@ class Text(nn.Module):
         return self.projected(self.ln_final(rows[items, self.ends(tokens)]))
 
     def ends(self, tokens: Tensor) -> Tensor:
-        """(b, n) -> (b,), where the embedding of each text stands."""
+        """Position of the embedding of each text: (b, n) -> (b,)."""
         if self.pool == "first":
             return torch.zeros_like(tokens[:, 0])
         if self.pool == "last":
@@ -86,7 +88,7 @@ class Text(nn.Module):
         return (tokens if self.pool == "argmax" else (tokens == self.end).int()).argmax(dim=-1)
 
     def projected(self, rows: Tensor) -> Tensor:
-        """(b, width) -> (b, dim)."""
+        """Text projection: (b, width) -> (b, dim)."""
         projection = self.text_projection
         if projection is None:
             return rows
@@ -95,9 +97,9 @@ class Text(nn.Module):
 
 
 class FirstOf(nn.Module):
-    """The first of several outputs: CoCa's halves give their tokens too.
+    """Returns the first of several outputs: CoCa's halves return their tokens too.
 
-    :param whole: gives a tuple.
+    :param whole: module that returns a tuple.
     """
 
     def __init__(self, whole: nn.Module) -> None:

@@ -1,7 +1,7 @@
-"""Repositories of the Hugging Face hub, in the cache.
+"""Downloads repositories of the Hugging Face hub to the cache.
 
-`organisation/name` is what the hub has now; `organisation/name@REVISION` (a commit, a tag or a branch, written as timm
-and OpenCLIP write it) is that alone. Pods that start at different times have the same weights for sure with a commit.
+`organisation/name` is the current revision; `organisation/name@REVISION` (a commit, a tag or a branch, in the notation
+of timm and OpenCLIP) pins one. Only a pinned commit guarantees the same weights to pods that start at different times.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def download(repository: str, cache_dir: Path, files: Sequence[str], name: str | None = None) -> Path:
-    """The folder of `repository` (`organisation/name` or `organisation/name@REVISION`) in the cache, with those of
-    `files` that it has.
+    """Downloads files of a repository, unless they are cached, and returns its folder in the cache.
 
-    What is not there is fetched. Without a network the cache is enough.
+    With a complete cache no network is needed.
 
-    :param name: of the model, for an error.
-    :raises ModelError: it does not exist, or cannot be reached.
+    :param repository: `organisation/name` or `organisation/name@REVISION`.
+    :param cache_dir: folder of the cache.
+    :param files: names of files; those that the repository lacks are ignored.
+    :param name: name of the model in error messages; by default the repository.
+    :raises ModelError: the repository does not exist, or the hub is unreachable.
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from huggingface_hub import snapshot_download
@@ -44,7 +46,7 @@ def download(repository: str, cache_dir: Path, files: Sequence[str], name: str |
     except RepositoryNotFoundError as error:
         of = "" if name == repository else f" as {repository!r}"
         raise ModelError(f"model {name!r}: the hub has no such repository{of}, or HF_TOKEN may not read it") from error
-    except Exception as error:  # whatever answers in the hub's place, and the HTTP client's own errors
+    except Exception as error:  # errors of the HTTP client, and unexpected answers from a proxy
         raise ModelError(
             f"model {name!r} is not in {cache_dir} and cannot be downloaded ({first_line(error)}); "
             "download it on a machine with network access and give its folder as pretrained_model_name_or_path"
@@ -52,7 +54,7 @@ def download(repository: str, cache_dir: Path, files: Sequence[str], name: str |
 
 
 def cached(repository: str, cache_dir: Path, files: Sequence[str]) -> list[Path]:
-    """Those of `files` that are in the cache; nothing is fetched."""
+    """Paths of those of `files` that are in the cache; nothing is downloaded."""
     from huggingface_hub import try_to_load_from_cache
 
     called, revision = _parts(repository)
@@ -66,11 +68,12 @@ def _parts(repository: str) -> tuple[str, str | None]:
 
 
 def check(file: Path, name: str) -> None:
-    """Compare a file of the cache with its SHA-256, where the hub has stated one.
+    """Verifies a cached file by the SHA-256 that the hub states, if there is one.
 
-    The hub's cache calls a large file by its SHA-256, and the file in a repository's folder is a link to it.
+    In the hub's cache the name of a large file is its SHA-256, and the file in a repository's folder is a link to it.
 
-    :raises ModelError: they differ.
+    :param name: name of the model in error messages.
+    :raises ModelError: the file does not match its SHA-256.
     """
     stated = file.resolve()
     if stated.parent.name != "blobs" or not _SHA256.fullmatch(stated.name):

@@ -1,4 +1,4 @@
-"""Configurations as files of JSON."""
+"""Reads JSON configuration files."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from clip_image_flow.errors import ModelError
 
 
 def read_object(file: Path, name: str) -> dict[str, Any]:
-    """The object in `file`.
+    """Reads the JSON object in `file`.
 
-    :param name: of the model, for an error.
-    :raises ModelError: there is no such file, or no object in it.
+    :param name: name of the model in error messages.
+    :raises ModelError: the file does not exist, or does not contain a JSON object.
     """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -27,10 +27,11 @@ def read_object(file: Path, name: str) -> dict[str, Any]:
 
 
 def part(whole: dict[str, Any], key: str, file: Path, name: str) -> dict[str, Any]:
-    """The object called `key` in `whole`; an empty one where there is none.
+    """The object called `key` in `whole`; empty if it is missing.
 
-    :param file: where `whole` comes from, for an error.
-    :raises ModelError: it is something else.
+    :param file: file of `whole`, for error messages.
+    :param name: name of the model in error messages.
+    :raises ModelError: the value is not an object.
     """
     found = whole.get(key) or {}
     if not isinstance(found, dict):

@@ -1,6 +1,6 @@
-"""Weights that may not be used for everything: said where they are served.
+"""Detects weights whose licence forbids commercial use, for a warning at start-up.
 
-What is not said here is not thereby allowed: a checkpoint's own card has the last word.
+The absence of a warning is no permission: the checkpoint's model card is authoritative.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import re
 from pathlib import Path
 
 CARD = "README.md"
-_LONGEST = 1 << 16  # characters of a card that are looked at
+_LONGEST = 1 << 16  # maximum number of characters read from a card
 _RESTRICTED = re.compile(r"(^|[-_ ])nc([-_ ]|$)|non-?commercial|research|apple-a(mlr|scl)", re.IGNORECASE)
-# Families whose weights were published for research or without commercial use, by what their names have in them.
+# Families whose weights were published for research or non-commercial use, by a pattern of their names.
 _FAMILIES = {
     r"MobileCLIP|(^|[-_/])mobileclip": "Apple's licence for research (apple-amlr, apple-ascl)",
     r"metaclip": "CC-BY-NC-4.0",
@@ -22,10 +22,10 @@ _FAMILIES = {
 
 
 def restriction(name: str, folder: Path | None = None) -> str:
-    """The licence of weights that may not be used commercially; "" where nothing says so.
+    """The licence of weights that is known to forbid commercial use; else "".
 
-    :param name: of the model.
-    :param folder: where its card may lie, a README.md with its licence in front.
+    :param name: name of the model.
+    :param folder: folder that may contain the model card, a README.md whose front matter names the licence.
     """
     if folder and (licence := _of_card(folder / CARD)):
         return licence if _RESTRICTED.search(licence) else ""
@@ -33,7 +33,7 @@ def restriction(name: str, folder: Path | None = None) -> str:
 
 
 def _of_card(card: Path) -> str:
-    """The licence that a card's front matter names, by `license_name` where it is none of the well-known."""
+    """The licence in a card's front matter, from `license_name` if there is one; "" if none is named."""
     with contextlib.suppress(OSError, UnicodeDecodeError):
         with card.open(encoding="utf-8") as file:
             front = file.read(_LONGEST).split("---", 2)

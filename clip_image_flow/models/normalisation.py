@@ -1,4 +1,4 @@
-"""What OpenAI's models were trained to have pictures normalised with."""
+"""Mean and standard deviation that OpenAI's models normalise images with."""
 
 from __future__ import annotations
 

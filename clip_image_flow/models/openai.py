@@ -1,4 +1,4 @@
-"""OpenAI's own weights: their names, and where they are had from. `clip` itself loads them, bit for bit."""
+"""OpenAI's own weights: their names and their download. `clip` itself loads them, bit for bit."""
 
 from __future__ import annotations
 
@@ -38,22 +38,25 @@ _CONNECT_SECONDS = 30.0
 
 
 def openai_name(architecture: str) -> str | None:
-    """OpenAI's name of what OpenCLIP calls `architecture`: `ViT-L-14-336-quickgelu` is `ViT-L/14@336px`."""
+    """OpenAI's name of OpenCLIP's `architecture`: `ViT-L/14@336px` for `ViT-L-14-336-quickgelu`; None if unknown."""
     plain = architecture.removesuffix("-quickgelu")
     known = {name.replace("/", "-").replace("@", "-").removesuffix("px"): name for name in OPENAI_NAMES}
     return known.get(plain)
 
 
 def file_of(name: str, cache: Path) -> Path:
-    """Where `clip` keeps the weights called `name`."""
+    """The file in which `clip` stores the weights called `name`."""
     return cache / f"{name.translate({ord(c): '-' for c in '/@'})}.pt"
 
 
 def load(name: str, cache: Path, kind: str, embedded: str) -> nn.Module:
-    """A half of OpenAI's model, downloaded where it is not here.
+    """Loads a half of OpenAI's model, and downloads it first if needed.
 
-    :param embedded: the model that needs no download, for an error.
-    :raises ModelError: it cannot be downloaded, or is not what OpenAI published.
+    :param name: one of `OPENAI_NAMES`.
+    :param cache: folder of downloads.
+    :param kind: `image` or `text`.
+    :param embedded: name of the model that needs no download, for an error message.
+    :raises ModelError: the weights cannot be downloaded, or do not match OpenAI's SHA-256.
     """
     from clip_image_flow.models.openai_clip import clip, with_logit_scale
     from clip_image_flow.models.text import ClipText
@@ -77,12 +80,12 @@ def load(name: str, cache: Path, kind: str, embedded: str) -> nn.Module:
 
 @contextlib.contextmanager
 def alone(cache: Path) -> Iterator[None]:
-    """Replicas that share a cache download one after the other: `clip` writes straight to the final file."""
+    """Locks the cache: replicas that share it download one after the other, since `clip` writes to the final file."""
     lock = FileLock(cache / ".lock")
     try:
         cache.mkdir(parents=True, exist_ok=True)
         lock.acquire()
-    except OSError:  # a cache mounted read-only is complete, or loading says what is missing
+    except OSError:  # a cache mounted read-only is complete, or loading raises
         yield
         return
     try:
@@ -93,7 +96,7 @@ def alone(cache: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def bounded_connect() -> Iterator[None]:
-    """`clip` opens its URL without a time limit: behind a firewall that drops packets it would wait for minutes."""
+    """Sets a default socket timeout: `clip` has none, and waits for minutes behind a firewall that drops packets."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_CONNECT_SECONDS)
     try:

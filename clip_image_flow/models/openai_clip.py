@@ -1,4 +1,4 @@
-"""OpenAI's `clip`, imported beside whichever build of torchvision is there.
+"""Imports OpenAI's `clip` with any installed build of torchvision.
 
 `clip` takes its transforms from torchvision. A torchvision built for another torch (the registry's CUDA build beside a
 CPU torch) cannot load its operators, and its import ends in `operator torchvision::nms does not exist`; transforms need
@@ -33,7 +33,7 @@ def _import_clip() -> ModuleType:
 
 
 def _declare_operators() -> None:
-    global _library  # what a Library declares goes with it
+    global _library  # the declarations end with the Library object
     _library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for name in ("nms", "qnms"):
         _library.define(f"{name}(Tensor a, Tensor b, float c) -> Tensor")  # type: ignore[no-untyped-call]
@@ -48,14 +48,14 @@ convert_weights = clip.model.convert_weights
 
 
 def with_logit_scale(half: Half, state: Mapping[str, Tensor]) -> Half:
-    """`half` with what its model multiplies cosines with before a softmax, as `clip.model.CLIP.forward` does.
+    """Sets `logit_scale` of `half`: the factor of cosine similarities in `clip.model.CLIP.forward`.
 
-    :param state: weights; `logit_scale` among them is the logarithm, and without it there is None.
-    :raises ValueError: it is no number.
+    :param state: weights, in which `logit_scale` is the logarithm; without it the attribute is None.
+    :raises ValueError: the value is not finite.
     """
     scale = float(state["logit_scale"].float().exp()) if "logit_scale" in state else None
     if scale is not None and not math.isfinite(scale):
         raise ValueError(f"logit_scale is {scale}")
     half.logit_scale = scale  # type: ignore[assignment]  # a Module's own types are tensors and modules
-    half.logit_bias = None  # type: ignore[assignment]  # it is a softmax
+    half.logit_bias = None  # type: ignore[assignment]  # CLIP uses a softmax
     return half

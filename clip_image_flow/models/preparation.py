@@ -1,6 +1,6 @@
-"""What a model wants done with a picture or a text before it sees it, as its checkpoint says.
+"""Preprocessing of images and texts, as a checkpoint's configuration describes it.
 
-Nothing here imports torch: a model that was converted before is prepared for from its configuration alone.
+This module does not import torch: for a converted model only the configuration is read.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from typing import Any
 from clip_image_flow.models.normalisation import MEAN, STD
 
 RESIZE_MODES = {"shortest": "shortest side", "squash": "both sides", "longest": "longest side"}
-"""How a picture becomes a square: by its shortest side and cut, squashed, or by its longest side and padded."""
+"""How an image becomes a square: resized by its shortest side and cropped, squashed, or by its longest and padded."""
 INTERPOLATIONS = ("bicubic", "bilinear")
 CLEANINGS = ("lower", "whitespace", "canonicalize", "siglip", "lowercase")
-"""What is done to a text before it is split into tokens; `clip_image_flow.text.cleaning` has them."""
+"""Text cleaning before tokenization; implemented in `clip_image_flow.text.cleaning`."""
 
 
 @dataclass(frozen=True)
 class ImagePreparation:
-    """How a picture becomes the model's input; by default as OpenAI's models want it.
+    """Preprocessing of images; the default is that of OpenAI's models.
 
     :param resize: one of `RESIZE_MODES`.
     :param interpolation: one of `INTERPOLATIONS`.
-    :param mean: of red, green and blue, that the network takes off, in units of full intensity.
-    :param std: of the same, that it divides by.
-    :param fill: the grey level, 0 to 255, that `longest` pads with.
+    :param mean: mean of red, green and blue, from 0 to 1.
+    :param std: standard deviation of red, green and blue, on the same scale.
+    :param fill: grey level of the padding with `longest`, 0 to 255.
     """
 
     resize: str = "shortest"
@@ -53,14 +53,14 @@ class ImagePreparation:
 
 @dataclass(frozen=True)
 class TextPreparation:
-    """How a text becomes tokens; by default as OpenAI's models want it.
+    """Preprocessing of texts; the default is that of OpenAI's models.
 
-    :param tokenizer: a tokenizer.json as the package `tokenizers` reads it; None for CLIP's byte pair encoding.
+    :param tokenizer: tokenizer.json for the package `tokenizers`; None for CLIP's byte pair encoding.
     :param cleaning: one of `CLEANINGS`.
-    :param special: of CLIP's encoding, what stands for the start and the end where a text itself has it.
-    :param pad: of a tokenizer.json, the token behind the end of a text, as it is written.
-    :param erased: tokens of it that become 0.
-    :param shortens: whether what stands behind the end of a text changes nothing, so that rows may end there.
+    :param special: special tokens of CLIP's encoding for the start and the end of text.
+    :param pad: padding token of a tokenizer.json.
+    :param erased: tokens of a tokenizer.json that are replaced by 0.
+    :param shortens: whether tokens after the end of text have no effect, so that rows may be cut there.
     """
 
     tokenizer: Path | None = None

@@ -1,4 +1,4 @@
-"""The text half of OpenAI's CLIP, apart from its image half: `clip.model.CLIP` has both in one module."""
+"""The text half of OpenAI's CLIP without its image half: `clip.model.CLIP` has both in one module."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from torch import Tensor, nn
 
 from clip_image_flow.models.openai_clip import LayerNorm, Transformer, convert_weights
 
-_HEAD_WIDTH = 64  # of every head, as `build_model` of https://github.com/openai/CLIP/blob/main/clip/model.py has it
+_HEAD_WIDTH = 64  # as in `build_model` of https://github.com/openai/CLIP/blob/main/clip/model.py
 _LAYER = "transformer.resblocks."
 
 
 class ClipText(nn.Module):
-    """Tokens, int (b, n) with n up to the context length -> (b, dim), as `clip.model.CLIP.encode_text`.
+    """Encodes tokens, int (b, n) with n up to the context length, to (b, dim), as `clip.model.CLIP.encode_text`.
 
-    The embedding stands at the end of text, the token with the highest number. Attention looks back alone, so that
-    what follows the end of text changes nothing, and rows need be no longer than the longest text.
+    The embedding is at the end of text, the token with the highest id. Attention is causal, so tokens after the end of
+    text have no effect, and rows need not be longer than the longest text.
 
-    :param state: the weights by the names that `clip.model.CLIP` has for them; those of the image half are ignored.
-    :param heads: of a layer's attention; by default of 64 numbers each, as all of OpenAI's are.
-    :param exact: keep the weights as they are; else those that `clip` rounds to fp16 are rounded.
+    :param state: weights by their names in `clip.model.CLIP`; those of the image half are ignored.
+    :param heads: number of attention heads; by default heads of width 64, as in all of OpenAI's models.
+    :param exact: whether to keep the weights unchanged; else those that `clip` rounds to fp16 are rounded.
     :raises KeyError: weights are missing.
     """
 
@@ -52,9 +52,9 @@ class ClipText(nn.Module):
         return self.projected(self.ln_final(self.transformer(rows)[self.ends(tokens), items]))
 
     def ends(self, tokens: Tensor) -> Tensor:
-        """(b, n) -> (b,), where the embedding of each text stands."""
+        """Position of the embedding of each text: (b, n) -> (b,)."""
         return tokens.argmax(dim=-1)
 
     def projected(self, rows: Tensor) -> Tensor:
-        """(b, width) -> (b, dim)."""
+        """Text projection: (b, width) -> (b, dim)."""
         return rows @ self.text_projection

@@ -1,4 +1,4 @@
-"""The tokenizer of a checkpoint: tokenizer.json, and what its configuration says besides."""
+"""Reads the tokenizer of a checkpoint: tokenizer.json and tokenizer_config.json."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ FILES = (TOKENIZER, CONFIG)
 
 @dataclass(frozen=True)
 class TokenizerFile:
-    """A tokenizer.json, with what transformers takes from tokenizer_config.json besides.
+    """A tokenizer.json, with settings from tokenizer_config.json.
 
-    :param kind: the class of transformers that it was made for, "" where it does not say.
-    :param pad: the token behind the end of a text; None where it does not say.
-    :param separator: the token between two texts.
+    :param path: path of the tokenizer.json.
+    :param kind: tokenizer class of transformers; "" if not set.
+    :param pad: padding token; None if not set.
+    :param separator: separator token between two texts; None if not set.
     """
 
     path: Path
@@ -29,10 +30,10 @@ class TokenizerFile:
 
 
 def read(folder: Path, name: str) -> TokenizerFile:
-    """The tokenizer in `folder`.
+    """Reads the tokenizer in `folder`.
 
-    :param name: of the model, for an error.
-    :raises ModelError: there is none that the package `tokenizers` reads.
+    :param name: name of the model in error messages.
+    :raises ModelError: the folder has no tokenizer.json.
     """
     if not (folder / TOKENIZER).is_file():
         raise ModelError(

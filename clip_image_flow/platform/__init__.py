@@ -1,1 +1,1 @@
-"""What the machine or the container has: CPUs and memory."""
+"""CPUs and memory of the machine or the container."""

@@ -1,4 +1,4 @@
-"""The cgroups that limit this process, v1 or v2."""
+"""Finds the cgroups (v1 or v2) that limit this process."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ OWN = Path("/proc/self/cgroup")
 
 
 def folders(controller: str, root: Path = ROOT, own: Path = OWN) -> Iterator[Path]:
-    """The folder of the process' cgroup for `controller` (`cpu`, `memory`), and those above it.
+    """The folder of the process' cgroup for `controller` (`cpu`, `memory`), and its parent folders.
 
-    A container sees its own cgroup at `root`; a process outside of one finds its path in `own`.
+    A container sees its own cgroup at `root`; the path of a process outside of a container is in `own`.
     """
     for line in (read(own) or "0::/").splitlines():
         _, controllers, path = line.split(":", 2)
@@ -26,7 +26,7 @@ def folders(controller: str, root: Path = ROOT, own: Path = OWN) -> Iterator[Pat
 
 
 def read(file: Path) -> str:
-    """What stands in a file of the kernel; nothing where it is missing."""
+    """Content of a kernel file; "" if it is missing."""
     try:
         return file.read_text().strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""How many CPUs this process may really use: its cgroup's quota, not the node's core count."""
+"""Number of CPUs that this process may use: the quota of its cgroup, not the node's core count."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from clip_image_flow.platform import cgroups
 
 
 def available(root: Path = cgroups.ROOT, own: Path = cgroups.OWN) -> int:
-    """CPUs of this process, at least 1: the smallest of its affinity mask and the quotas of its cgroups (v1 or v2)."""
+    """Number of CPUs, at least 1: the smallest of the affinity mask and the quotas of the cgroups (v1 or v2)."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quotas = [quota for folder in cgroups.folders("cpu", root, own) for quota in _quota(folder)]
     return max(1, min([allowed, *(math.ceil(quota) for quota in quotas)]))
 
 
 def _quota(folder: Path) -> list[float]:
-    """The number of CPUs that a cgroup may use, where it is limited.
+    """CPU quota of a cgroup, as a list of one number; empty if it has no limit.
 
     https://docs.kernel.org/admin-guide/cgroup-v2.html, "cpu.max"; v1: cpu.cfs_quota_us over cpu.cfs_period_us.
     """
@@ -32,10 +32,10 @@ def _quota(folder: Path) -> list[float]:
 
 
 def limit_libraries(threads: int) -> None:
-    """Have OpenBLAS and OpenMP, which count the node's cores, use no more than `threads`.
+    """Limits OpenBLAS and OpenMP, which would use as many threads as the node has cores, to `threads`.
 
-    Those that are not loaded yet read it in the environment, unless it says something already; numpy's OpenBLAS, which
-    Jina has loaded long before, is told.
+    Libraries that are not loaded yet read the environment variables, which are set unless they exist; numpy's OpenBLAS,
+    which Jina has already loaded, is limited through threadpoolctl.
     """
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(variable, str(threads))

@@ -1,4 +1,4 @@
-"""How much memory this process may really use: its cgroup's limit, not the node's."""
+"""Amount of memory that this process may use: the limit of its cgroup, not the node's memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _FILES = ("memory.max", "memory.limit_in_bytes")  # of v2, of v1
 
 
 def available(root: Path = cgroups.ROOT, own: Path = cgroups.OWN) -> int:
-    """Bytes of memory of this process: the smallest of the machine's and the limits of its cgroups."""
+    """Memory in bytes: the smallest of the machine's memory and the limits of the cgroups."""
     limits = [cgroups.read(folder / name) for folder in cgroups.folders("memory", root, own) for name in _FILES]
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min([machine, *(int(limit) for limit in limits if limit.isdecimal())])

@@ -1,15 +1,15 @@
-"""What every Executor of this project does: the only room that knows Jina and DocArray.
+"""The base class of all Executors: the only package that imports Jina and DocArray.
 
 | module | what it does |
 |---|---|
-| `executor` | options, start-up errors, the request loop, `/info` and the end |
-| `parameters` | what a caller may ask of one request, checked |
-| `ranking` | how well a document's matches fit it |
-| `selection` | which documents a request asks for, and the embeddings back onto them |
-| `self_check` | whether the engine still gives what it gave at first |
-| `observer` | what the batcher tells, on to the next three |
-| `metrics` | for Prometheus, beside Jina's own |
-| `tracing` | spans, beside Jina's own |
-| `logs` | one line for each request |
-| `jina_internals` | what Jina has no public way for |
+| `executor` | options, start-up errors, endpoints, `/info` and shutdown |
+| `parameters` | validates the parameters of a request |
+| `ranking` | scores and sorts the matches of a document |
+| `selection` | selects the documents to encode, and sets their embeddings |
+| `self_check` | compares the engine's vectors with its first ones |
+| `observer` | passes the batcher's events to metrics, traces and requests |
+| `metrics` | Prometheus metrics beside Jina's own |
+| `tracing` | OpenTelemetry spans beside Jina's own |
+| `logs` | one log line per request |
+| `jina_internals` | uses of Jina's private names |
 """

@@ -1,4 +1,4 @@
-"""The Jina side of an encoder, whatever it encodes."""
+"""The base class of Jina Executors that serve an encoder."""
 
 # No `from __future__ import annotations` here: Jina reads the annotations of endpoints and warns about strings.
 
@@ -36,41 +36,41 @@ from clip_wire.endpoints import DEFAULT, INFO, RANK
 from clip_wire.info import MadeBy, public_name
 from clip_wire.work import WORK
 
-# What a container writes here stands in its pod's status as the reason for its end. Only pods have such a file.
+# Kubernetes shows the content of this file in the pod's status as the reason of termination. Only pods have the file.
 TERMINATION_LOG = Path("/dev/termination-log")
 _FROM_JINA = {"metas", "requests", "runtime_args", "workspace", "dynamic_batching"}
 _RANKED = "@r,m"  # documents and their matches
 
 
 class EncoderExecutor(Executor):
-    """Answers requests with what an encoder makes of their documents.
+    """Encodes the documents of requests.
 
-    A subclass says which encoder, and what of the documents it encodes. Options that its encoder has no use for change
-    nothing, so that the Executors of a Flow can share theirs.
+    A subclass sets the encoder and the selection of documents. Options about the other modality have no effect, so that
+    the Executors of a Flow can share their options.
 
-    :param pretrained_model_name_or_path: `emoji-tiny`, an OpenAI name, one of OpenCLIP's, a file, a folder, a Hugging
+    :param pretrained_model_name_or_path: `emoji-tiny`, a name of OpenAI's or OpenCLIP's, a file, a folder, or a Hugging
         Face repository; see `clip_image_flow.models`.
     :param device: `cpu`, `cuda` or `cuda:N`.
-    :param batch_size: most items in one forward pass. Per request too.
-    :param traversal_paths: DocArray path to the documents to encode. Per request too.
-    :param on_error: `raise` fails a request on its first bad document; `skip` encodes the others and puts the reason
-        into the bad document's `tags["error"]`. Per request too.
-    :param normalize: scale embeddings to unit length; OpenAI's own are not. Per request too.
-    :param drop_image_content: clear the pictures of the documents that go back. Per request too.
+    :param batch_size: maximum number of items in one forward pass; default of the request parameter.
+    :param traversal_paths: DocArray path to the documents to encode; default of the request parameter.
+    :param on_error: `raise` to fail a request on its first bad document; `skip` to encode the others and put the reason
+        into the bad document's `tags["error"]`; default of the request parameter.
+    :param normalize: whether to scale embeddings to unit length, which OpenAI's are not; default of the request
+        parameter.
+    :param drop_image_content: whether to clear the images of returned documents; default of the request parameter.
     :param backend: `auto`, `openvino` or `torch`.
     :param precision: `fp32`, `bf16`, `fp16` or `int8`; by default fp32 on the CPU, fp16 on CUDA.
-    :param threads: CPU threads; by default the CPU limit, shared out among the replicas on this machine.
-    :param max_documents: most documents of one request that are looked at.
-    :param self_check_seconds: between two comparisons of reference items with their first vectors, a drift of which
-        ends the process; 0 for none.
-    :param options: the other options of `clip_image_flow.options.EncoderOptions`, and those of every
-        Executor.
-    :raises ConfigError: an option is unknown or not available here.
+    :param threads: number of CPU threads; by default the CPU limit divided by the replicas on this machine.
+    :param max_documents: maximum number of documents of one request.
+    :param self_check_seconds: seconds between two self-checks of the vectors, which end the process on drift; 0 for
+        none.
+    :param options: other options of `clip_image_flow.options.EncoderOptions` and of every Executor.
+    :raises ConfigError: an option is unknown or not available.
     """
 
     encoder: ClassVar[type[ImageEncoder] | type[TextEncoder]]
     select: ClassVar[Callable[..., Selection]]
-    """(documents, traversal paths, most documents) -> what is to be encoded of them."""
+    """Function from (documents, traversal paths, maximum number of documents) to the items to encode."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class EncoderExecutor(Executor):
         refuse_pickles()
         refuse_unread()
         describe_old_summaries()
-        # Jina logs what an endpoint raises, with a traceback of 10 kB: not what a caller can mend.
+        # Jina logs the exceptions of endpoints with a traceback of 10 kB, which client errors do not need.
         logging.getLogger(getattr(self.runtime_args, "name", None) or __name__).addFilter(_without_traceback)
         options |= {"device": device, "backend": backend, "precision": precision, "threads": threads}
         request_defaults = {
@@ -143,10 +143,10 @@ class EncoderExecutor(Executor):
         tracing_context: Any = None,
         **_: Any,
     ) -> dict[str, Any] | None:
-        """Set the embeddings of `docs` at the traversal paths.
+        """Sets the embeddings of `docs` at the traversal paths.
 
         :param parameters: `traversal_paths`, `batch_size`, `on_error`, `normalize`, `drop_image_content`.
-        :raises RequestError: what the caller can mend; its class says how.
+        :raises RequestError: a client error; its class says what to change.
         """
         return await self._answer(DEFAULT, docs, self._defaults.override(parameters), tracing_context)
 
@@ -158,10 +158,10 @@ class EncoderExecutor(Executor):
         tracing_context: Any = None,
         **_: Any,
     ) -> dict[str, Any] | None:
-        """Set the embeddings of `docs` and of their matches, and score and sort the matches.
+        """Sets the embeddings of `docs` and of their matches, and scores and sorts the matches.
 
         :param parameters: as for `encode`; the traversal paths are always those of documents and matches.
-        :raises RequestError: what the caller can mend.
+        :raises RequestError: a client error.
         """
         options = replace(self._defaults.override(parameters), traversal_paths=_RANKED)
         if (scale := self._encoder.logit_scale) is None:
@@ -174,9 +174,9 @@ class EncoderExecutor(Executor):
     async def _answer(
         self, endpoint: str, docs: DocumentArray | None, options: EncodeParameters, context: Any
     ) -> dict[str, Any] | None:
-        """Encode, and say what made the vectors, if there are any: Jina puts it into the answer's `__results__`.
+        """Encodes, and returns what made the vectors, if there are any; Jina puts it into the answer's `__results__`.
 
-        A gateway, which is who names requests, is told what it took besides, for its log.
+        The answer to a gateway, which sets a request id, also contains the timings for its log.
         """
         began = time.perf_counter()
         asked, count, error = Asked(context), 0, ""
@@ -200,7 +200,7 @@ class EncoderExecutor(Executor):
         return {**self._made_by, WORK: work.numbers()} if options.request_id else {**self._made_by}
 
     async def _encode(self, docs: DocumentArray, options: EncodeParameters, asked: Asked) -> int:
-        """Encode and return how many items there were."""
+        """Encodes `docs`, and returns the number of encoded items."""
         selection = type(self).select(docs, options.traversal_paths, self._max_documents)
         own = self._made_by.get("fingerprint", "")
         if selection.items and options.expect_fingerprint and own not in options.expect_fingerprint:
@@ -208,12 +208,12 @@ class EncoderExecutor(Executor):
         contents: list[Any] = [item.content for item in selection.items]
         futures = self._encoder.submit(contents, batch_size=options.batch_size, deadline=options.deadline, caller=asked)
         try:
-            # One after the other: of several bad documents the first one is named, whichever was found out first.
+            # In order: of several bad documents the error names the first one, whichever failed first.
             outcomes = [
                 await _outcome(future, item, options) for future, item in zip(futures, selection.items, strict=True)
             ]
         finally:
-            for future in futures:  # after an error nobody waits for the rest
+            for future in futures:  # after an error the rest is cancelled
                 future.cancel()
         selection.write(outcomes)
         if options.drop_image_content:
@@ -221,9 +221,9 @@ class EncoderExecutor(Executor):
         return len(outcomes)
 
     def refusal(self, pinned: str) -> ModelChanged | None:
-        """Why a request is refused before its documents are read, or None.
+        """The error that refuses a request before its documents are parsed, or None.
 
-        :param pinned: fingerprints with commas; see `clip_wire.parameters.PINNED`.
+        :param pinned: comma-separated fingerprints, see `clip_wire.parameters.PINNED`.
         """
         own = self._made_by.get("fingerprint", "")
         return self._other_than(pinned) if own and own not in pinned else None
@@ -236,21 +236,21 @@ class EncoderExecutor(Executor):
 
     @requests(on=INFO)
     async def info(self, docs: DocumentArray | None = None, **_: Any) -> dict[str, Any]:
-        """What runs here: in the parameters' `__results__`, as Jina returns it, and as one more document's tags."""
+        """Describes the running model, in the parameters' `__results__` and in the tags of an added document."""
         info = {**self._encoder.info, "version": __version__, "started": self._started}
         if docs is not None:
             docs.append(Document(tags=info))
         return info
 
     def close(self) -> None:
-        """Finish what is queued and end the threads."""
+        """Finishes queued items, and ends the threads."""
         if self._self_check:
             self._self_check.close()
         self._encoder.close()
 
 
 def _drifted(failures: Failures, wrong: str) -> NoReturn:
-    """End a process that computes wrong vectors, and say why where an operator looks."""
+    """Ends a process that computes wrong vectors, with the reason in the log and in the pod's status."""
     failures.add()
     logging.getLogger(__name__).critical("the self-check failed, this process ends: %s", wrong)
     _tell_the_pod(f"the self-check failed: {wrong}")
@@ -258,18 +258,18 @@ def _drifted(failures: Failures, wrong: str) -> NoReturn:
 
 
 def _end_process() -> NoReturn:
-    """Let the supervisor start a fresh process: nobody would be answered any more, while health stayed green."""
+    """Ends the process, so that its supervisor restarts it: it would fail all requests while its probes succeed."""
     os._exit(os.EX_SOFTWARE)
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:
-    """Whether to log it: a `RequestError` has its one line already, written by the endpoint."""
+    """Whether to log the record: for a `RequestError` the endpoint has already written the request's line."""
     return not (record.exc_info and isinstance(record.exc_info[1], RequestError))
 
 
 @contextlib.contextmanager
 def _last_words() -> Iterator[None]:
-    """Tell a start-up error where an operator looks: Jina logs it, and then ends as if all had been well."""
+    """Writes a start-up error to the pod's status: Jina logs the error, but its process ends with success."""
     try:
         yield
     except ConfigError as error:
@@ -280,13 +280,13 @@ def _last_words() -> Iterator[None]:
 def _tell_the_pod(reason: str) -> None:
     with contextlib.suppress(OSError):
         if TERMINATION_LOG.exists():
-            TERMINATION_LOG.write_text(reason[:4096], encoding="utf-8")  # no more is kept
+            TERMINATION_LOG.write_text(reason[:4096], encoding="utf-8")  # Kubernetes keeps 4096 bytes
 
 
 async def _outcome(
     future: Future[np.ndarray], item: SelectedItem, options: EncodeParameters
 ) -> np.ndarray | RequestError:
-    """The embedding of one item, or with `on_error: skip` what is wrong with it."""
+    """The embedding of one item, or with `on_error: skip` its error."""
     try:
         embedding = future.result() if future.done() else await asyncio.wrap_future(future)
     except RequestError as error:

@@ -1,4 +1,4 @@
-"""Names of Jina that it does not promise to keep, each with its reason. A test looks whether Jina 3.34.0 has them."""
+"""Uses of Jina's private names, each with its reason. A test checks that Jina 3.34.0 has them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from clip_wire.parameters import PINNED, UNREAD
 
 
 def refuse_pickles() -> None:
-    """Have this process read no documents that came as `docs_bytes`: a pickle, which runs as code where it is read.
+    """Makes this process refuse documents in `docs_bytes`: a pickle, which can run code when it is read.
 
-    The gateway refuses them too; this is for whoever reaches an Executor's port.
+    The gateway refuses them too; this protects an Executor's own port.
     """
     content = DataRequest._DataContent
     if isinstance(content.docs, _WithoutPickles):
@@ -28,7 +28,7 @@ def refuse_pickles() -> None:
 
 
 def describe_old_summaries() -> None:
-    """Have Jina's metrics of two names be two metrics, each with its help text; see `clip_wire.old_names`."""
+    """Exports Jina's metrics of two names as two metrics, each with its help text; see `clip_wire.old_names`."""
     _SummaryDeprecated.collect = _both_names
 
 
@@ -38,7 +38,7 @@ def _both_names(summary: Any) -> list[Metric]:
 
 
 class _WithoutPickles(property):
-    """Jina's `docs` of a request, for documents that are no pickle."""
+    """Jina's property `docs` of a request, without support for pickles."""
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is not None and instance._content.WhichOneof("documents") == "docs_bytes":
@@ -47,11 +47,11 @@ class _WithoutPickles(property):
 
 
 def refuse_unread() -> None:
-    """Have this process ask the `refusal` of its Executor, where it has one, before it reads a request's documents.
+    """Makes this process call its Executor's method `refusal`, if there is one, before it parses a request's documents.
 
-    An Executor that was given no name has that of its class. In an endpoint a refusal would be too late: Jina has made
-    a DocumentArray of them by then, and sends all of them back. `refusal(fingerprints)` takes what the gateway pinned
-    and returns the error, or None.
+    `refusal(fingerprints)` takes the fingerprints that the gateway pinned, and returns the error or None. In an
+    endpoint it would be too late: by then Jina has parsed the documents, and returns all of them. An Executor without a
+    name gets that of its class.
     """
     process = WorkerRequestHandler.process_data
     if hasattr(process, "__wrapped__"):
@@ -59,7 +59,7 @@ def refuse_unread() -> None:
 
     @wraps(process)
     async def process_data(self: Any, requests: list[DataRequest], context: Any, *more: Any, **named: Any) -> Any:
-        # By None, the name of `jina executor` without `--name`, Jina cannot file what an endpoint returns.
+        # `jina executor` without `--name` leaves it None, under which Jina cannot store what an endpoint returns.
         self.args.name = self.args.name or type(self._executor).__name__
         fields = requests[0].proto_wo_data.parameters.fields
         refusal = getattr(self._executor, "refusal", None)

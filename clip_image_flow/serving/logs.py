@@ -1,4 +1,4 @@
-"""One log line for each request of an Executor, in the gateway's form: what it was, and where its time went."""
+"""Logs one line per request of an Executor, in the gateway's format: endpoint, error and timings."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ LOG = logging.getLogger("clip_executor")
 
 
 class RequestLog:
-    """Writes the lines, as LOG_FORMAT in the environment says.
+    """Writes the lines, in the format of the environment variable LOG_FORMAT.
 
-    :param executor: its name in the Flow.
+    :param executor: name of the Executor in the Flow.
     :raises ConfigError: LOG_FORMAT is neither `text` nor `json`.
     """
 
@@ -28,10 +28,13 @@ class RequestLog:
         self._lines = send_to_stdout(LOG, log_format)
 
     def line(self, known: str, endpoint: str, error: str, seconds: float, work: Work) -> None:
-        """The one line of a request.
+        """Writes the line of one request.
 
-        :param known: its id, as the gateway or the caller named it.
-        :param error: what it failed on as `NAME: DETAIL`, or "".
+        :param known: request id, set by the gateway or the caller.
+        :param endpoint: Jina endpoint of the request.
+        :param error: error as `NAME: DETAIL`, or "".
+        :param seconds: duration of the request.
+        :param work: number of items and their timings.
         """
         request_id.set(known)
         ms = round(1000 * seconds, 1)

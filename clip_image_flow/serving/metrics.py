@@ -1,6 +1,6 @@
-"""An Executor's metrics, on the port of Jina's `--monitoring` beside Jina's own; docs/monitoring.md lists them.
+"""Prometheus metrics of an Executor, on the port of Jina's `--monitoring`; docs/monitoring.md lists them.
 
-Items are those of requests: the self-check's are not counted.
+Only the items of requests are counted, not those of the self-check.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from clip_wire.info import public_name
 OK, CANCELLED, FAULT = "ok", "Cancelled", "Fault"
 _ERRORS = (BadDocument, TooLarge, UnsupportedMedia, QueueFull, Expired, NotFinite)
 OUTCOMES = (OK, *(kind.__name__ for kind in _ERRORS), CANCELLED, FAULT)
-"""The values of the label `outcome`. `Fault` is any error but those of a request."""
+"""Values of the label `outcome`. `Fault` is any error other than a `RequestError`."""
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _ITEMS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
@@ -35,7 +35,7 @@ _BYTES = tuple(float(1 << power) for power in range(8, 27, 2))  # 256 bytes to 6
 class Metrics:
     """Counts and times items.
 
-    :param registry: Jina's.
+    :param registry: Jina's registry of metrics.
     :param tower: `image` or `text`, a label of every metric.
     """
 
@@ -44,7 +44,7 @@ class Metrics:
         self._tower = tower
         ProcessCollector(registry=registry)
         items = Counter("clip_items", "Items by how they ended", ("tower", "outcome"), registry=registry)
-        # All of them from the start, so that the first error is an increase and not a new series.
+        # All outcomes exist from the start, so that the first error is an increase and not a new time series.
         self._items = {outcome: items.labels(tower, outcome) for outcome in OUTCOMES}
         self._wait = self._histogram("queue_wait_seconds", "Time in which an item waited", _SECONDS)
         self._prepare = self._histogram("prepare_seconds", "Time to decode and preprocess an item", _SECONDS)
@@ -53,7 +53,10 @@ class Metrics:
         self._bytes = self._histogram("item_bytes", "Bytes of an item as it was sent", _BYTES)
 
     def serving(self, encoder: Any, failures: int) -> None:
-        """Show what `encoder` is, its queue, and how often its self-check has failed: each time the process ended."""
+        """Adds the metrics of `encoder`: its model, its queue, and its failed self-checks.
+
+        :param failures: number of failed self-checks; each one has ended a process.
+        """
         Counter(
             "clip_self_check_failures", "Self-checks that found wrong vectors", ("tower",), registry=self._registry
         ).labels(self._tower).inc(failures)
@@ -76,16 +79,16 @@ class Metrics:
         self._gauge("clip_queue_limit_items", most, lambda: encoder.queue[1])
 
     def refused(self, items: Sequence[Item[Any]], error: RequestError) -> None:
-        """Items that did not come into the queue."""
+        """Counts items that were not admitted to the queue."""
         self._items[_outcome(error)].inc(len(items))
 
     def computed(self, batch: Sequence[Item[Any]], seconds: float) -> None:
-        """A forward pass."""
+        """Observes a forward pass."""
         self._batch.observe(len(batch))
         self._forward.observe(seconds)
 
     def ended(self, item: Item[Any]) -> None:
-        """An item with its result."""
+        """Counts and times an item that has its result."""
         result = item.result
         if result.cancelled():
             self._items[CANCELLED].inc()

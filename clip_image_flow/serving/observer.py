@@ -1,4 +1,4 @@
-"""What an Executor's batcher tells: on to metrics, traces, and the request that an item belongs to."""
+"""Passes the events of an Executor's batcher to metrics, traces, and the request that an item belongs to."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from clip_wire.work import Work
 
 @dataclass
 class Asked:
-    """One request: what its items have for a caller.
+    """One request: the `caller` of its items.
 
-    :param context: OpenTelemetry's, or None.
-    :param last: the item that was answered last, as far as any was computed.
-    :param batch: the span of that item's forward pass, or None.
+    :param context: OpenTelemetry context, or None.
+    :param last: computed item that got its result last; None before.
+    :param batch: span of that item's forward pass, or None.
     """
 
     context: Any = None
@@ -28,9 +28,9 @@ class Asked:
     batch: Any = None
 
     def work(self, items: int) -> Work:
-        """What it took, where anything was computed.
+        """Timings of the request, in milliseconds; without them if no item was computed.
 
-        :param items: of the request.
+        :param items: number of items of the request.
         """
         if self.last is None or self.last.forward is None:
             return Work(items)
@@ -40,10 +40,10 @@ class Asked:
 
 
 class ServingObserver(Observer):
-    """Tells metrics and traces of the items of requests; those of nobody, the self-check's, are left out.
+    """Observer that feeds metrics and traces. Items without a request, those of the self-check, are ignored.
 
-    :param metrics: None where nothing is monitored.
-    :param traces: None where nothing is traced.
+    :param metrics: metrics, or None without monitoring.
+    :param traces: traces, or None without tracing.
     """
 
     def __init__(self, metrics: Metrics | None, traces: Traces | None) -> None:

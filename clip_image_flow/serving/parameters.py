@@ -1,6 +1,6 @@
-"""What a caller may ask of one request, checked.
+"""Validates the parameters of a request.
 
-Numbers arrive as floats over gRPC (a protobuf Struct knows no integers), so 4.0 is 4 and 4.5 is an error. Keys that
+Numbers arrive as floats over gRPC (a protobuf Struct has no integers), so 4.0 is 4 and 4.5 is an error. Keys that
 begin and end with two underscores are reserved for the gateway: `__request_id__` and `__deadline__` are read, others
 are ignored.
 """
@@ -18,8 +18,8 @@ from clip_wire import parameters as wire
 
 ON_ERROR = ("raise", "skip")
 
-# DocArray's grammar, with the leading @ optional: selectors r (roots), c (chunks), m (matches) or .[attribute], each
-# with an optional slice, one after the other; several paths stand side by side with commas.
+# DocArray's grammar, with an optional leading @: a path is a sequence of selectors r (roots), c (chunks), m (matches)
+# or .[attribute], each with an optional slice; several paths are separated by commas.
 _INTEGER = r"(?:-?\d{1,9})"
 _SLICE = rf"(?=[-\d:]){_INTEGER}?(?::{_INTEGER}?){{0,2}}"
 _NAME = r"[A-Za-z_]\w*"
@@ -35,13 +35,13 @@ class EncodeParameters:
     """The options of one request.
 
     :param traversal_paths: DocArray path to the documents to encode, such as `@r` or `@r,c`.
-    :param batch_size: most images of this request in one forward pass.
-    :param on_error: `raise` fails the request on its first bad document, `skip` encodes the others.
-    :param normalize: scale each embedding to unit length.
-    :param drop_image_content: clear the pictures of the documents that go back.
-    :param expect_fingerprint: fingerprints that may make the vectors; none of them is any.
-    :param deadline: Unix time in seconds after which the answer is of no use, or None.
-    :param request_id: names the request in logs.
+    :param batch_size: maximum number of items in a forward pass that contains items of this request.
+    :param on_error: `raise` to fail the request on its first bad document, `skip` to encode the others.
+    :param normalize: whether to scale each embedding to unit length.
+    :param drop_image_content: whether to clear the images of returned documents.
+    :param expect_fingerprint: fingerprints of which one must be the model's; empty to accept any.
+    :param deadline: Unix time in seconds after which the request expires, or None.
+    :param request_id: id of the request in logs.
     """
 
     traversal_paths: str = "@r"
@@ -54,9 +54,9 @@ class EncodeParameters:
     request_id: str = ""
 
     def override(self, parameters: Mapping[str, Any] | None) -> EncodeParameters:
-        """These options with those of one request over them.
+        """A copy of these options, overridden by the parameters of one request.
 
-        :raises BadParameter: for an unknown key or a value that is not allowed.
+        :raises BadParameter: a key is unknown, or a value is not allowed.
         """
         changes: dict[str, Any] = {}
         for key, value in (parameters or {}).items():
@@ -69,7 +69,7 @@ class EncodeParameters:
 
 
 def positive_integer(key: str, value: Any) -> int:
-    """`value` as an integer of at least 1; a float without a fraction is one."""
+    """`value` as an integer of at least 1; a float is accepted if it has no fraction."""
     if not _is_finite(value) or value != int(value) or value < 1:
         raise BadParameter(f"{key} must be a whole number of at least 1, not {_show(value)}")
     return int(value)
@@ -116,10 +116,10 @@ def _deadline(key: str, value: Any) -> float:
 
 
 def _is_finite(value: Any) -> bool:
-    """Whether `value` is a number that a float can hold; a boolean is none."""
+    """Whether `value` is a number that fits into a float; a boolean is not a number."""
     try:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:  # an integer beyond every float
+    except OverflowError:  # an integer that is too large for a float
         return False
 
 

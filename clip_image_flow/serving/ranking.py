@@ -1,9 +1,9 @@
-"""How well the matches of a document fit it: cosines, and what the model makes of them with its own logit scale.
+"""Scores and sorts the matches of a document by cosine similarity and the model's logit scale.
 
-That is a softmax over the matches, as in `clip.model.CLIP.forward`
-(https://github.com/openai/CLIP/blob/main/clip/model.py), or of models with a logit bias a sigmoid of each, as in
-https://arxiv.org/abs/2303.15343: how likely a match fits, whatever the others are. Names and order are those of
-clip-as-service.
+The score is a softmax over the matches, as in `clip.model.CLIP.forward`
+(https://github.com/openai/CLIP/blob/main/clip/model.py). For models with a logit bias it is a sigmoid of each match, as
+in https://arxiv.org/abs/2303.15343: the probability that the match fits, independent of the others. Names and order are
+those of clip-as-service.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from clip_wire.endpoints import COSINE, SCORE
 
 
 def rank(docs: DocumentArray, logit_scale: float, logit_bias: float | None = None) -> None:
-    """Score and sort the matches of each document, best first.
+    """Scores and sorts the matches of each document, best first.
 
-    A document is left as it is until all of it has embeddings: in a Flow with several encoders the last one scores.
-    Matches that could not be encoded, with the reason in `tags["error"]`, come last and have no scores.
+    A document is unchanged until it and its matches have embeddings: in a Flow with several encoders the last one
+    scores. Matches that could not be encoded, with the reason in `tags["error"]`, come last and have no scores.
 
-    :param logit_scale: what cosines are multiplied with before the softmax.
-    :param logit_bias: what is added to them before a sigmoid; None where it is a softmax.
+    :param docs: documents with matches.
+    :param logit_scale: factor of the cosine similarities.
+    :param logit_bias: summand of the scaled similarities before a sigmoid; None for a softmax.
     :raises BadDocument: a document or a match has several vectors.
     """
     for document in docs:

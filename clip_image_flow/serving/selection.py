@@ -1,13 +1,13 @@
-"""Traversal paths -> what is to be encoded of each document, and the embeddings back onto the documents.
+"""Selects the items to encode at the traversal paths, and sets the embeddings of the documents.
 
-What a document is, decides what it gets, and from whom:
+The content of a document decides which encoder encodes it:
 
-1. one with chunks of modality `image` gets a row for each of them, in chunk order, from the image encoder;
-2. else one whose own content is an image (tensor, blob or URI) gets one vector from the image encoder;
-3. else one whose own content is a text gets one vector from the text encoder;
-4. else (another modality, nothing) it is left as it is.
+1. a document with chunks of modality `image` gets a row for each of them, in chunk order, from the image encoder;
+2. else a document whose own content is an image (tensor, blob or URI) gets one vector from the image encoder;
+3. else a document whose own content is a text gets one vector from the text encoder;
+4. else (another modality, no content) the document is unchanged.
 
-So the two encoders can stand in one Flow, in any order. A picture with a caption is a picture.
+So a Flow can have both encoders, in any order. An image with a caption is an image.
 """
 
 from __future__ import annotations
@@ -26,7 +26,12 @@ from clip_wire.info import IMAGE, TEXT
 
 @dataclass(frozen=True)
 class SelectedItem:
-    """One image or text to encode, and where it stands: `place` is "" for a document's own content, else "chunk K"."""
+    """One image or text to encode.
+
+    :param document_id: id of the document at the traversal paths.
+    :param place: "" for the document's own content, else "chunk K".
+    :param content: image or text; None if a document of modality `image` has no content.
+    """
 
     document_id: str
     place: str
@@ -35,19 +40,24 @@ class SelectedItem:
 
 @dataclass(frozen=True)
 class Target:
-    """A document that gets an embedding, made of the items at `rows`."""
+    """A document that gets an embedding.
+
+    :param rows: indices of its items in `Selection.items`.
+    :param stacked: whether the embedding has the shape (n, dim), else (dim,).
+    """
 
     document: Document
     rows: list[int]
-    stacked: bool  # (n, dim), else (dim,)
+    stacked: bool
 
 
 @dataclass
 class Selection:
-    """The items that one request asks for, each once however often the paths reach it.
+    """The items to encode of one request, without duplicates even if the paths overlap.
 
-    :param targets: the documents that get embeddings.
-    :param holders: for each of `items`, the document or chunk that it stands in.
+    :param items: images or texts to encode.
+    :param targets: documents that get embeddings.
+    :param holders: for each of `items`, the document or chunk that contains it.
     """
 
     items: list[SelectedItem] = field(default_factory=list)
@@ -56,7 +66,7 @@ class Selection:
     _rows: dict[int, int] = field(default_factory=dict)  # by identity: ids need not be unique within a request
 
     def row(self, holder: Document, document_id: str, place: str, content: Content | None) -> int:
-        """Where in `items` the item of `holder` stands, which is put there the first time."""
+        """Index in `items` of the item of `holder`, which is appended on the first call."""
         if id(holder) not in self._rows:
             self._rows[id(holder)] = len(self.items)
             self.items.append(SelectedItem(document_id, place, content))
@@ -64,9 +74,9 @@ class Selection:
         return self._rows[id(holder)]
 
     def write(self, results: Sequence[np.ndarray | RequestError]) -> None:
-        """Put the embeddings onto the documents, and `tags["truncated"]` where a text was cut.
+        """Sets the embeddings of the documents, and `tags["truncated"]` of a text that was cut.
 
-        :param results: for each of `items`, float32 (dim,) or the error that its document gets in `tags["error"]`.
+        :param results: for each of `items`, float32 (dim,) or the error for its document's `tags["error"]`.
         """
         for target in self.targets:
             own = [results[row] for row in target.rows]
@@ -81,9 +91,9 @@ class Selection:
                 holder.tags["truncated"] = True
 
     def drop_images(self) -> None:
-        """Clear the images; a URI that only says where one is stays.
+        """Clears the images; a URI stays unless it contains the image itself (`data:`).
 
-        What is left of a picture may look like something else, its caption for one, so it says that it was an image.
+        The rest of a document may look like another modality, its caption like a text, so its modality becomes `image`.
         """
         for item, holder in zip(self.items, self.holders, strict=True):
             if isinstance(item.content, Text):
@@ -95,10 +105,10 @@ class Selection:
 
 
 def select_images(docs: DocumentArray, traversal_paths: str, max_documents: int) -> Selection:
-    """The images at `traversal_paths` of `docs`.
+    """Selects the images at `traversal_paths` of `docs`.
 
-    :raises BadParameter: when the paths do not fit the documents.
-    :raises TooLarge: when they reach more than `max_documents` documents.
+    :raises BadParameter: the paths do not fit the documents.
+    :raises TooLarge: the paths select more than `max_documents` documents.
     """
     selection = Selection()
     for document in _at(docs, traversal_paths, max_documents):
@@ -112,7 +122,7 @@ def select_images(docs: DocumentArray, traversal_paths: str, max_documents: int)
 
 
 def select_texts(docs: DocumentArray, traversal_paths: str, max_documents: int) -> Selection:
-    """The texts at `traversal_paths` of `docs`.
+    """Selects the texts at `traversal_paths` of `docs`.
 
     :raises BadParameter: as `select_images`.
     :raises TooLarge: as `select_images`.
@@ -126,10 +136,10 @@ def select_texts(docs: DocumentArray, traversal_paths: str, max_documents: int) 
 
 
 def _at(docs: DocumentArray, traversal_paths: str, max_documents: int) -> Iterator[Document]:
-    """The documents at the paths, each once."""
+    """The documents at the paths, without duplicates."""
     try:
         documents = docs[traversal_paths]
-    # A slice of step 0, an attribute of a document that has none, or one that describes itself wrongly.
+    # A slice of step 0, an attribute that a document lacks, or a document with a wrong description of itself.
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise BadParameter(f"traversal_paths {traversal_paths!r} does not fit the documents: {error}") from error
     if len(documents) > max_documents:
@@ -138,26 +148,26 @@ def _at(docs: DocumentArray, traversal_paths: str, max_documents: int) -> Iterat
 
 
 def _is_image(document: Document) -> bool:
-    """Whether the document's own content is an image, or says that it is one."""
+    """Whether the document's own content is an image, or is declared as one by modality or MIME type."""
     if document.modality:
         return bool(document.modality == IMAGE)
     return _image_of(document) is not None or (document.mime_type or "").startswith("image/")
 
 
 def _is_text(document: Document) -> bool:
-    """Whether the document's own content is a text, and it is no picture with a caption."""
+    """Whether the document's own content is a text, and not the caption of an image."""
     if not document.text or document.modality not in ("", TEXT):
         return False
     return not (_is_image(document) or any(chunk.modality == IMAGE for chunk in document.chunks))
 
 
 def _image_of(document: Document) -> Content | None:
-    """The document's own picture: a tensor, encoded bytes or a URI; None where it has neither."""
+    """The document's own image: a tensor, encoded bytes or a URI; None if it has none of them."""
     if document.tensor is not None:
         return np.asarray(document.tensor)
     if document.blob:
         return bytes(document.blob)
-    # Beside a text the URI says where that came from, unless it is said to be a picture's.
+    # The URI of a document with a text is the source of the text, unless the document is declared as an image.
     is_picture = document.modality == IMAGE or (document.mime_type or "").startswith("image/")
     if document.uri and (is_picture or not document.text):
         return str(document.uri)

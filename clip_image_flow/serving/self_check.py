@@ -1,7 +1,7 @@
-"""The same items encoded again and again while others are served: does the engine still give what it gave at first?
+"""Self-check: encodes reference items regularly, and compares their vectors with the first ones.
 
-Memory that flips, a driver or a kernel that fails can give wrong vectors with every sign of health. Two items are
-encoded, so that an engine with one vector for all is found too.
+Bit flips in memory, or faults of a driver or a kernel, can produce wrong vectors while all probes succeed. There are
+two reference items, so that an engine that returns the same vector for all items is detected too.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from clip_image_flow.models import EMBEDDED_FILE
 from clip_wire.info import IMAGE, TEXT
 
 KNOWN = EMBEDDED_FILE.with_name("references.json")
-"""Vectors of `REFERENCES` by models that come with the library: checkpoint -> modality -> a list of them, in fp32."""
+"""Vectors of `REFERENCES` for models in this package: JSON, checkpoint -> modality -> list of vectors, in fp32."""
 TOLERANCES = {"fp32": 1e-4, "bf16": 1e-2, "fp16": 1e-2, "int8": 5e-2}
-"""By precision: how far below 1 the cosine of two vectors of one item may be."""
-_ANSWER_SECONDS = 30.0  # after which a check is given up: whoever waits as long is answered by nobody either
+"""By precision: maximum distance from 1 of the cosine similarity of two vectors of one item."""
+_ANSWER_SECONDS = 30.0  # timeout of a check; requests that wait as long are not answered either
 
 logger = logging.getLogger(__name__)
 
 
 def _gradients() -> list[np.ndarray]:
-    """Two pictures, uint8 (64, 64, 3): one gets brighter to the right in red, the other downwards in blue."""
+    """Two images, uint8 (64, 64, 3): a horizontal gradient in red, and a vertical one in blue."""
     ramp = np.arange(0, 256, 4, dtype=np.uint8)
     pictures = np.zeros((2, 64, 64, 3), np.uint8)
     pictures[0, :, :, 0], pictures[1, :, :, 2] = ramp, ramp[:, np.newaxis]
@@ -44,11 +44,11 @@ REFERENCES: dict[str, list[Any]] = {IMAGE: _gradients(), TEXT: ["a photo of a ca
 class SelfCheck:
     """Compares an encoder's vectors of `REFERENCES` with its first ones, in a thread of its own.
 
-    :param encoder: that is checked, by ordinary requests of one item.
-    :param seconds: between two checks.
-    :param on_drift: called with what is wrong, at most once.
-    :param known: see `KNOWN`.
-    :raises ConfigError: the first vectors are not those that are known of this model, or not finite.
+    :param encoder: encoder to check, by ordinary requests of one item.
+    :param seconds: seconds between two checks.
+    :param on_drift: callback with a description of the drift, called at most once.
+    :param known: file of known vectors, see `KNOWN`.
+    :raises ConfigError: the first vectors are not finite, or differ from the known ones of this model.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class SelfCheck:
         self._tolerance = TOLERANCES[encoder.info["precision"]]
         self._ended = threading.Event()
         try:
-            self._first = self._vectors(seconds=None)  # at the start nobody waits behind it
+            self._first = self._vectors(seconds=None)  # no timeout: no request waits yet
         except RequestError as error:
             raise ConfigError(f"the model cannot be used: {error.detail}") from error
         stored = _stored(encoder.info, known)
@@ -74,12 +74,12 @@ class SelfCheck:
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread."""
+        """Ends the thread."""
         self._ended.set()
         self._thread.join()
 
     def check(self) -> str:
-        """What is wrong now, or "". Where the queue is full nothing is."""
+        """Compares the vectors once; returns a description of the drift, or "". A full queue is not a failure."""
         try:
             return self._difference(self._vectors(_ANSWER_SECONDS), self._first)
         except NotFinite as error:
@@ -98,9 +98,9 @@ class SelfCheck:
                 return
 
     def _vectors(self, seconds: float | None) -> np.ndarray:
-        """Of the references, float32 (2, dim), one after the other.
+        """Vectors of the references, float32 (2, dim), encoded one after the other.
 
-        :param seconds: that each may take.
+        :param seconds: timeout of each, or None.
         """
         return np.stack([self._encoder.submit([item], batch_size=1)[0].result(seconds) for item in self._items])
 
@@ -115,11 +115,11 @@ class SelfCheck:
 
 
 class Failures:
-    """How often checks have failed here, kept in HOME: the process that finds a failure ends before anybody can ask it.
+    """Number of failed checks, stored in HOME: a process that finds a failure ends before its metrics are scraped.
 
-    In a pod HOME outlives the container, not the pod.
+    In a pod HOME outlives the container, but not the pod.
 
-    :param executor: its name in the Flow.
+    :param executor: name of the Executor in the Flow.
     """
 
     def __init__(self, executor: str) -> None:
@@ -128,21 +128,21 @@ class Failures:
 
     @property
     def count(self) -> int:
-        """So far; 0 where nothing can be read."""
+        """Number of failures so far; 0 if it cannot be read."""
         try:
             return int(self._file.read_text(encoding="ascii"))
         except (OSError, ValueError):
             return 0
 
     def add(self) -> None:
-        """One more, where it can be written."""
+        """Counts a failure, if HOME is writable."""
         with contextlib.suppress(OSError):
             self._file.parent.mkdir(parents=True, exist_ok=True)
             self._file.write_text(str(self.count + 1), encoding="ascii")
 
 
 def _stored(info: dict[str, Any], known: Path) -> np.ndarray | None:
-    """The vectors that are known of a model, where it has some. int8 is as near to them as its calibration lets it."""
+    """The known vectors of a model, or None. int8 has none: its distance to fp32 depends on the calibration."""
     if info["precision"] == "int8":
         return None
     vectors = json.loads(known.read_text(encoding="utf-8")).get(info.get("checkpoint"), {}).get(info["modality"])

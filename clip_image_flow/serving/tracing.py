@@ -1,11 +1,11 @@
-"""Spans of what happens to a request in an Executor, beside Jina's own; nothing of it is on without `tracing: true`.
+"""OpenTelemetry spans of a request in an Executor, beside Jina's own; only with `tracing: true`.
 
-An item waits, is prepared, waits for its turn and is computed, in threads that know no request. So the times are taken
-by the batcher, and a request's spans are made of them once it has its answer: those of the item that was answered last,
-since nothing else held the request up.
+An item is queued, prepared, queued again and computed, in threads that know no request. So the batcher takes the times,
+and the spans of a request are created from them once it is answered: those of the item that finished last, which
+determined the latency.
 
-A forward pass serves several requests. It is a span of its own, `forward pass`, with a link to each of them, and each
-has a span `forward` with a link back.
+A forward pass serves several requests. It is a span of its own, `forward pass`, with a link to each request, and each
+request has a span `forward` with a link back.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from clip_image_flow.batching.lanes import Item
 
 
 class Traces:
-    """Makes the spans.
+    """Creates the spans.
 
-    :param tracer: Jina's, of the Executor.
+    :param tracer: tracer of the Executor.
     :param tower: `image` or `text`.
     """
 
@@ -32,18 +32,20 @@ class Traces:
         self._tower = tower
 
     def batch(self, contexts: Iterable[Any], items: int, began: float, ended: float) -> SpanContext:
-        """The span of a forward pass, a trace of its own.
+        """Creates the span of a forward pass, in a trace of its own.
 
-        :param contexts: OpenTelemetry's, of the items' requests.
-        :param began: by the monotonic clock, in seconds; `ended` too.
+        :param contexts: OpenTelemetry contexts of the items' requests.
+        :param items: number of items of the forward pass.
+        :param began: start, in seconds of the monotonic clock.
+        :param ended: end, on the same clock.
         """
         requests = {link.context.span_id: link for link in map(_link, contexts) if link.context.is_valid}
         sampled = [link for link in requests.values() if link.context.trace_flags.sampled]
-        if not sampled:  # nobody would find it
+        if not sampled:  # no sampled trace would link to it
             return INVALID_SPAN_CONTEXT
         span = self._tracer.start_span(
             "forward pass",
-            context=Context(),  # no parent: it belongs to all of them
+            context=Context(),  # no parent: it belongs to several requests
             attributes={"clip.tower": self._tower, "clip.batch.items": items, "clip.batch.requests": len(requests)},
             links=list(requests.values()),
             start_time=_unix(began),
@@ -52,10 +54,11 @@ class Traces:
         return span.get_span_context()
 
     def request(self, context: Any, item: Item[Any], batch: SpanContext | None) -> None:
-        """The spans of a request that has its answer: `queue`, `prepare`, `batch queue` and `forward`.
+        """Creates the spans of an answered request: `queue`, `prepare`, `batch queue` and `forward`.
 
-        :param item: the one that was answered last.
-        :param batch: the span of its forward pass.
+        :param context: OpenTelemetry context of the request.
+        :param item: item that finished last.
+        :param batch: span of its forward pass, or None.
         """
         if item.forward is None:
             return
@@ -80,5 +83,5 @@ def _link(context: Any) -> Link:
 
 
 def _unix(monotonic: float) -> int:
-    """A time of the monotonic clock in seconds, as Unix time in nanoseconds."""
+    """Converts a time of the monotonic clock, in seconds, to Unix time in nanoseconds."""
     return time.time_ns() - int(1e9 * (time.monotonic() - monotonic))

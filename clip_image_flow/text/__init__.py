@@ -1,1 +1,1 @@
-"""From a text to the tokens that the model sees of it."""
+"""Text cleaning and tokenization."""

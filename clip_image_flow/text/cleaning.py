@@ -1,4 +1,4 @@
-"""What a text goes through before it is split into tokens: repaired, in lower case, without punctuation."""
+"""Text cleaning before tokenization: repair of encodings, lower case, removal of punctuation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SPACE = re.compile(r"\s+")
 
 
 def _repaired(text: str) -> str:
-    """Without broken encodings and entities of HTML, as `clip.simple_tokenizer.basic_clean`."""
+    """`text` with encodings repaired and HTML entities decoded, as `clip.simple_tokenizer.basic_clean`."""
     return html.unescape(html.unescape(ftfy.fix_text(text))).strip()
 
 
@@ -41,5 +41,5 @@ CLEAN: dict[str, Callable[[str], str]] = {
     "siglip": _siglip,
     "lowercase": str.lower,
 }
-"""By the names of `clip_image_flow.models.preparation.CLEANINGS`: the first three are those of `open_clip.tokenizer`,
-the others those of transformers' SiglipTokenizer and Siglip2Tokenizer."""
+"""Cleaning functions by their names in `clip_image_flow.models.preparation.CLEANINGS`: the first three are those of
+`open_clip.tokenizer`, the others those of transformers' SiglipTokenizer and Siglip2Tokenizer."""

@@ -1,4 +1,4 @@
-"""A text -> the tokens of a tokenizer.json, by the package `tokenizers`: SigLIP's and those of other families."""
+"""Tokenizes texts by a tokenizer.json, with the package `tokenizers`: SigLIP and other model families."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from clip_image_flow.text.tokens import check_size, tell_truncated
 
 
 class JsonTokenizer:
-    """The tokens of transformers' AutoTokenizer with `padding="max_length"`. Safe to use from many threads.
+    """Tokenizes as transformers' AutoTokenizer with `padding="max_length"`. Safe to use from many threads.
 
-    :param prepared: with a tokenizer.json.
+    :param prepared: preprocessing with a tokenizer.json.
     :param context: see `clip_image_flow.text.tokens.tokenizer`.
-    :param truncate: the same.
-    :param max_bytes: the same.
-    :raises ModelError: the file cannot be read, or has no such tokens.
+    :param truncate: see there.
+    :param max_bytes: see there.
+    :raises ModelError: the file cannot be read, or lacks the tokens that `prepared` names.
     """
 
     def __init__(self, prepared: TextPreparation, context: int, *, truncate: bool, max_bytes: int) -> None:
@@ -39,9 +39,9 @@ class JsonTokenizer:
         self._room = context - self._tokenizer.num_special_tokens_to_add(False)
 
     def __call__(self, text: str) -> np.ndarray:
-        """See `clip_image_flow.text.tokens.Tokenizer`; the token for padding stands behind the end."""
+        """See `clip_image_flow.text.tokens.Tokenizer`; the rest of the row is filled with the padding token."""
         check_size(text, self._max_bytes)
-        # What is half a character cannot be handed over, and becomes what it becomes in UTF-8.
+        # The package takes no lone surrogates: they are replaced, as in encoding to UTF-8.
         encoding = self._tokenizer.encode(self._clean(text).encode("utf-8", "replace").decode())
         if encoding.overflowing:
             tell_truncated(text, self._room, truncate=self._truncate)

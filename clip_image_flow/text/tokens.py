@@ -1,8 +1,8 @@
-"""A text -> tokens: of CLIP those of `clip.tokenize`, in time that is bounded for any text.
+"""Tokenizes texts: for CLIP with the tokens of `clip.tokenize`, in bounded time for any text.
 
-`clip` splits a text into words and each word by byte pair encoding, which takes time by the square of its length, and
-keeps every word that it has ever seen. Here a text is read no further than its tokens fit, long words are refused, and
-what is kept is forgotten now and then.
+`clip` splits a text into words and each word by byte pair encoding, whose time grows with the square of the word's
+length, and caches every word for ever. Here tokenization stops at the context length, words that are too long are
+refused, and the cache is emptied when it is full.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CLIPS = TextPreparation()
 
 
 def _clips_own() -> ModuleType:
-    """`clip.simple_tokenizer` alone: with `import clip` would come torch, which a converted model needs none of."""
+    """Imports `clip.simple_tokenizer` alone: `import clip` imports torch, which a converted model does not need."""
     package: Any = importlib.util.find_spec("clip")
     file = Path(package.origin).with_name("simple_tokenizer.py")
     spec: Any = importlib.util.spec_from_file_location(f"{__name__}.clips_own", file)
@@ -36,13 +36,13 @@ def _clips_own() -> ModuleType:
 
 
 class Text(str):
-    """A text of which can be told later whether it was cut."""
+    """A text that records whether it was truncated."""
 
     truncated = False
 
 
 class Tokenizer(Protocol):
-    """A text -> tokens. Safe to use from many threads.
+    """Tokenizes a text. Safe to use from many threads.
 
     :param shortens: see `clip_image_flow.models.TextPreparation`.
     """
@@ -50,20 +50,21 @@ class Tokenizer(Protocol):
     shortens: bool
 
     def __call__(self, text: str) -> np.ndarray:
-        """The tokens of `text`, int32 (context,); a `Text` that is cut is told so.
+        """The tokens of `text`, int32 (context,); sets `truncated` of a `Text` that is cut.
 
-        :raises TooLarge: the text has more bytes than any may have.
-        :raises BadDocument: it has more tokens than fit and none may be cut, or a word that is too long.
+        :raises TooLarge: the text is larger than `max_bytes`.
+        :raises BadDocument: the text has too many tokens and `truncate` is false, or a word that is too long.
         """
         ...
 
 
 def tokenizer(prepared: Preparation, context: int, *, truncate: bool, max_bytes: int) -> Tokenizer:
-    """The tokenizer that a model wants.
+    """The tokenizer of a model.
 
-    :param context: tokens that the model takes, with those for the start and the end of text.
-    :param truncate: cut a text that has more; else it is an error.
-    :param max_bytes: most bytes of one text in UTF-8.
+    :param prepared: preprocessing of the model's texts.
+    :param context: the model's context length in tokens, with those for the start and the end of text.
+    :param truncate: whether a text with more tokens is cut; else it is an error.
+    :param max_bytes: maximum size of one text in UTF-8, in bytes.
     """
     assert isinstance(prepared, TextPreparation)
     if prepared.tokenizer:
@@ -74,19 +75,19 @@ def tokenizer(prepared: Preparation, context: int, *, truncate: bool, max_bytes:
 
 
 def check_size(text: str, max_bytes: int) -> None:
-    """Pass when `text` has no more than `max_bytes` in UTF-8.
+    """Checks that `text` has at most `max_bytes` in UTF-8.
 
-    :raises TooLarge: it has more.
+    :raises TooLarge: the text has more.
     """
     if len(text) > max_bytes or len(text.encode("utf-8", "surrogatepass")) > max_bytes:
         raise TooLarge(f"the text has more than {max_bytes} bytes; send less of it")
 
 
 def tell_truncated(text: str, room: int, *, truncate: bool) -> None:
-    """Tell a `Text` that it is cut.
+    """Sets `truncated` of a `Text` that is cut.
 
-    :param room: tokens that fit.
-    :raises BadDocument: none may be cut.
+    :param room: maximum number of tokens without those for the start and the end.
+    :raises BadDocument: `truncate` is false.
     """
     if not truncate:
         raise BadDocument(
@@ -100,10 +101,10 @@ def tell_truncated(text: str, room: int, *, truncate: bool) -> None:
 class ClipTokenizer:
     """CLIP's byte pair encoding. Safe to use from many threads.
 
-    :param context: tokens that the model takes, with those for the start and the end of text.
-    :param truncate: cut a text that has more; else it is an error.
-    :param max_bytes: most bytes of one text.
-    :param prepared: how a text is cleaned before, and what stands for its start and end.
+    :param context: the model's context length in tokens, with those for the start and the end of text.
+    :param truncate: whether a text with more tokens is cut; else it is an error.
+    :param max_bytes: maximum size of one text in UTF-8, in bytes.
+    :param prepared: text cleaning, and the special tokens for the start and the end of text.
     """
 
     def __init__(self, context: int, *, truncate: bool, max_bytes: int, prepared: TextPreparation = _CLIPS) -> None:
@@ -125,7 +126,7 @@ class ClipTokenizer:
         self._lock = threading.Lock()
 
     def _rename(self, clips_own: ModuleType, before: tuple[str, str], after: tuple[str, str]) -> None:
-        """Let what stands for the start and the end in a text be written otherwise."""
+        """Renames the special tokens for the start and the end of text."""
         pattern = self._bpe.pat.pattern
         for old, new in zip(before, after, strict=True):
             self._bpe.encoder[new] = self._bpe.encoder.pop(old)
@@ -134,7 +135,7 @@ class ClipTokenizer:
         self._bpe.pat = clips_own.re.compile(pattern, clips_own.re.IGNORECASE)
 
     def __call__(self, text: str) -> np.ndarray:
-        """See `Tokenizer`; zeros stand behind the end."""
+        """See `Tokenizer`; the rest of the row is filled with zeros."""
         check_size(text, self._max_bytes)
         room = self._context - 2
         tokens: list[int] = []
@@ -148,7 +149,7 @@ class ClipTokenizer:
         return row
 
     def _tokens(self, text: str) -> Iterator[int]:
-        """One token after the other, as `SimpleTokenizer.encode` makes them."""
+        """Yields the tokens of `SimpleTokenizer.encode`, one at a time."""
         for match in self._bpe.pat.finditer(self._clean(text)):
             word = match.group().encode("utf-8", "replace")
             if len(word) > _LONGEST_WORD:
@@ -164,9 +165,9 @@ class ClipTokenizer:
 
 
 def shortened(rows: np.ndarray) -> np.ndarray:
-    """Tokens (b, context) -> (b, n), without what stands behind the end of the longest text.
+    """Cuts tokens (b, context) to (b, n), where n is the length of the longest text.
 
-    n is a multiple of 8 where the context allows: engines prepare for each length anew.
+    n is rounded up to a multiple of 8 within the context: engines prepare their kernels for each new length.
     """
     longest = int(rows.argmax(axis=1).max()) + 1
     return np.ascontiguousarray(rows[:, : -(-longest // 8) * 8])

@@ -1,4 +1,4 @@
-"""The two halves of CLIP, each as an engine is given it."""
+"""The two halves of CLIP as modules that an engine runs."""
 
 from clip_image_flow.towers.of_model import image_tower, text_tower
 from clip_image_flow.towers.tower import Tower

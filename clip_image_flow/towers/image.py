@@ -1,4 +1,4 @@
-"""CLIP's image tower as a module that normalises pictures by itself."""
+"""CLIP's image tower as a module that includes normalisation."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from clip_image_flow.models.normalisation import MEAN, STD
 
 
 class ImageTower(nn.Module):
-    """uint8 (b, n, n, 3), of red, green and blue -> (b, dim).
+    """Encodes RGB images, uint8 (b, n, n, 3), to embeddings (b, dim).
 
-    The steps of `clip`'s ToTensor and Normalize, and the network behind them.
+    The module does the steps of `clip`'s ToTensor and Normalize before the network.
 
-    :param visual: (b, 3, n, n) -> (b, dim), as `clip_image_flow.models.Checkpoint.read` has it.
+    :param visual: image half, (b, 3, n, n) -> (b, dim), see `clip_image_flow.models.Checkpoint`.
     :param mean: see `clip_image_flow.models.ImagePreparation`.
-    :param std: the same.
+    :param std: see there.
     """
 
     item_dtype = "uint8"
@@ -39,7 +39,7 @@ class ImageTower(nn.Module):
         self.std: Tensor
 
     def forward(self, pixels: Tensor) -> Tensor:
-        # A GPU's tensor cores take channels last, which is also how pictures come.
+        # The tensor cores of a GPU use channels last, which is also the layout of the input.
         layout = torch.channels_last if pixels.is_cuda else torch.contiguous_format
         values = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=layout)
         values = values.div_(255).sub_(self.mean).div_(self.std)
@@ -47,5 +47,5 @@ class ImageTower(nn.Module):
         return embeddings
 
     def _first_weights(self) -> Tensor:
-        """Those that the pictures meet first."""
+        """Weights of the first convolution."""
         return next(part.weight for part in self.visual.modules() if isinstance(part, nn.Conv2d))

@@ -1,4 +1,4 @@
-"""The halves of a model, by its name."""
+"""Finds the towers of a model by its name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def image_tower(model: str, cache_dir: str | None = None) -> Tower:
-    """Return the image tower of the model called `model`; nothing is loaded yet."""
+    """The image tower of the model called `model`, not loaded yet."""
 
     def module(checkpoint: models.Checkpoint) -> nn.Module:
         from clip_image_flow.towers.image import ImageTower
@@ -28,7 +28,7 @@ def image_tower(model: str, cache_dir: str | None = None) -> Tower:
 
 
 def text_tower(model: str, cache_dir: str | None = None) -> Tower:
-    """Return the text tower of the model called `model`; nothing is loaded yet."""
+    """The text tower of the model called `model`, not loaded yet."""
 
     def module(checkpoint: models.Checkpoint) -> nn.Module:
         from clip_image_flow.towers.text import TextTower

@@ -1,4 +1,4 @@
-"""CLIP's text tower, as an engine is given it."""
+"""CLIP's text tower as a module that an engine runs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 
 class TextTower(nn.Module):
-    """Tokens, int32 (b, n) with n up to the context length -> (b, dim).
+    """Encodes tokens, int32 (b, n) with n up to the context length, to embeddings (b, dim).
 
-    :param text: as `clip_image_flow.models.Checkpoint.read` has it.
+    :param text: text half, see `clip_image_flow.models.Checkpoint`.
     """
 
     item_dtype = "int32"

@@ -1,4 +1,4 @@
-"""One half of CLIP, whatever it reads."""
+"""One half of CLIP, for images or for texts."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tower:
-    """One half of CLIP, as a backend is given it.
+    """One half of CLIP: its module, its preprocessing and its cache.
 
-    :param kind: what it reads, `image` or `text`.
-    :param load: its module, each time a new one, in fp32 on the CPU. The module takes a batch as it is sent to the
-        engine, of `item_dtype` and shape (b, *`item_shape`), or down to (b, *`least_shape`), and gives float32
-        (b, `dim`). Its `logit_scale` and `logit_bias` are those of `clip_image_flow.models.Checkpoint.read`.
-    :param weights: SHA-256 of the weights, in hex; None where that cannot be known before they are loaded.
-    :param cache: folder in which a backend may keep what it makes of them.
-    :param prepared: what is done with an item before; to be asked once the module was loaded, or a conversion of it.
+    :param kind: `image` or `text`.
+    :param load: function that loads a new module, in fp32 on the CPU. The module takes a batch of `item_dtype` and of
+        the shape (b, *`item_shape`), down to (b, *`least_shape`), and returns float32 (b, `dim`). Its attributes
+        `logit_scale` and `logit_bias` are those of `clip_image_flow.models.Checkpoint`.
+    :param weights: function that returns the SHA-256 of the weights in hex; None if not known before they are loaded.
+    :param cache: folder for a backend's converted models.
+    :param prepared: function that returns the preprocessing of an item; call it after the module, or a conversion of
+        it, is loaded.
     :param restriction: see `clip_image_flow.models.Checkpoint.restriction`.
     """
 
@@ -36,6 +37,6 @@ class Tower:
     restriction: Callable[[], str] = str
 
     def fingerprint(self) -> str | None:
-        """Names this half of these very weights: a SHA-256 of both, in hex; None where `weights` has none."""
+        """SHA-256 of the kind and the weights in hex, or None if `weights` returns None."""
         weights = self.weights()
         return hashlib.sha256(f"{self.kind} {weights}".encode()).hexdigest() if weights else None

@@ -1,4 +1,4 @@
-"""CLIPImageEncoder: the Jina side of `clip_image_flow.ImageEncoder`, and nothing else."""
+"""CLIPImageEncoder: the Jina Executor of `clip_image_flow.ImageEncoder`."""
 
 from clip_image_flow import ImageEncoder
 from clip_image_flow.serving.executor import EncoderExecutor
@@ -9,7 +9,7 @@ class CLIPImageEncoder(EncoderExecutor):
     """Encodes the images of documents with CLIP.
 
     A document with chunks of modality `image` gets float32 (n, dim), a row per image chunk; one whose own content is an
-    image gets (dim,); any other is left as it is. Options: `EncoderExecutor`.
+    image gets (dim,); any other is unchanged. Options: see `EncoderExecutor`.
     """
 
     encoder = ImageEncoder

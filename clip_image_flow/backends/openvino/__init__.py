@@ -1,12 +1,12 @@
-"""OpenVINO as an engine.
+"""The OpenVINO backend.
 
-| module | what it holds |
+| module | what it does |
 |---|---|
-| `library` | OpenVINO itself, imported without its telemetry; every other module has it from there |
-| `backend` | a tower on the CPU |
-| `conversion` | a tower as a model of OpenVINO's, from the disk where it was kept |
-| `cache` | what is kept on the disk, whole or not at all |
-| `blocks` | CLIP's transformers laid out for OpenVINO; the one module that begins with torch |
+| `library` | imports OpenVINO without its telemetry; all other modules import it from there |
+| `backend` | runs a tower on the CPU |
+| `conversion` | converts a tower to an OpenVINO model, or loads it from the cache |
+| `cache` | stores converted models on disk, atomically |
+| `blocks`, `timm_blocks` | transformers rewritten for OpenVINO; only these modules import torch at the top |
 
-Nothing is imported here: a kept conversion starts without torch, and a machine without OpenVINO takes torch.
+This module imports nothing: a cached conversion starts without torch, and a machine without OpenVINO uses torch.
 """

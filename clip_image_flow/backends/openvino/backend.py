@@ -1,4 +1,4 @@
-"""A tower of CLIP as OpenVINO runs it: in fp32 torch's numbers, faster."""
+"""Runs a tower of CLIP with OpenVINO: in fp32 with torch's numbers, but faster."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ if TYPE_CHECKING:
     from clip_image_flow.towers import Tower
 
 _PRECISIONS = ("fp32", "bf16", "int8")
-# Measured with ViT-B/32 on a Xeon with AMX, whose bf16 kernels lose a sixth from 12 pictures to 16.
+# Measured with ViT-B/32 on a Xeon with AMX, whose bf16 kernels lose a sixth of their speed from 12 images to 16.
 _BEST_BATCH_SIZES = {"fp32": 16, "bf16": 12, "int8": 32}
 
 
 class OpenVINOBackend:
-    """`tower` on the CPU.
+    """A tower on the CPU.
 
-    :raises ConfigError: for another device, a precision that this CPU does not have, or int8 without calibration.
+    :param tower: tower to run.
+    :param device: `cpu`.
+    :param precision: `fp32`, `bf16` or `int8`, or None for fp32.
+    :param threads: number of CPU threads.
+    :raises ConfigError: the device is not `cpu`, the CPU does not have the precision, or int8 has no calibration.
     """
 
     name = "openvino"
@@ -49,16 +53,16 @@ class OpenVINOBackend:
         self._request = compiled.create_infer_request()
 
     def encode(self, batch: np.ndarray) -> np.ndarray:
-        """A batch of items -> float32 (b, dim)."""
+        """Encodes a batch of items to float32 (b, dim)."""
         return np.asarray(self._request.infer([batch], share_inputs=True)[0])
 
 
 def properties(precision: str, threads: int) -> dict[str, str | int | bool]:
-    """How OpenVINO is to run a tower on the CPU."""
+    """OpenVINO's properties to run a tower on the CPU."""
     return {
         "PERFORMANCE_HINT": "LATENCY",  # all threads on one batch: batches come one after another
         "INFERENCE_NUM_THREADS": threads,
-        # Else OpenVINO would take bf16 unasked on a CPU that has it.
+        # By default OpenVINO uses bf16 on a CPU that has it.
         "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
         # Replicas on one machine would pin their threads to the same cores.
         "ENABLE_CPU_PINNING": False,

@@ -1,15 +1,14 @@
-"""Transformers laid out for OpenVINO: the same numbers, in less work.
+"""Transformers rewritten for OpenVINO: the same numbers with less work.
 
 - The tokens of all items are the rows of one matrix (b * tokens, width). Linear layers are then plain matrix products,
-  for which OpenVINO has its fastest kernels, and nothing stands between one and the activation behind it, so that the
-  two become one.
-- Items come first. `clip` puts tokens first, and each layer turns them round and back.
-- Of texts whose attention looks back alone, only the tokens up to their ends are rows.
-- Where the embedding is made of one token alone, a picture's class token or a text's end, the last block computes
-  nothing but that token, once it has the keys and values of all: 6 % of ViT-B/32's multiplications are spared.
+  for which OpenVINO has its fastest kernels, and it fuses each of them with the activation that follows.
+- The batch dimension comes first. `clip` puts tokens first, and each layer transposes them back and forth.
+- For texts with causal attention, only the tokens up to the end of text are rows.
+- If the embedding comes from one token, the class token of an image or the end of a text, the last block computes only
+  that token, after the keys and values of all: this saves 6 % of ViT-B/32's multiplications.
 
-These are the plain transformers of `clip` and of OpenCLIP, which have one form, and those of timm. Whatever else there
-is goes to OpenVINO as it is.
+This applies to the plain transformers of `clip` and of OpenCLIP, which have the same structure, and to those of timm.
+OpenVINO converts all other modules as they are.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ from clip_image_flow.models.halves import Text
 from clip_image_flow.models.openai_clip import VisionTransformer, clip
 from clip_image_flow.models.text import ClipText
 
-_STEP = 8  # rows of texts
+_STEP = 8  # the number of text rows is rounded up to a multiple of it
 
 
 def laid_out(module: nn.Module) -> nn.Module:
-    """What OpenVINO is given in place of `module`, which is changed."""
+    """A module for OpenVINO that replaces `module`, which is changed in place."""
     if isinstance(module, VisionTransformer) or _is_plain_vision(module):
         return _VisionRows(module)
     if isinstance(module, ClipText) or (isinstance(module, Text) and _are_plain(module.transformer)):
@@ -44,7 +43,7 @@ def laid_out(module: nn.Module) -> nn.Module:
 
 
 def _is_plain_vision(module: Any) -> bool:
-    """Whether this is OpenCLIP's vision transformer with an embedding made of the class token."""
+    """Whether this is OpenCLIP's vision transformer, with the class token as its embedding."""
     return (
         timm_blocks.called(module) == "open_clip.transformer.VisionTransformer"
         and module.attn_pool is None
@@ -56,7 +55,7 @@ def _is_plain_vision(module: Any) -> bool:
 
 
 def _are_plain(transformer: Any) -> bool:
-    """Whether all blocks of a transformer have the form of `clip.model.ResidualAttentionBlock`."""
+    """Whether all blocks of a transformer have the structure of `clip.model.ResidualAttentionBlock`."""
     return all(
         isinstance(block, clip.model.ResidualAttentionBlock)
         or (
@@ -68,7 +67,7 @@ def _are_plain(transformer: Any) -> bool:
 
 
 class _VisionRows(nn.Module):
-    """float32 (b, 3, n, n) -> (b, dim), with the weights of `visual`."""
+    """Encodes images, float32 (b, 3, n, n), to (b, dim), with the weights of `visual`."""
 
     def __init__(self, visual: Any) -> None:
         super().__init__()
@@ -95,11 +94,11 @@ class _VisionRows(nn.Module):
 
 
 class _TextRows(nn.Module):
-    """Tokens, int (b, n) -> (b, dim), with the weights of `text`.
+    """Encodes tokens, int (b, n), to (b, dim), with the weights of `text`.
 
-    Where attention looks back alone, what stands behind the end of a text counts for nothing. There the rows are the
-    tokens of the texts themselves, t in all, and only attention sees them as a batch of (b, n): linear layers, which
-    are nearly all of the work, compute no padding.
+    With causal attention, tokens after the end of a text have no effect. Then the rows are the tokens of the texts
+    without padding, and only attention sees them as a batch of (b, n): linear layers, which are nearly all of the work,
+    compute no padding.
     """
 
     def __init__(self, text: Any) -> None:
@@ -115,7 +114,7 @@ class _TextRows(nn.Module):
         whole = text.attn_mask if isinstance(text, Text) else last.attn_mask
         mask = None if whole is None else whole[:length, :length]
         places = torch.arange(length)
-        rows_of, places_of = None, None  # everything is a row
+        rows_of, places_of = None, None  # every token is a row
         if text.shortens:
             rows_of, places_of = _packed(places <= end.unsqueeze(1))
         own = tokens.reshape(-1) if rows_of is None else tokens.reshape(-1)[rows_of]
@@ -137,11 +136,11 @@ class _TextRows(nn.Module):
 
 
 def _packed(counts: Tensor) -> tuple[Tensor, Tensor]:
-    """Where the tokens that count stand in a batch, and where each place of the batch finds its token among them.
+    """Indices that pack the tokens of a padded batch into rows, and unpack them.
 
-    :param counts: bool (b, n).
-    :return: indices into b * n, of a number that is a multiple of `_STEP`, since OpenVINO prepares for each number
-        anew; and (b * n,) indices into those, which for tokens that do not count are of any other.
+    :param counts: mask of the tokens without padding, bool (b, n).
+    :return: indices into b * n, whose number is rounded up to a multiple of `_STEP`, since OpenVINO prepares kernels
+        for each new number; and indices into those, (b * n,), which for padding point to any other token.
     """
     flat = counts.reshape(-1)
     missing = torch.arange(_STEP - 1) < (-flat.sum()) % _STEP
@@ -152,7 +151,7 @@ def _packed(counts: Tensor) -> tuple[Tensor, Tensor]:
 def _projected(block: Any, rows: Tensor, tokens: int, places_of: Tensor | None = None) -> tuple[Tensor, ...]:
     """Queries, keys and values of all tokens, each (b, heads, tokens, width / heads).
 
-    :param places_of: see `_packed`; None where every token is a row.
+    :param places_of: see `_packed`; None if every token is a row.
     """
     attention = block.attn
     together = functional.linear(block.ln_1(rows), attention.in_proj_weight, attention.in_proj_bias)
@@ -172,10 +171,10 @@ def _rest(
     mask: Tensor | None = None,
     rows_of: Tensor | None = None,
 ) -> Tensor:
-    """What a block does behind its projections: (b * q, width) for the q tokens that ask.
+    """The rest of a block after its projections: (b * q, width) for the q tokens of `query`.
 
-    :param mask: added to the scores, and broadcast to their shape (b, heads, q, tokens).
-    :param rows_of: see `_packed`; None where every token is a row.
+    :param mask: mask added to the scores, broadcast to their shape (b, heads, q, tokens).
+    :param rows_of: see `_packed`; None if every token is a row.
     """
     width = block.attn.embed_dim
     scale = (width // block.attn.num_heads) ** -0.5
@@ -189,7 +188,7 @@ def _rest(
 
 
 def _scaled(block: Any, name: str, rows: Tensor) -> Tensor:
-    """Behind a block's LayerScale of that name, which some of OpenCLIP's have."""
+    """`rows` after the block's LayerScale called `name`, which some of OpenCLIP's models have."""
     scale = getattr(block, name, None)
     scaled: Tensor = rows if scale is None else scale(rows)
     return scaled

@@ -1,7 +1,7 @@
-"""Models that were converted once, kept on disk.
+"""Cache of converted models on disk.
 
-Each is a folder of its own, `<name>/`, written under another name and renamed when it is whole, with a list of its
-files' SHA-256 (`sha256sum -c SHA256SUMS` checks it too). What does not match its list is not used.
+Each model is a folder `<name>/`, which is written under a temporary name and then renamed. It contains a list of its
+files' SHA-256 (`sha256sum -c SHA256SUMS` verifies it too). A folder that does not match its list is not used.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 SUMS = "SHA256SUMS"
-"""The list of a folder's files, by their SHA-256."""
+"""File in each folder that lists the SHA-256 of the other files."""
 
 
 class ConvertedModels:
@@ -25,7 +25,7 @@ class ConvertedModels:
         self._folder = folder
 
     def find(self, name: str) -> Path | None:
-        """The folder of `name` as it was kept; None when there is none, or a broken one."""
+        """The folder of the model called `name`; None if it is missing or corrupt."""
         folder = self._folder / name
         if not folder.is_dir():
             return None
@@ -35,9 +35,11 @@ class ConvertedModels:
         return folder
 
     def keep(self, name: str, write: Callable[[Path], None]) -> Path | None:
-        """Keep what `write` puts into the folder it is given.
+        """Stores a model.
 
-        :return: the folder to read it from, or None where it cannot be kept: no permission, no space.
+        :param name: name of its folder.
+        :param write: function that writes the model's files into a folder.
+        :return: folder of the model, or None if it cannot be stored: no permission, no space.
         """
         folder = self._folder / name
         try:
@@ -49,10 +51,10 @@ class ConvertedModels:
                 sums = [f"{_sha256(file)}  {file.name}\n" for file in sorted(new.iterdir())]
                 (new / SUMS).write_text("".join(sums), encoding="ascii")
                 with contextlib.suppress(FileNotFoundError):
-                    folder.rename(old)  # a broken one, or that of another replica, whose memory maps outlive the name
+                    folder.rename(old)  # a corrupt one, or another replica's, whose memory maps outlive the rename
                 new.rename(folder)
-        except (OSError, RuntimeError) as error:  # RuntimeError: OpenVINO's own for a disk that is full
-            if (kept := self.find(name)) is None:  # else another replica was faster
+        except (OSError, RuntimeError) as error:  # RuntimeError: OpenVINO's for a full disk
+            if (kept := self.find(name)) is None:  # otherwise another replica was faster
                 logger.info("the converted model is not kept in %s: %s", self._folder, error)
             return kept
         return folder

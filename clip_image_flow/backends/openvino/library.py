@@ -1,7 +1,7 @@
-"""OpenVINO, imported so that it reports nothing to its makers.
+"""Imports OpenVINO with its telemetry disabled.
 
-It does so through a package of its own, and does without where that cannot be imported; so in a process that imports
-this module first, it cannot.
+OpenVINO reports usage through the package `openvino_telemetry`, and works without it if the import fails. This module
+makes that import fail; it must be imported before any other import of OpenVINO.
 """
 
 from __future__ import annotations

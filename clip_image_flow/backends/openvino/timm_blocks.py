@@ -1,4 +1,4 @@
-"""timm's image towers laid out for OpenVINO: vision transformers as rows, networks of branches with these merged."""
+"""timm's image towers rewritten for OpenVINO: vision transformers as rows, reparameterizable networks merged."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 
 def is_plain(module: Any) -> bool:
-    """Whether this is a vision transformer of timm's, with plain blocks and an embedding that is made by attention, as
-    SigLIP's, or of the class token."""
+    """Whether this is timm's vision transformer with plain blocks, and its embedding is the class token or comes from
+    attention pooling, as in SigLIP."""
     if called(module) != "timm.models.vision_transformer.VisionTransformer" or module.pos_embed is None:
         return False
     pool = module.attn_pool
@@ -38,13 +38,13 @@ def _is_plain_block(block: Any) -> bool:
 
 
 def has_branches(module: nn.Module) -> bool:
-    """Whether this is a network of timm's with layers that were trained as several and become one, as MobileCLIP's."""
+    """Whether this is a timm network whose training-time branches can be merged into one layer, as in MobileCLIP."""
     of_timm = called(module).startswith("timm.models.")
     return of_timm and any(hasattr(part, "reparameterize") for part in module.modules())
 
 
 def merged(module: nn.Module) -> nn.Module:
-    """The same network with those layers as one each."""
+    """The same network with its branches merged (reparameterized), in place."""
     from timm.utils.model import reparameterize_model
 
     found: nn.Module = reparameterize_model(module, inplace=True)
@@ -52,14 +52,14 @@ def merged(module: nn.Module) -> nn.Module:
 
 
 def called(module: Any) -> str:
-    """The full name of its class: a package that was not imported has no modules, and need not be for this."""
+    """Full name of a module's class, which is compared without an import of its package."""
     return f"{type(module).__module__}.{type(module).__qualname__}"
 
 
 class VisionRows(nn.Module):
-    """float32 (b, 3, n, n) -> (b, dim), with the weights of `trunk`.
+    """Encodes images, float32 (b, 3, n, n), to (b, dim), with the weights of `trunk`.
 
-    :param trunk: for which `is_plain`.
+    :param trunk: vision transformer for which `is_plain` is true.
     """
 
     def __init__(self, trunk: Any) -> None:
@@ -71,7 +71,7 @@ class VisionRows(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         trunk = self.trunk
-        embedded = trunk.norm_pre(trunk._pos_embed(trunk.patch_embed(images)))  # noqa: SLF001  # timm has no other name
+        embedded = trunk.norm_pre(trunk._pos_embed(trunk.patch_embed(images)))  # noqa: SLF001  # no public name
         rows = embedded.reshape(-1, self._width)
         *blocks, last = trunk.blocks
         for block in blocks:
@@ -86,7 +86,7 @@ class VisionRows(nn.Module):
         return embeddings
 
     def _pooled(self, rows: Tensor) -> Tensor:
-        """What the one query of the pooling finds: (b * tokens, width) -> (b, width)."""
+        """Attention pooling with one query: (b * tokens, width) -> (b, width)."""
         pool, tokens = self.trunk.attn_pool, self._tokens
         if self._prefix and not self.trunk.pool_include_prefix:
             rows = rows.reshape(-1, tokens, self._width)[:, self._prefix :].reshape(-1, self._width)
@@ -108,7 +108,7 @@ def _projected(block: Any, rows: Tensor, tokens: int) -> tuple[Tensor, Tensor, T
 
 
 def _rest(block: Any, rows: Tensor, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """What a block does behind its projections: (b * q, width) for the q tokens that ask."""
+    """The rest of a block after its projections: (b * q, width) for the q tokens of `query`."""
     attention = block.attn
     seen = attention.proj(attention.norm(_attended(query * attention.scale, keys, values)))
     rows = rows + block.ls1(seen)
@@ -117,6 +117,6 @@ def _rest(block: Any, rows: Tensor, query: Tensor, keys: Tensor, values: Tensor)
 
 
 def _attended(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """(b, heads, q, d) -> (b * q, heads * d)."""
+    """Attention without projections: (b, heads, q, d) -> (b * q, heads * d)."""
     weights = torch.softmax(query @ keys.transpose(-2, -1), dim=-1)
     return (weights @ values).transpose(1, 2).reshape(-1, values.shape[1] * values.shape[3])

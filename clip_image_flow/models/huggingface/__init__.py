@@ -1,14 +1,14 @@
 """Checkpoints in the layout of Hugging Face's transformers: `config.json` and `model.safetensors`.
 
-| module | models |
+| module | what it loads |
 |---|---|
 | `clip` | CLIP, with any of its activations |
 | `siglip` | SigLIP, and SigLIP 2 of fixed resolution, which has the same architecture |
-| `preparation` | what they want done with pictures and texts |
-| `tensors` | their weights |
+| `preparation` | the preprocessing of images and texts |
+| `tensors` | weights |
 
-Only safetensors are read (no pickle), and only the half that is asked for. What is not supported is refused by name.
-Nothing here imports torch before weights are read.
+Only safetensors are read (no pickle), and only the requested half. Unsupported models are refused by name. No module
+imports torch before weights are read.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 FILES = (CONFIG, WEIGHTS, preparation.PREPROCESSOR)
-"""What a checkpoint is made of; its tokenizer counts where it is used."""
+"""Files of a checkpoint that its fingerprint covers; the tokenizer is part of the text preprocessing."""
 _KINDS: dict[str, Any] = {
     "clip": clip,
     "clip_vision_model": clip,
@@ -48,19 +48,19 @@ _NOT_SERVED = {
 
 
 def is_checkpoint(folder: Path, name: str) -> bool:
-    """Whether `folder` has a configuration of transformers', of any model."""
+    """Whether `folder` has a config.json of transformers, of any model."""
     return (folder / CONFIG).is_file() and "model_type" in read_object(folder / CONFIG, name)
 
 
 def files(folder: Path) -> list[Path]:
-    """What is read of a folder."""
+    """Paths of the checkpoint's files in `folder`."""
     return [folder / file for file in FILES]
 
 
 def download(repository: str, cache_dir: Path) -> Path:
-    """The folder of `repository` (`organisation/name`) in the cache, fetched where it is not there.
+    """Downloads `repository` (`organisation/name`), unless it is cached, and returns its folder in the cache.
 
-    :raises ModelError: it does not exist, or cannot be reached.
+    :raises ModelError: the repository does not exist, or the hub is unreachable.
     """
     folder = hub.download(repository, cache_dir, [*FILES, *TOKENIZER_FILES])
     if (folder / WEIGHTS).is_file():
@@ -69,25 +69,25 @@ def download(repository: str, cache_dir: Path) -> Path:
 
 
 def downloaded(repository: str, cache_dir: Path) -> list[Path]:
-    """`files` of `repository` as far as they are in the cache; nothing is fetched."""
+    """Paths of the files of `repository` that are in the cache; nothing is downloaded."""
     return hub.cached(repository, cache_dir, FILES)
 
 
 def load(folder: Path, name: str, kind: str) -> nn.Module:
-    """The image or the text half in `folder`, in fp32.
+    """Loads the image or the text half in `folder`, in fp32.
 
-    :raises ModelError: a file is missing or broken, or the checkpoint is of a model that is not served.
+    :raises ModelError: a file is missing or corrupt, or the model is not supported.
     """
-    prepared(folder, name, kind)  # says at once what cannot be done with an item
+    prepared(folder, name, kind)  # raises early if the preprocessing is not supported
     config = read_object(folder / CONFIG, name)
     half: nn.Module = _module(config, name, kind).load(folder / WEIGHTS, config, name, kind)
     return half
 
 
 def prepared(folder: Path, name: str, kind: str) -> Preparation:
-    """What is done with a picture or a text before.
+    """Preprocessing of the images or texts of the checkpoint in `folder`.
 
-    :raises ModelError: it cannot be done here.
+    :raises ModelError: the preprocessing is not supported.
     """
     config = read_object(folder / CONFIG, name)
     module = _module(config, name, kind)

@@ -1,4 +1,4 @@
-"""CLIP in transformers' layout -> a half of OpenAI's CLIP, by a map of keys, with the activation that it names."""
+"""Loads CLIP in transformers' layout into OpenAI's modules, by a map of keys, with the configured activation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TOP = {
     "vision_model.embeddings.class_embedding": "class_embedding",
     "vision_model.embeddings.patch_embedding.weight": "conv1.weight",
     "vision_model.embeddings.position_embedding.weight": "positional_embedding",
-    "vision_model.pre_layrnorm.weight": "ln_pre.weight",  # the misspelling is theirs
+    "vision_model.pre_layrnorm.weight": "ln_pre.weight",  # misspelled in transformers
     "vision_model.pre_layrnorm.bias": "ln_pre.bias",
     "vision_model.post_layernorm.weight": "ln_post.weight",
     "vision_model.post_layernorm.bias": "ln_post.bias",
@@ -44,10 +44,13 @@ _LAYER = {
 
 
 def load(file: Path, whole: dict[str, Any], name: str, kind: str) -> nn.Module:
-    """The image or the text half in `file`, in fp32.
+    """Loads the image or the text half in `file`, in fp32.
 
-    :param whole: config.json.
-    :raises ModelError: the weights are missing or broken, or do not fit the configuration.
+    :param file: safetensors file.
+    :param whole: content of config.json.
+    :param name: name of the model in error messages.
+    :param kind: `image` or `text`.
+    :raises ModelError: the weights are missing or corrupt, or do not fit the configuration.
     """
     config = _text_config(whole, name) if kind == TEXT else _vision_config(whole, name)
     activation = _activation(config["hidden_act"], name)
@@ -89,7 +92,7 @@ def _text(found: dict[str, Tensor], config: dict[str, Any]) -> nn.Module:
 
 
 def _vision_config(whole: dict[str, Any], name: str) -> dict[str, Any]:
-    """The vision part of config.json, its gaps filled with Hugging Face's defaults (transformers, CLIPVisionConfig)."""
+    """The vision part of config.json, completed with the defaults of transformers' CLIPVisionConfig."""
     alone = whole.get("model_type") == "clip_vision_model"
     return {
         "hidden_size": 768,
@@ -103,7 +106,7 @@ def _vision_config(whole: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _text_config(whole: dict[str, Any], name: str) -> dict[str, Any]:
-    """The text part of config.json, its gaps filled with Hugging Face's defaults (transformers, CLIPTextConfig)."""
+    """The text part of config.json, completed with the defaults of transformers' CLIPTextConfig."""
     config = {
         "num_hidden_layers": 12,
         "num_attention_heads": 8,
@@ -133,7 +136,7 @@ def _activation(called: Any, name: str) -> Callable[[], nn.Module]:
 
 
 def _change(half: nn.Module, activation: Callable[[], nn.Module], eps: float) -> None:
-    """Give `half`, as OpenAI has it, another activation, and layer norms another epsilon."""
+    """Replaces the activations of OpenAI's module `half`, and the epsilon of its layer norms."""
     from clip_image_flow.models.openai_clip import LayerNorm, clip
 
     for module in list(half.modules()):
@@ -145,7 +148,7 @@ def _change(half: nn.Module, activation: Callable[[], nn.Module], eps: float) ->
 
 
 def _to_openai(rest: dict[str, Tensor], layers: int, top: dict[str, str], half: str) -> dict[str, Tensor]:
-    """Hugging Face's keys -> OpenAI's. `rest` keeps what is not taken."""
+    """Renames Hugging Face's keys to OpenAI's; removes the renamed weights from `rest`."""
     state = weights.moved(rest, top)
     for i in range(layers):
         theirs, ours = f"{half}.encoder.layers.{i}", f"transformer.resblocks.{i}"

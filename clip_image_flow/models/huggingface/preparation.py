@@ -1,4 +1,4 @@
-"""What transformers' checkpoints want done with pictures and texts: `preprocessor_config.json` and the tokenizer."""
+"""Preprocessing of transformers' checkpoints: `preprocessor_config.json` and the tokenizer."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from clip_image_flow.models.preparation import ImagePreparation, TextPreparation
 PREPROCESSOR = "preprocessor_config.json"
 _INTERPOLATIONS = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 _CLEANINGS = {"Siglip": "siglip", "Gemma": "lowercase", "Siglip2": "lowercase"}
-"""What stands before `Tokenizer` or `TokenizerFast` in the name of a tokenizer's class -> how a text is cleaned.
+"""Text cleaning by the name of a tokenizer's class, without `Tokenizer` or `TokenizerFast`.
 
-The texts that SigLIP 2 was trained with were in lower case, though Gemma's tokenizer itself would keep them.
+SigLIP 2 was trained with texts in lower case, although Gemma's tokenizer itself keeps upper case.
 """
 
 
 def image(folder: Path, name: str, usual: ImagePreparation) -> ImagePreparation:
-    """As `preprocessor_config.json` says; what it leaves out is as in `usual`.
+    """Image preprocessing from `preprocessor_config.json`; the number of pixels comes from the model.
 
-    The number of pixels is the model's own.
-
-    :raises ModelError: it asks for something that is not done here.
+    :param folder: folder of the checkpoint.
+    :param name: name of the model in error messages.
+    :param usual: defaults for missing settings.
+    :raises ModelError: a setting is not supported.
     """
     if not (folder / PREPROCESSOR).is_file():
         return usual
@@ -52,14 +53,14 @@ def image(folder: Path, name: str, usual: ImagePreparation) -> ImagePreparation:
 
 
 def clip_text() -> TextPreparation:
-    """CLIP's own byte pair encoding: no tokenizer.json of a CLIP says anything else."""
+    """Text preprocessing of CLIP: its own byte pair encoding, equal to the tokenizer.json of all its checkpoints."""
     return TextPreparation()
 
 
 def siglip_text(folder: Path, name: str) -> TextPreparation:
-    """As SigLIP's tokenizer says.
+    """Text preprocessing of SigLIP, from its tokenizer.
 
-    :raises ModelError: there is no tokenizer.json, or it is that of another family.
+    :raises ModelError: there is no tokenizer.json, or it belongs to another model family.
     """
     found = tokenizer_files.read(folder, name)
     family = found.kind.removesuffix("Fast").removesuffix("Tokenizer")
@@ -72,7 +73,7 @@ def siglip_text(folder: Path, name: str) -> TextPreparation:
 
 
 def _resize(wanted: dict[str, Any], usual: str, name: str) -> str:
-    """One of `RESIZE_MODES`: a `size` of one number is the shorter side's, and the centre is cut out."""
+    """One of `RESIZE_MODES`: a `size` of one number is the length of the shorter side, followed by a centre crop."""
     size, crop = wanted.get("size"), wanted.get("crop_size")
     if size is None:
         return usual
@@ -95,7 +96,7 @@ def _resize(wanted: dict[str, Any], usual: str, name: str) -> str:
 def _three(
     wanted: dict[str, Any], key: str, usual: tuple[float, ...], openais: tuple[float, ...], name: str
 ) -> tuple[float, ...]:
-    """The three numbers called `key`. OpenAI's are OpenAI's to the last digit, however they are rounded there."""
+    """The three numbers called `key`; rounded values of OpenAI's are replaced by the exact ones."""
     if key not in wanted:
         return usual
     value = wanted[key]

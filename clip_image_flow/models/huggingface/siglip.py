@@ -1,7 +1,7 @@
-"""SigLIP in transformers' layout -> timm's vision transformer and OpenCLIP's text transformer, by a map of keys.
+"""Loads SigLIP in transformers' layout into timm's vision and OpenCLIP's text transformer, by a map of keys.
 
-They are what OpenCLIP itself serves SigLIP with. SigLIP 2 of fixed resolution has the same architecture and is called
-`siglip` there too.
+OpenCLIP itself uses these modules for SigLIP. SigLIP 2 of fixed resolution has the same architecture, and transformers
+calls it `siglip` too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _HALF = (0.5, 0.5, 0.5)
 IMAGES = ImagePreparation("squash", "bicubic", _HALF, _HALF)
-_ACTIVATIONS = {"gelu": "none", "gelu_pytorch_tanh": "tanh", "gelu_new": "tanh"}  # of torch's GELU, `approximate`
+_ACTIVATIONS = {"gelu": "none", "gelu_pytorch_tanh": "tanh", "gelu_new": "tanh"}  # `approximate` of torch's GELU
 _PARTS = {IMAGE: "vision_model.", TEXT: "text_model."}
 _COMMON = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
 _COMMON_MORE = {"hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6}
@@ -50,16 +50,19 @@ _LAYER_OF_TEXT = {
 
 
 def load(file: Path, whole: dict[str, Any], name: str, kind: str) -> nn.Module:
-    """The image or the text half in `file`, in fp32.
+    """Loads the image or the text half in `file`, in fp32.
 
-    :param whole: config.json.
-    :raises ModelError: the weights are missing or broken, or do not fit the configuration.
+    :param file: safetensors file.
+    :param whole: content of config.json.
+    :param name: name of the model in error messages.
+    :param kind: `image` or `text`.
+    :raises ModelError: the weights are missing or corrupt, or do not fit the configuration.
     """
     config = _config(whole, name, kind)
     found, logits = weights.read(file, (_PARTS[kind],), name)
     rest = {key.removeprefix(_PARTS[kind]): tensor for key, tensor in found.items()}
     from clip_image_flow.models.halves import as_half
-    from clip_image_flow.models.openclip.library import open_clip  # noqa: F401  # the error says what to install
+    from clip_image_flow.models.openclip.library import open_clip  # noqa: F401  # its error says what to install
 
     with weights.fitting(name):
         if kind == TEXT:
@@ -71,7 +74,7 @@ def load(file: Path, whole: dict[str, Any], name: str, kind: str) -> nn.Module:
 
 
 def _config(whole: dict[str, Any], name: str, kind: str) -> dict[str, Any]:
-    """A part of config.json, its gaps filled with transformers' defaults (SiglipVisionConfig, SiglipTextConfig)."""
+    """A part of config.json, completed with the defaults of transformers' SiglipVisionConfig or SiglipTextConfig."""
     alone = whole.get("model_type") == "siglip_vision_model"
     own = whole if alone else part(whole, "text_config" if kind == TEXT else "vision_config", Path("config.json"), name)
     config = {**_COMMON, **_COMMON_MORE, "image_size": 224, "patch_size": 16, **own}
@@ -154,10 +157,10 @@ def _text(rest: dict[str, Tensor], config: dict[str, Any]) -> Any:
 
 
 def _ratio(config: dict[str, Any]) -> float:
-    """What the width is multiplied with, and cut to a whole number, to give the inner width."""
+    """The MLP ratio: the width times it, rounded down, is the inner width."""
     return float((config["intermediate_size"] + 0.5) / config["hidden_size"])
 
 
 def _of_both(parts: dict[str, str]) -> dict[str, str]:
-    """The names of weights and biases of `parts`."""
+    """The map from theirs to ours for the weights and biases of `parts`."""
     return {f"{theirs}.{kind}": f"{ours}.{kind}" for theirs, ours in parts.items() for kind in ("weight", "bias")}

@@ -1,4 +1,4 @@
-"""Weights of transformers' models, and where the parts of a layer are called otherwise."""
+"""Reads and renames the weights of transformers' models."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _LOGITS = ("logit_scale", "logit_bias")
 
 
 def read(file: Path, parts: tuple[str, ...], name: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The weights whose names begin with one of `parts`, in fp32, and those of the logits, where there are any.
+    """Reads the weights whose names begin with one of `parts`, in fp32, and separately `logit_scale` and `logit_bias`.
 
-    :param name: of the model, for an error.
-    :raises ModelError: there is no such file, or it is broken.
+    :param name: name of the model in error messages.
+    :raises ModelError: the file does not exist or is corrupt.
     """
     try:
         with safe_open(file, framework="pt") as content:
@@ -37,9 +37,9 @@ def read(file: Path, parts: tuple[str, ...], name: str) -> tuple[dict[str, Tenso
 
 @contextmanager
 def fitting(name: str) -> Iterator[None]:
-    """Whatever goes wrong while weights are put in their places is said as one thing.
+    """Turns any error while a module is built from weights into a `ModelError`.
 
-    :param name: of the model.
+    :param name: name of the model in error messages.
     :raises ModelError: the weights do not fit the configuration.
     """
     try:
@@ -49,17 +49,20 @@ def fitting(name: str) -> Iterator[None]:
 
 
 def moved(rest: dict[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
-    """Their names -> ours. What is taken is gone from `rest`."""
+    """Renames weights, and removes them from `rest`.
+
+    :param names: map from their names to ours.
+    """
     return {ours: rest.pop(theirs) for theirs, ours in names.items()}
 
 
 def layer(rest: dict[str, Tensor], theirs: str, ours: str, names: Mapping[str, str], qkv: str) -> dict[str, Tensor]:
-    """The weights of one layer; query, key and value become one matrix. What is taken is gone from `rest`.
+    """Renames the weights of one layer, and removes them from `rest`; query, key and value become one matrix.
 
-    :param theirs: what the names of its weights begin with.
-    :param ours: what they begin with then.
-    :param names: of its other parts.
-    :param qkv: what that matrix is called, with a place for `weight` or `bias`.
+    :param theirs: prefix of their names.
+    :param ours: prefix of our names.
+    :param names: map from their names to ours for the other parts of the layer.
+    :param qkv: our name of the combined matrix, with a placeholder for `weight` or `bias`.
     """
     import torch
 
@@ -73,6 +76,9 @@ def layer(rest: dict[str, Tensor], theirs: str, ours: str, names: Mapping[str, s
 
 
 def check_empty(rest: dict[str, Tensor]) -> None:
-    """Weights without a place are somebody else's architecture."""
-    if unknown := [key for key in rest if not key.endswith(".position_ids")]:  # which are 0, 1, 2, ...
+    """Checks that all weights are used: unused ones belong to another architecture.
+
+    :raises KeyError: weights are left.
+    """
+    if unknown := [key for key in rest if not key.endswith(".position_ids")]:  # always 0, 1, 2, ...
         raise KeyError(f"no place for {min(unknown)}")

@@ -2,11 +2,11 @@
 
 | module | what it does |
 |---|---|
-| `architectures` | which there are, read from the package without importing it |
-| `description` | a checkpoint: its architecture, how it is prepared for, and its files |
-| `sources` | a name -> a checkpoint: a folder, a repository of the hub, a tag, a file |
-| `library` | `open_clip` itself, which imports torch |
-| `build` | a checkpoint -> a half of the model |
+| `architectures` | lists the architectures, without an import of the package |
+| `description` | describes a checkpoint: its architecture, preprocessing and files |
+| `sources` | finds a checkpoint by its name: a folder, a repository of the hub, a tag, a file |
+| `library` | imports `open_clip`, which imports torch |
+| `build` | loads a half of the model |
 
 Only the last two import torch, and only when weights are read.
 """

@@ -1,4 +1,4 @@
-"""Which architectures OpenCLIP has. Its package is looked into, not imported: that would import torch."""
+"""Lists OpenCLIP's architectures from the files of its package, whose import would import torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def installed() -> str:
-    """The version of `open_clip_torch`; "" where it is not installed."""
+    """The version of `open_clip_torch`; "" if it is not installed."""
     try:
         return importlib.metadata.version("open_clip_torch")
     except importlib.metadata.PackageNotFoundError:
@@ -26,28 +26,28 @@ def _files() -> dict[str, Path]:
 
 
 def names() -> list[str]:
-    """Of all architectures; none where `open_clip` is not installed."""
+    """Names of all architectures; empty if `open_clip` is not installed."""
     return sorted(_files())
 
 
 def served() -> list[str]:
-    """Those of them that can be served here."""
+    """Names of the supported architectures."""
     return [name for name in names() if not why_not(config(name))]
 
 
 def is_known(name: str) -> bool:
-    """Whether there is an architecture of that name."""
+    """Whether OpenCLIP has an architecture called `name`."""
     return name in _files()
 
 
 def config(name: str) -> dict[str, Any]:
-    """The `model_cfg` of an architecture, as its file has it."""
+    """The `model_cfg` of an architecture, from its JSON file."""
     whole: dict[str, Any] = json.loads(_files()[name].read_text(encoding="utf-8"))
     return whole
 
 
 def why_not(model_cfg: dict[str, Any]) -> str:
-    """Why a model of this architecture cannot be served, or ""."""
+    """Why an architecture is not supported, for an error message; "" if it is supported."""
     text, vision = model_cfg.get("text_cfg", {}), model_cfg.get("vision_cfg", {})
     if name := text.get("hf_model_name"):
         return f"its texts go through {name}, a model of the package transformers, which is not served"

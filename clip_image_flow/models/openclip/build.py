@@ -1,4 +1,4 @@
-"""A checkpoint of OpenCLIP's -> a half of the model, by `open_clip` itself."""
+"""Loads a half of an OpenCLIP model with `open_clip` itself."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _UNFIT = (KeyError, RuntimeError, AttributeError, TypeError, ValueError, Asserti
 
 
 def load(found: Description, kind: str) -> nn.Module:
-    """The image or the text half of a checkpoint, in fp32.
+    """Loads the image or the text half of a checkpoint, in fp32.
 
-    Pickles are read for their tensors alone.
+    Pickles are read for tensors only.
 
-    :raises ModelError: the weights are broken, or do not fit the architecture.
+    :raises ModelError: the weights are corrupt, or do not fit the architecture.
     """
     model_cfg = copy.deepcopy(found.model_cfg)
     custom = model_cfg.pop("custom_text", False)

@@ -1,4 +1,4 @@
-"""A checkpoint of OpenCLIP's: its architecture, how pictures and texts are prepared for it, and its files."""
+"""Describes a checkpoint of OpenCLIP's: its architecture, preprocessing and files."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ WEIGHTS = (
     "open_clip_pytorch_model.pth",
     "model.safetensors",
 )
-"""What weights are called in a folder, those first that come before others."""
+"""File names of weights in a folder, in order of preference."""
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 _SPECIAL = ("<start_of_text>", "<end_of_text>")
 
 
 @dataclass(frozen=True)
 class Description:
-    """A checkpoint, of which the files are here.
+    """A checkpoint whose files are on disk.
 
-    :param name: of the model, for errors.
-    :param model_cfg: the architecture, as `open_clip` builds it.
-    :param preprocess_cfg: how pictures are prepared, in OpenCLIP's words; what it lacks is as for OpenAI's models.
-    :param weights: the file.
-    :param tokenizer: the folder of tokenizer.json; None where texts go through CLIP's byte pair encoding.
+    :param name: name of the model in error messages.
+    :param model_cfg: architecture, as `open_clip` takes it.
+    :param preprocess_cfg: image preprocessing, as in open_clip_config.json; defaults are those of OpenAI's models.
+    :param weights: file of weights.
+    :param tokenizer: folder of tokenizer.json; None for CLIP's byte pair encoding.
     """
 
     name: str
@@ -56,13 +56,13 @@ class Description:
         check_architecture(self.model_cfg, self.name)
 
     def built(self) -> str:
-        """What of the model does not stand in the file of weights."""
+        """JSON of the architecture and preprocessing, which the weight file does not contain."""
         return json.dumps([self.model_cfg, self.preprocess_cfg], sort_keys=True, separators=(",", ":"))
 
     def prepared(self, kind: str) -> Preparation:
-        """What is done with a picture or a text before.
+        """Preprocessing of images or texts.
 
-        :raises ModelError: it cannot be done here.
+        :raises ModelError: the preprocessing is not supported.
         """
         return self._image() if kind == IMAGE else self._text()
 
@@ -70,7 +70,7 @@ class Description:
         wanted = {key: value for key, value in self.preprocess_cfg.items() if value is not None}
         resize = wanted.get("resize_mode", "shortest")
         interpolation = wanted.get("interpolation", "bicubic")
-        if interpolation == "random":  # of training
+        if interpolation == "random":  # for training only
             interpolation = "bicubic"
         if resize not in RESIZE_MODES or interpolation not in INTERPOLATIONS or wanted.get("mode", "RGB") != "RGB":
             raise ModelError(
@@ -120,9 +120,9 @@ class Description:
 
 
 def check_architecture(model_cfg: dict[str, Any], name: str) -> None:
-    """Pass when a model of this architecture can be served.
+    """Checks that a model's architecture is supported.
 
-    :raises ModelError: it cannot.
+    :raises ModelError: the architecture is not supported.
     """
     if why := architectures.why_not(model_cfg):
         served = ", ".join(architectures.served())
@@ -130,10 +130,11 @@ def check_architecture(model_cfg: dict[str, Any], name: str) -> None:
 
 
 def of_folder(folder: Path, name: str, weights: Path | None = None) -> Description:
-    """The checkpoint in `folder`: open_clip_config.json, weights, and tokenizer.json where it has one of its own.
+    """Describes the checkpoint in `folder`: open_clip_config.json, weights, and possibly tokenizer.json.
 
-    :param weights: the file of weights where it has another name.
-    :raises ModelError: something is missing or not served.
+    :param name: name of the model in error messages.
+    :param weights: file of weights; by default it is found by its name.
+    :raises ModelError: a file is missing, or the model is not supported.
     """
     whole = read_object(folder / CONFIG, name)
     model_cfg = part(whole, "model_cfg", folder / CONFIG, name)
@@ -150,9 +151,9 @@ def of_folder(folder: Path, name: str, weights: Path | None = None) -> Descripti
 
 
 def weights_in(folder: Path, name: str) -> Path:
-    """The file of weights in `folder`.
+    """Finds the file of weights in `folder`.
 
-    :raises ModelError: there is none, or several of which none is OpenCLIP's by its name.
+    :raises ModelError: there is none, or there are several without a name from `WEIGHTS`.
     """
     for known in WEIGHTS:
         if (folder / known).is_file():

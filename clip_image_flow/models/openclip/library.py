@@ -1,9 +1,9 @@
-"""`open_clip`, imported beside whichever build of torchvision is there."""
+"""Imports `open_clip` with any installed build of torchvision."""
 
 from __future__ import annotations
 
 from clip_image_flow.errors import ModelError
-from clip_image_flow.models import openai_clip  # declares what a torchvision of another build lacks
+from clip_image_flow.models import openai_clip  # declares operators that another build of torchvision lacks
 
 try:
     import open_clip

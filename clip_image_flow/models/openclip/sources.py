@@ -1,7 +1,7 @@
-"""A name -> a checkpoint of OpenCLIP's.
+"""Finds checkpoints of OpenCLIP's by their names.
 
-What the package knows of a tag (`ViT-B-32::laion2b_s34b_b79k`) stands in a module that imports torch. It is asked
-once, and its answer is kept in the cache beside the weights, as `openclip/NAME.json`.
+The metadata of a tag (`ViT-B-32::laion2b_s34b_b79k`) is in a module of the package that imports torch. It is read once,
+and cached beside the weights as `openclip/NAME.json`.
 """
 
 from __future__ import annotations
@@ -22,18 +22,20 @@ from clip_image_flow.models.openclip.description import Description
 
 CARD = "README.md"
 _OF_A_REPOSITORY = (description.CONFIG, *tokenizer_files.FILES, CARD)
-_FOLDER = "openclip"  # of the cache
+_FOLDER = "openclip"  # in the cache
 
 Find = Callable[[bool], Description | None]
-"""Whether to download -> the checkpoint; None where it is not here."""
+"""Function that finds a checkpoint; with False it downloads nothing, and returns None if a file is missing."""
 
 
 @dataclass(frozen=True)
 class _Known:
-    """What the package knows of an architecture and a tag.
+    """Metadata of an architecture and a tag.
 
-    :param repository: of the hub, "" where it is not there.
-    :param file: of weights in it; "" for the usual ones.
+    :param model_cfg: architecture, as `open_clip` takes it.
+    :param preprocess_cfg: image preprocessing, as in open_clip_config.json.
+    :param repository: repository on the hub; "" if there is none.
+    :param file: file of weights in it; "" for the default names.
     """
 
     model_cfg: dict[str, Any]
@@ -43,13 +45,13 @@ class _Known:
 
 
 def of_folder(folder: Path, name: str) -> Find:
-    """The checkpoint in a folder."""
+    """Finds the checkpoint in a folder."""
 
     return lambda _: description.of_folder(folder, name)
 
 
 def of_repository(repository: str, name: str, cache: Path) -> Find:
-    """The checkpoint in a repository of the hub."""
+    """Finds the checkpoint in a repository of the hub."""
 
     def find(download: bool) -> Description | None:
         folder = _repository(repository, name, cache, "", download=download)
@@ -62,7 +64,7 @@ def of_repository(repository: str, name: str, cache: Path) -> Find:
 
 
 def of_tag(architecture: str, tag: str, name: str, cache: Path) -> Find:
-    """The checkpoint that the package `open_clip` has under an architecture and a tag."""
+    """Finds the checkpoint of an architecture and a pretrained tag of `open_clip`."""
 
     def find(download: bool) -> Description | None:
         known = _kept(f"{architecture}--{tag}", cache)
@@ -81,7 +83,7 @@ def of_tag(architecture: str, tag: str, name: str, cache: Path) -> Find:
 
 
 def of_file(architecture: str, file: Path, name: str, cache: Path) -> Find:
-    """The weights in a file, whose architecture is named; a folder's open_clip_config.json beside it comes first."""
+    """Finds the checkpoint in a file of weights; an open_clip_config.json beside it sets the preprocessing."""
 
     def find(download: bool) -> Description | None:
         if (file.parent / description.CONFIG).is_file():
@@ -99,7 +101,7 @@ def of_file(architecture: str, file: Path, name: str, cache: Path) -> Find:
 
 
 def refuse_architecture(architecture: str, name: str) -> ModelError:
-    """What is wrong with a name whose architecture is none."""
+    """The error for a name with an unknown architecture."""
     if not architectures.installed():
         return ModelError(f"model {name!r} needs open_clip: pip install 'clip-image-flow[openclip]'")
     close = difflib.get_close_matches(architecture, architectures.names(), n=1, cutoff=0.5)
@@ -111,9 +113,9 @@ def refuse_architecture(architecture: str, name: str) -> ModelError:
 
 
 def _ask(architecture: str, tag: str, name: str, cache: Path) -> _Known:
-    """What the package knows; without a tag, how pictures are prepared for every tag of the architecture.
+    """Reads the metadata from the package; without a tag, the preprocessing that all tags of the architecture share.
 
-    :raises ModelError: it does not know the tag, or its tags differ.
+    :raises ModelError: the tag is unknown, or the tags of the architecture differ in preprocessing.
     """
     from clip_image_flow.models.openclip.library import open_clip
 
@@ -140,7 +142,7 @@ def _ask(architecture: str, tag: str, name: str, cache: Path) -> _Known:
             f"model {name!r}: OpenCLIP has these weights at {of_tag.get('url')}, not in a repository of the hub; "
             f"download them, and name the file: {architecture}::FILE"
         )
-    if "quick_gelu" in of_tag:  # what the weights were trained with; `open_clip` itself only warns
+    if "quick_gelu" in of_tag:  # as in the training of the weights; `open_clip` itself only warns
         model_cfg = {**model_cfg, "quick_gelu": of_tag["quick_gelu"]}
     known = _Known(model_cfg, _preprocess(of_tag), repository, file)
     _keep(f"{architecture}--{tag}", known, cache)
@@ -153,7 +155,7 @@ def _preprocess(of_tag: dict[str, Any]) -> dict[str, Any]:
 
 
 def _kept(called: str, cache: Path) -> _Known | None:
-    """An answer of this version of the package."""
+    """Cached metadata, if the installed version of the package wrote it."""
     with contextlib.suppress(OSError, ValueError, TypeError):
         content = json.loads((cache / _FOLDER / f"{called}.json").read_text(encoding="utf-8"))
         if content.pop("open_clip") == architectures.installed():
@@ -163,7 +165,7 @@ def _kept(called: str, cache: Path) -> _Known | None:
 
 def _keep(called: str, known: _Known, cache: Path) -> None:
     content = {"open_clip": architectures.installed(), **known.__dict__}
-    with contextlib.suppress(OSError):  # a cache that is read-only is asked again
+    with contextlib.suppress(OSError):  # with a read-only cache the package is read at each start
         (cache / _FOLDER).mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=cache / _FOLDER, delete=False, encoding="utf-8") as file:
             json.dump(content, file, indent=1)
@@ -172,9 +174,12 @@ def _keep(called: str, known: _Known, cache: Path) -> None:
 
 
 def _repository(repository: str, name: str, cache: Path, file: str, *, download: bool) -> Path | None:
-    """The folder of a repository with configuration, weights and tokenizer: safetensors, else the others.
+    """The folder of a repository with configuration, weights (safetensors if available) and tokenizer.
 
-    :param file: of weights, where they have another name.
+    :param repository: repository on the hub.
+    :param name: name of the model in error messages.
+    :param file: file of weights; "" for the default names.
+    :param download: whether to download missing files; else None is returned.
     """
     known = [f"{Path(file).stem}.safetensors", file] if file else description.WEIGHTS[:-1]
     safe = [one for one in known if one.endswith(".safetensors")]
@@ -196,7 +201,7 @@ def _repository(repository: str, name: str, cache: Path, file: str, *, download:
 def _with_tokenizer(
     found: Description, model_cfg: dict[str, Any], folder: Path, cache: Path, *, download: bool
 ) -> Description | None:
-    """With the folder of its tokenizer: beside the weights, else in the repository that the architecture names."""
+    """Adds the folder of the tokenizer: beside the weights, else the repository that the architecture names."""
     wanted = model_cfg.get("text_cfg", {}).get("hf_tokenizer_name")
     if not wanted:
         return found
