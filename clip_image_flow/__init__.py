@@ -32,7 +32,7 @@ __all__ = ["ImageEncoder", "TextEncoder", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the encoders on first access: decoding processes start without numpy and the models."""
+    """Import the encoders on first access: decoding processes start without numpy and the models."""
     if name in ("ImageEncoder", "TextEncoder"):
         from clip_image_flow import encoder
 

@@ -95,11 +95,11 @@ class Encoder(Generic[T]):
     def submit(
         self, contents: Sequence[T], *, batch_size: int = 32, deadline: float | None = None, caller: object = None
     ) -> list[Future[np.ndarray]]:
-        """Queues items; returns a future of float32 (dim,) for each, see `Batcher.submit`."""
+        """Queue items; return a future of float32 (dim,) for each, see `Batcher.submit`."""
         return self._batcher.submit(contents, batch_size=batch_size, deadline=deadline, caller=caller)
 
     def encode(self, contents: Sequence[T], *, batch_size: int = 32) -> np.ndarray:
-        """Encodes n items to embeddings, float32 (n, dim), in order.
+        """Encode n items to embeddings, float32 (n, dim), in order.
 
         :param batch_size: maximum number of items in one forward pass.
         :raises RequestError: an item cannot be encoded; the first one in order is reported.
@@ -108,7 +108,7 @@ class Encoder(Generic[T]):
         return np.stack(rows) if rows else np.empty((0, self._backend.dim), dtype=np.float32)
 
     def close(self) -> None:
-        """Finishes queued items, and ends the threads."""
+        """Finish queued items, and end the threads."""
         self._batcher.close()
 
 
@@ -176,7 +176,7 @@ class ImageEncoder(Encoder[Content | None]):
         return {**super().info, "input_size": self._backend.item_shape[0], "modality": self.modality}
 
     def close(self) -> None:
-        """Finishes queued items, and ends the threads and processes."""
+        """Finish queued items, and end the threads and processes."""
         super().close()
         self._preparation.close()
 
@@ -251,7 +251,7 @@ def _queue(backend: backends.Backend, options: EncoderOptions) -> dict[str, Any]
 
 
 def _warm_up(encode: Callable[[np.ndarray], np.ndarray], item: np.ndarray, most: int) -> None:
-    """Runs a first pass of each batch size, in which the engine allocates memory and picks kernels (10 to 80 ms).
+    """Run a first pass of each batch size, in which the engine allocates memory and picks kernels (10 to 80 ms).
 
     One item and the largest batch come first, then the other sizes until `_WARM_UP_SECONDS` are over.
     """

@@ -73,7 +73,7 @@ def fingerprint(
 
 
 def main() -> None:
-    """Prints the fingerprints of both halves of a model."""
+    """Print the fingerprints of both halves of a model."""
     parser = argparse.ArgumentParser(
         prog="python -m clip_image_flow.fingerprint", description=(__doc__ or "").splitlines()[0]
     )

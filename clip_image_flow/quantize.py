@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 def quantize(
     model: str, paths: Iterable[Path], *, cache_dir: str | None = None, threads: int | None = None
 ) -> np.ndarray:
-    """Quantizes the image half of `model` and stores it in the cache.
+    """Quantize the image half of `model` and store it in the cache.
 
     :param model: name or path, see `clip_image_flow.models`.
     :param paths: image files, or folders of them; of more than `MOST`, evenly spaced ones are taken.
@@ -61,7 +61,7 @@ def quantize(
 def quantize_text(
     model: str, texts: Sequence[str], *, cache_dir: str | None = None, threads: int | None = None
 ) -> np.ndarray:
-    """Quantizes the text half of `model` and stores it in the cache.
+    """Quantize the text half of `model` and store it in the cache.
 
     :param texts: texts like those to encode; of more than `MOST`, evenly spaced ones are taken.
     :return: cosine similarities of int8 and fp32, float32 (m,), of the held-out texts.
@@ -75,7 +75,7 @@ def quantize_text(
 def _calibrate(
     tower: Tower, read: Callable[[tuple[int, ...]], Iterator[np.ndarray]], what: str, threads: int | None
 ) -> np.ndarray:
-    """Quantizes one half, and returns the cosine similarities of the held-out items.
+    """Quantize one half, and return the cosine similarities of the held-out items.
 
     :param read: function from the shape of an item to the items.
     :param what: plural name of the items, for an error message.
@@ -152,7 +152,7 @@ def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    """Quantizes a model, and prints the cosine similarity of int8 and fp32."""
+    """Quantize a model, and print the cosine similarity of int8 and fp32."""
     parser = argparse.ArgumentParser(
         prog="python -m clip_image_flow.quantize", description=(__doc__ or "").splitlines()[0]
     )

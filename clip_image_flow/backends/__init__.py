@@ -45,7 +45,7 @@ class Backend(Protocol):
     logit_bias: float | None
 
     def encode(self, batch: np.ndarray) -> np.ndarray:
-        """Encodes a batch (b, *`item_shape`) of `item_dtype` to embeddings, float32 (b, dim), not normalised.
+        """Encode a batch (b, *`item_shape`) of `item_dtype` to embeddings, float32 (b, dim), not normalised.
 
         Called from one thread at a time.
         """
@@ -53,7 +53,7 @@ class Backend(Protocol):
 
 
 def load(name: str, tower: Tower, *, device: str, precision: str | None, threads: int) -> Backend:
-    """Loads `tower` on the backend called `name`.
+    """Load `tower` on the backend called `name`.
 
     :param name: one of `BACKENDS`.
     :param tower: tower to run.

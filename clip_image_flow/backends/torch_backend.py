@@ -59,7 +59,7 @@ class TorchBackend:
             convert_weights(self._module)
 
     def encode(self, batch: np.ndarray) -> np.ndarray:
-        """Encodes a batch of items to float32 (b, dim); a batch too large for CUDA's memory is split in half."""
+        """Encode a batch of items to float32 (b, dim); a batch too large for CUDA's memory is split in half."""
         try:
             return self._forward(batch)
         except torch.OutOfMemoryError:

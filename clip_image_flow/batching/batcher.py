@@ -103,7 +103,7 @@ class Batcher(Generic[T]):
     def submit(
         self, contents: Sequence[T], *, batch_size: int, deadline: float | None = None, caller: object = None
     ) -> list[Future[np.ndarray]]:
-        """Queues all of `contents`, or none of them.
+        """Queue all of `contents`, or none of them.
 
         :param batch_size: maximum number of items in a forward pass that contains any of these.
         :param deadline: Unix time in seconds; items that have not started by then fail with `Expired`.
@@ -125,7 +125,7 @@ class Batcher(Generic[T]):
         return [item.result for item in items]
 
     def _admit(self, items: Sequence[Item[T]]) -> None:
-        """Queues `items`, or raises the errors of `submit`."""
+        """Queue `items`, or raise the errors of `submit`."""
         weight = sum(item.weight for item in items)
         with self._changed:
             if self._closed:
@@ -146,7 +146,7 @@ class Batcher(Generic[T]):
             self._changed.notify()
 
     def close(self) -> None:
-        """Finishes queued items, then ends the threads."""
+        """Finish queued items, then end the threads."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -155,7 +155,7 @@ class Batcher(Generic[T]):
             lane.workers.shutdown()
 
     def _look_ahead(self) -> None:
-        """Picks the next items and starts their preparation. Called with the lock held."""
+        """Pick the next items and start their preparation. Called with the lock held."""
         small, large = self._small, self._large
         while small.waiting and small.running < small.threads and len(self._ahead) < self._most_ahead:
             if item := self._begin(small):
@@ -164,7 +164,7 @@ class Batcher(Generic[T]):
             self._begin(large)
 
     def _begin(self, lane: Lane[T]) -> Item[T] | None:
-        """Starts to prepare a lane's next item, unless it is cancelled or expired. Called with the lock held."""
+        """Start to prepare a lane's next item, unless it is cancelled or expired. Called with the lock held."""
         item = lane.next()
         if not (item.is_wanted() or item.claim()):
             self._release([item])
@@ -174,7 +174,7 @@ class Batcher(Generic[T]):
         return item
 
     def _prepare(self, lane: Lane[T], item: Item[T]) -> None:
-        """Prepares an item in a thread of its lane, then starts the next ones."""
+        """Prepare an item in a thread of its lane, then start the next ones."""
         failure: Exception | None = None
         began = time.monotonic()
         try:
@@ -202,7 +202,7 @@ class Batcher(Generic[T]):
             item.result.set_exception(failure)
 
     def _release(self, items: Sequence[Item[T]]) -> None:
-        """Frees room in the queue, before results are set: a caller may react to a result with its next request."""
+        """Free room in the queue, before results are set: a caller may react to a result with its next request."""
         with self._changed:
             self._admitted -= len(items)
             self._admitted_bytes -= sum(item.weight for item in items)
@@ -223,7 +223,7 @@ class Batcher(Generic[T]):
                 item.give_up()
 
     def _next_batch(self) -> list[Item[T]]:
-        """Waits for the next batch; empty only when closed."""
+        """Wait for the next batch; empty only when closed."""
         with self._changed:
             while True:
                 front, wait = self._front()
@@ -262,7 +262,7 @@ class Batcher(Generic[T]):
         return ready, max(0, end - now)
 
     def _take(self, front: Sequence[Item[T]]) -> list[Item[T]]:
-        """Removes `front` from the queue; returns its items that are still wanted. Called with the lock held."""
+        """Remove `front` from the queue; return its items that are still wanted. Called with the lock held."""
         taken = set(front)
         self._ahead = deque(item for item in self._ahead if item not in taken)
         batch = [item for item in front if item.claim()]
@@ -270,7 +270,7 @@ class Batcher(Generic[T]):
         return batch
 
     def _compute(self, batch: list[Item[T]]) -> None:
-        """Runs one forward pass, and sets the result of every item of `batch`."""
+        """Run one forward pass, and set the result of every item of `batch`."""
         outcomes: list[tuple[Item[T], np.ndarray]] = []
         failure: Exception | None = None
         began = time.monotonic()

@@ -65,7 +65,7 @@ class Item(Generic[T]):
         return True
 
     def give_up(self) -> None:
-        """Fails an item after the death of the model thread, unless it has a result."""
+        """Fail an item after the death of the model thread, unless it has a result."""
         with contextlib.suppress(InvalidStateError):
             self.result.set_exception(RuntimeError("the model thread died"))
 
@@ -96,18 +96,18 @@ class Lane(Generic[T]):
         return bool(self._requests)
 
     def add(self, items: Sequence[Item[T]]) -> None:
-        """Queues the items of one request."""
+        """Queue the items of one request."""
         if items:
             self._requests.append(deque(items))
 
     def drain(self) -> list[Item[T]]:
-        """Removes and returns all queued items."""
+        """Remove and return all queued items."""
         items = [item for request in self._requests for item in request]
         self._requests.clear()
         return items
 
     def next(self) -> Item[T]:
-        """Removes and returns the next item; the lane must not be empty."""
+        """Remove and return the next item; the lane must not be empty."""
         requests = self._requests
         place = 0 if self._oldest_first else min(range(len(requests)), key=lambda i: len(requests[i]))
         self._oldest_first = not self._oldest_first

@@ -36,7 +36,7 @@ class Observer:
 
 
 def follow(observer: Observer, items: Sequence[Item[Any]]) -> None:
-    """Registers `observer.ended` as the first callback of each item's future."""
+    """Register `observer.ended` as the first callback of each item's future."""
     for item in items:
         item.result.add_done_callback(partial(_ended, observer, item))
 
@@ -46,7 +46,7 @@ def _ended(observer: Observer, item: Item[Any], _: Future[Any]) -> None:
 
 
 def tell_computed(observer: Observer | None, batch: Sequence[Item[Any]], began: float, ended: float) -> None:
-    """Records the forward pass in the items of `batch`, and calls `observer.computed`."""
+    """Record the forward pass in the items of `batch`, and call `observer.computed`."""
     for item in batch:
         item.forward = began, ended
     try:

@@ -90,7 +90,7 @@ def resolve(name: str, cache_dir: str | None = None) -> Checkpoint:
 
 
 def load(name: str, cache_dir: str | None = None) -> ClipModel:
-    """Loads the model called `name`: `resolve(name, cache_dir).load()`."""
+    """Load the model called `name`: `resolve(name, cache_dir).load()`."""
     return resolve(name, cache_dir).load()
 
 

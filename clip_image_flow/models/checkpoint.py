@@ -71,7 +71,7 @@ class Checkpoint:
     _known: dict[tuple[object, ...], str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def load(self) -> ClipModel:
-        """Loads the image half, in fp32.
+        """Load the image half, in fp32.
 
         :raises ModelError: the weights cannot be loaded; the message says what to change.
         """
@@ -79,7 +79,7 @@ class Checkpoint:
         return ClipModel(self.name, visual, visual.input_resolution, visual.output_dim, visual.logit_scale)
 
     def load_text(self) -> nn.Module:
-        """Loads the text half: tokens, int (b, n) with n up to the context length -> (b, dim), in fp32.
+        """Load the text half: tokens, int (b, n) with n up to the context length -> (b, dim), in fp32.
 
         :raises ModelError: the weights cannot be loaded; the message says what to change.
         """

@@ -19,7 +19,7 @@ from clip_image_flow.models.text import ClipText
 
 
 def load_visual(path: Path) -> nn.Module:
-    """Loads the image half in `path`, built as by `clip.load`.
+    """Load the image half in `path`, built as by `clip.load`.
 
     :raises ModelError: the file is corrupt, or does not contain such a model.
     """
@@ -28,7 +28,7 @@ def load_visual(path: Path) -> nn.Module:
 
 
 def load_text(path: Path) -> nn.Module:
-    """Loads the text half in `path`, with the numbers of `clip.load`.
+    """Load the text half in `path`, with the numbers of `clip.load`.
 
     :raises ModelError: the file is corrupt, or does not contain such a model.
     """

@@ -27,7 +27,7 @@ def logit(state: Mapping[str, Tensor], key: str) -> float | None:
 def as_half(
     module: nn.Module, state: Mapping[str, Tensor], *, output_dim: int, input_resolution: int | None = None
 ) -> nn.Module:
-    """Sets the attributes of a half, see `Checkpoint`, and returns `module` in fp32.
+    """Set the attributes of a half, see `Checkpoint`, and return `module` in fp32.
 
     :param state: weights, with `logit_scale` and `logit_bias` if the model has them.
     :param output_dim: length of an embedding.

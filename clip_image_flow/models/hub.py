@@ -18,7 +18,7 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def download(repository: str, cache_dir: Path, files: Sequence[str], name: str | None = None) -> Path:
-    """Downloads files of a repository, unless they are cached, and returns its folder in the cache.
+    """Download files of a repository, unless they are cached, and return its folder in the cache.
 
     With a complete cache no network is needed.
 
@@ -68,7 +68,7 @@ def _parts(repository: str) -> tuple[str, str | None]:
 
 
 def check(file: Path, name: str) -> None:
-    """Verifies a cached file by the SHA-256 that the hub states, if there is one.
+    """Verify a cached file by the SHA-256 that the hub states, if there is one.
 
     In the hub's cache the name of a large file is its SHA-256, and the file in a repository's folder is a link to it.
 

@@ -10,7 +10,7 @@ from clip_image_flow.errors import ModelError
 
 
 def read_object(file: Path, name: str) -> dict[str, Any]:
-    """Reads the JSON object in `file`.
+    """Read the JSON object in `file`.
 
     :param name: name of the model in error messages.
     :raises ModelError: the file does not exist, or does not contain a JSON object.

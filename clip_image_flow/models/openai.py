@@ -50,7 +50,7 @@ def file_of(name: str, cache: Path) -> Path:
 
 
 def load(name: str, cache: Path, kind: str, embedded: str) -> nn.Module:
-    """Loads a half of OpenAI's model, and downloads it first if needed.
+    """Load a half of OpenAI's model, and download it first if needed.
 
     :param name: one of `OPENAI_NAMES`.
     :param cache: folder of downloads.
@@ -80,7 +80,7 @@ def load(name: str, cache: Path, kind: str, embedded: str) -> nn.Module:
 
 @contextlib.contextmanager
 def alone(cache: Path) -> Iterator[None]:
-    """Locks the cache: replicas that share it download one after the other, since `clip` writes to the final file."""
+    """Lock the cache: replicas that share it download one after the other, since `clip` writes to the final file."""
     lock = FileLock(cache / ".lock")
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ def alone(cache: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def bounded_connect() -> Iterator[None]:
-    """Sets a default socket timeout: `clip` has none, and waits for minutes behind a firewall that drops packets."""
+    """Set a default socket timeout: `clip` has none, and waits for minutes behind a firewall that drops packets."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_CONNECT_SECONDS)
     try:

@@ -48,7 +48,7 @@ convert_weights = clip.model.convert_weights
 
 
 def with_logit_scale(half: Half, state: Mapping[str, Tensor]) -> Half:
-    """Sets `logit_scale` of `half`: the factor of cosine similarities in `clip.model.CLIP.forward`.
+    """Set `logit_scale` of `half`: the factor of cosine similarities in `clip.model.CLIP.forward`.
 
     :param state: weights, in which `logit_scale` is the logarithm; without it the attribute is None.
     :raises ValueError: the value is not finite.

@@ -30,7 +30,7 @@ class TokenizerFile:
 
 
 def read(folder: Path, name: str) -> TokenizerFile:
-    """Reads the tokenizer in `folder`.
+    """Read the tokenizer in `folder`.
 
     :param name: name of the model in error messages.
     :raises ModelError: the folder has no tokenizer.json.

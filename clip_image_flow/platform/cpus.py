@@ -32,7 +32,7 @@ def _quota(folder: Path) -> list[float]:
 
 
 def limit_libraries(threads: int) -> None:
-    """Limits OpenBLAS and OpenMP, which would use as many threads as the node has cores, to `threads`.
+    """Limit OpenBLAS and OpenMP, which would use as many threads as the node has cores, to `threads`.
 
     Libraries that are not loaded yet read the environment variables, which are set unless they exist; numpy's OpenBLAS,
     which Jina has already loaded, is limited through threadpoolctl.

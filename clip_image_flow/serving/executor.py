@@ -143,7 +143,7 @@ class EncoderExecutor(Executor):
         tracing_context: Any = None,
         **_: Any,
     ) -> dict[str, Any] | None:
-        """Sets the embeddings of `docs` at the traversal paths.
+        """Set the embeddings of `docs` at the traversal paths.
 
         :param parameters: `traversal_paths`, `batch_size`, `on_error`, `normalize`, `drop_image_content`.
         :raises RequestError: a client error; its class says what to change.
@@ -158,7 +158,7 @@ class EncoderExecutor(Executor):
         tracing_context: Any = None,
         **_: Any,
     ) -> dict[str, Any] | None:
-        """Sets the embeddings of `docs` and of their matches, and scores and sorts the matches.
+        """Set the embeddings of `docs` and of their matches, and score and sort the matches.
 
         :param parameters: as for `encode`; the traversal paths are always those of documents and matches.
         :raises RequestError: a client error.
@@ -174,7 +174,7 @@ class EncoderExecutor(Executor):
     async def _answer(
         self, endpoint: str, docs: DocumentArray | None, options: EncodeParameters, context: Any
     ) -> dict[str, Any] | None:
-        """Encodes, and returns what made the vectors, if there are any; Jina puts it into the answer's `__results__`.
+        """Encode, and return what made the vectors, if there are any; Jina puts it into the answer's `__results__`.
 
         The answer to a gateway, which sets a request id, also contains the timings for its log.
         """
@@ -200,7 +200,7 @@ class EncoderExecutor(Executor):
         return {**self._made_by, WORK: work.numbers()} if options.request_id else {**self._made_by}
 
     async def _encode(self, docs: DocumentArray, options: EncodeParameters, asked: Asked) -> int:
-        """Encodes `docs`, and returns the number of encoded items."""
+        """Encode `docs`, and return the number of encoded items."""
         selection = type(self).select(docs, options.traversal_paths, self._max_documents)
         own = self._made_by.get("fingerprint", "")
         if selection.items and options.expect_fingerprint and own not in options.expect_fingerprint:
@@ -236,21 +236,21 @@ class EncoderExecutor(Executor):
 
     @requests(on=INFO)
     async def info(self, docs: DocumentArray | None = None, **_: Any) -> dict[str, Any]:
-        """Describes the running model, in the parameters' `__results__` and in the tags of an added document."""
+        """Describe the running model, in the parameters' `__results__` and in the tags of an added document."""
         info = {**self._encoder.info, "version": __version__, "started": self._started}
         if docs is not None:
             docs.append(Document(tags=info))
         return info
 
     def close(self) -> None:
-        """Finishes queued items, and ends the threads."""
+        """Finish queued items, and end the threads."""
         if self._self_check:
             self._self_check.close()
         self._encoder.close()
 
 
 def _drifted(failures: Failures, wrong: str) -> NoReturn:
-    """Ends a process that computes wrong vectors, with the reason in the log and in the pod's status."""
+    """End a process that computes wrong vectors, with the reason in the log and in the pod's status."""
     failures.add()
     logging.getLogger(__name__).critical("the self-check failed, this process ends: %s", wrong)
     _tell_the_pod(f"the self-check failed: {wrong}")
@@ -258,7 +258,7 @@ def _drifted(failures: Failures, wrong: str) -> NoReturn:
 
 
 def _end_process() -> NoReturn:
-    """Ends the process, so that its supervisor restarts it: it would fail all requests while its probes succeed."""
+    """End the process, so that its supervisor restarts it: it would fail all requests while its probes succeed."""
     os._exit(os.EX_SOFTWARE)
 
 
@@ -269,7 +269,7 @@ def _without_traceback(record: logging.LogRecord) -> bool:
 
 @contextlib.contextmanager
 def _last_words() -> Iterator[None]:
-    """Writes a start-up error to the pod's status: Jina logs the error, but its process ends with success."""
+    """Write a start-up error to the pod's status: Jina logs the error, but its process ends with success."""
     try:
         yield
     except ConfigError as error:

@@ -16,7 +16,7 @@ from clip_wire.parameters import PINNED, UNREAD
 
 
 def refuse_pickles() -> None:
-    """Makes this process refuse documents in `docs_bytes`: a pickle, which can run code when it is read.
+    """Make this process refuse documents in `docs_bytes`: a pickle, which can run code when it is read.
 
     The gateway refuses them too; this protects an Executor's own port.
     """
@@ -28,7 +28,7 @@ def refuse_pickles() -> None:
 
 
 def describe_old_summaries() -> None:
-    """Exports Jina's metrics of two names as two metrics, each with its help text; see `clip_wire.old_names`."""
+    """Export Jina's metrics of two names as two metrics, each with its help text; see `clip_wire.old_names`."""
     _SummaryDeprecated.collect = _both_names
 
 
@@ -47,7 +47,7 @@ class _WithoutPickles(property):
 
 
 def refuse_unread() -> None:
-    """Makes this process call its Executor's method `refusal`, if there is one, before it parses a request's documents.
+    """Make this process call its Executor's method `refusal`, if there is one, before it parses a request's documents.
 
     `refusal(fingerprints)` takes the fingerprints that the gateway pinned, and returns the error or None. In an
     endpoint it would be too late: by then Jina has parsed the documents, and returns all of them. An Executor without a

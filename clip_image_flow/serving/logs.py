@@ -28,7 +28,7 @@ class RequestLog:
         self._lines = send_to_stdout(LOG, log_format)
 
     def line(self, known: str, endpoint: str, error: str, seconds: float, work: Work) -> None:
-        """Writes the line of one request.
+        """Write the line of one request.
 
         :param known: request id, set by the gateway or the caller.
         :param endpoint: Jina endpoint of the request.

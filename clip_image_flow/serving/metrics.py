@@ -53,7 +53,7 @@ class Metrics:
         self._bytes = self._histogram("item_bytes", "Bytes of an item as it was sent", _BYTES)
 
     def serving(self, encoder: Any, failures: int) -> None:
-        """Adds the metrics of `encoder`: its model, its queue, and its failed self-checks.
+        """Add the metrics of `encoder`: its model, its queue, and its failed self-checks.
 
         :param failures: number of failed self-checks; each one has ended a process.
         """
@@ -79,16 +79,16 @@ class Metrics:
         self._gauge("clip_queue_limit_items", most, lambda: encoder.queue[1])
 
     def refused(self, items: Sequence[Item[Any]], error: RequestError) -> None:
-        """Counts items that were not admitted to the queue."""
+        """Count items that were not admitted to the queue."""
         self._items[_outcome(error)].inc(len(items))
 
     def computed(self, batch: Sequence[Item[Any]], seconds: float) -> None:
-        """Observes a forward pass."""
+        """Observe a forward pass."""
         self._batch.observe(len(batch))
         self._forward.observe(seconds)
 
     def ended(self, item: Item[Any]) -> None:
-        """Counts and times an item that has its result."""
+        """Count and time an item that has its result."""
         result = item.result
         if result.cancelled():
             self._items[CANCELLED].inc()

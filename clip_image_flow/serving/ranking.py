@@ -16,7 +16,7 @@ from clip_wire.endpoints import COSINE, SCORE
 
 
 def rank(docs: DocumentArray, logit_scale: float, logit_bias: float | None = None) -> None:
-    """Scores and sorts the matches of each document, best first.
+    """Score and sort the matches of each document, best first.
 
     A document is unchanged until it and its matches have embeddings: in a Flow with several encoders the last one
     scores. Matches that could not be encoded, with the reason in `tags["error"]`, come last and have no scores.

@@ -74,7 +74,7 @@ class Selection:
         return self._rows[id(holder)]
 
     def write(self, results: Sequence[np.ndarray | RequestError]) -> None:
-        """Sets the embeddings of the documents, and `tags["truncated"]` of a text that was cut.
+        """Set the embeddings of the documents, and `tags["truncated"]` of a text that was cut.
 
         :param results: for each of `items`, float32 (dim,) or the error for its document's `tags["error"]`.
         """
@@ -91,7 +91,7 @@ class Selection:
                 holder.tags["truncated"] = True
 
     def drop_images(self) -> None:
-        """Clears the images; a URI stays unless it contains the image itself (`data:`).
+        """Clear the images; a URI stays unless it contains the image itself (`data:`).
 
         The rest of a document may look like another modality, its caption like a text, so its modality becomes `image`.
         """
@@ -105,7 +105,7 @@ class Selection:
 
 
 def select_images(docs: DocumentArray, traversal_paths: str, max_documents: int) -> Selection:
-    """Selects the images at `traversal_paths` of `docs`.
+    """Select the images at `traversal_paths` of `docs`.
 
     :raises BadParameter: the paths do not fit the documents.
     :raises TooLarge: the paths select more than `max_documents` documents.
@@ -122,7 +122,7 @@ def select_images(docs: DocumentArray, traversal_paths: str, max_documents: int)
 
 
 def select_texts(docs: DocumentArray, traversal_paths: str, max_documents: int) -> Selection:
-    """Selects the texts at `traversal_paths` of `docs`.
+    """Select the texts at `traversal_paths` of `docs`.
 
     :raises BadParameter: as `select_images`.
     :raises TooLarge: as `select_images`.

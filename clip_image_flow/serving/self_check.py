@@ -74,12 +74,12 @@ class SelfCheck:
         self._thread.start()
 
     def close(self) -> None:
-        """Ends the thread."""
+        """End the thread."""
         self._ended.set()
         self._thread.join()
 
     def check(self) -> str:
-        """Compares the vectors once; returns a description of the drift, or "". A full queue is not a failure."""
+        """Compare the vectors once; return a description of the drift, or "". A full queue is not a failure."""
         try:
             return self._difference(self._vectors(_ANSWER_SECONDS), self._first)
         except NotFinite as error:
@@ -135,7 +135,7 @@ class Failures:
             return 0
 
     def add(self) -> None:
-        """Counts a failure, if HOME is writable."""
+        """Count a failure, if HOME is writable."""
         with contextlib.suppress(OSError):
             self._file.parent.mkdir(parents=True, exist_ok=True)
             self._file.write_text(str(self.count + 1), encoding="ascii")

@@ -32,7 +32,7 @@ class Traces:
         self._tower = tower
 
     def batch(self, contexts: Iterable[Any], items: int, began: float, ended: float) -> SpanContext:
-        """Creates the span of a forward pass, in a trace of its own.
+        """Create the span of a forward pass, in a trace of its own.
 
         :param contexts: OpenTelemetry contexts of the items' requests.
         :param items: number of items of the forward pass.
@@ -54,7 +54,7 @@ class Traces:
         return span.get_span_context()
 
     def request(self, context: Any, item: Item[Any], batch: SpanContext | None) -> None:
-        """Creates the spans of an answered request: `queue`, `prepare`, `batch queue` and `forward`.
+        """Create the spans of an answered request: `queue`, `prepare`, `batch queue` and `forward`.
 
         :param context: OpenTelemetry context of the request.
         :param item: item that finished last.
@@ -83,5 +83,5 @@ def _link(context: Any) -> Link:
 
 
 def _unix(monotonic: float) -> int:
-    """Converts a time of the monotonic clock, in seconds, to Unix time in nanoseconds."""
+    """Convert a time of the monotonic clock, in seconds, to Unix time in nanoseconds."""
     return time.time_ns() - int(1e9 * (time.monotonic() - monotonic))

@@ -26,7 +26,7 @@ _CLIPS = TextPreparation()
 
 
 def _clips_own() -> ModuleType:
-    """Imports `clip.simple_tokenizer` alone: `import clip` imports torch, which a converted model does not need."""
+    """Import `clip.simple_tokenizer` alone: `import clip` imports torch, which a converted model does not need."""
     package: Any = importlib.util.find_spec("clip")
     file = Path(package.origin).with_name("simple_tokenizer.py")
     spec: Any = importlib.util.spec_from_file_location(f"{__name__}.clips_own", file)
@@ -75,7 +75,7 @@ def tokenizer(prepared: Preparation, context: int, *, truncate: bool, max_bytes:
 
 
 def check_size(text: str, max_bytes: int) -> None:
-    """Checks that `text` has at most `max_bytes` in UTF-8.
+    """Check that `text` has at most `max_bytes` in UTF-8.
 
     :raises TooLarge: the text has more.
     """
@@ -84,7 +84,7 @@ def check_size(text: str, max_bytes: int) -> None:
 
 
 def tell_truncated(text: str, room: int, *, truncate: bool) -> None:
-    """Sets `truncated` of a `Text` that is cut.
+    """Set `truncated` of a `Text` that is cut.
 
     :param room: maximum number of tokens without those for the start and the end.
     :raises BadDocument: `truncate` is false.
@@ -126,7 +126,7 @@ class ClipTokenizer:
         self._lock = threading.Lock()
 
     def _rename(self, clips_own: ModuleType, before: tuple[str, str], after: tuple[str, str]) -> None:
-        """Renames the special tokens for the start and the end of text."""
+        """Rename the special tokens for the start and the end of text."""
         pattern = self._bpe.pat.pattern
         for old, new in zip(before, after, strict=True):
             self._bpe.encoder[new] = self._bpe.encoder.pop(old)
@@ -149,7 +149,7 @@ class ClipTokenizer:
         return row
 
     def _tokens(self, text: str) -> Iterator[int]:
-        """Yields the tokens of `SimpleTokenizer.encode`, one at a time."""
+        """Yield the tokens of `SimpleTokenizer.encode`, one at a time."""
         for match in self._bpe.pat.finditer(self._clean(text)):
             word = match.group().encode("utf-8", "replace")
             if len(word) > _LONGEST_WORD:
@@ -165,7 +165,7 @@ class ClipTokenizer:
 
 
 def shortened(rows: np.ndarray) -> np.ndarray:
-    """Cuts tokens (b, context) to (b, n), where n is the length of the longest text.
+    """Cut tokens (b, context) to (b, n), where n is the length of the longest text.
 
     n is rounded up to a multiple of 8 within the context: engines prepare their kernels for each new length.
     """

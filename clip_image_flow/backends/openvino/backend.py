@@ -53,7 +53,7 @@ class OpenVINOBackend:
         self._request = compiled.create_infer_request()
 
     def encode(self, batch: np.ndarray) -> np.ndarray:
-        """Encodes a batch of items to float32 (b, dim)."""
+        """Encode a batch of items to float32 (b, dim)."""
         return np.asarray(self._request.infer([batch], share_inputs=True)[0])
 
 

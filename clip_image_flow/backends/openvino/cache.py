@@ -35,7 +35,7 @@ class ConvertedModels:
         return folder
 
     def keep(self, name: str, write: Callable[[Path], None]) -> Path | None:
-        """Stores a model.
+        """Store a model.
 
         :param name: name of its folder.
         :param write: function that writes the model's files into a folder.

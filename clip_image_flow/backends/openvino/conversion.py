@@ -72,7 +72,7 @@ def fp32_model(tower: Tower) -> openvino.Model:
 
 
 def keep_int8(tower: Tower, model: openvino.Model) -> None:
-    """Stores the int8 `model` of `tower`; replaces an earlier one.
+    """Store the int8 `model` of `tower`; replace an earlier one.
 
     :raises ConfigError: the cache is not writable.
     """
@@ -94,7 +94,7 @@ def _int8_name(tower: Tower, fingerprint: str) -> str:
 
 
 def convert(module: nn.Module) -> openvino.Model:
-    """Converts a tower's module to an OpenVINO model: a batch of items, any b -> float32 (b, dim)."""
+    """Convert a tower's module to an OpenVINO model: a batch of items, any b -> float32 (b, dim)."""
     import torch
 
     from clip_image_flow.backends.openvino.blocks import laid_out
@@ -138,12 +138,12 @@ def calibration(model: openvino.Model) -> str:
 
 
 def _return_memory() -> None:
-    """Returns unused memory to the system: malloc keeps that of torch's weights."""
+    """Return unused memory to the system: malloc keeps that of torch's weights."""
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # a C library that is not glibc
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _save(model: openvino.Model, folder: Path) -> None:
-    """Writes `model` into `folder`, without a change of precision."""
+    """Write `model` into `folder`, without a change of precision."""
     openvino.save_model(model, folder / _FILE, compress_to_fp16=False)

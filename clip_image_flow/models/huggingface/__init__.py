@@ -58,7 +58,7 @@ def files(folder: Path) -> list[Path]:
 
 
 def download(repository: str, cache_dir: Path) -> Path:
-    """Downloads `repository` (`organisation/name`), unless it is cached, and returns its folder in the cache.
+    """Download `repository` (`organisation/name`), unless it is cached, and return its folder in the cache.
 
     :raises ModelError: the repository does not exist, or the hub is unreachable.
     """
@@ -74,7 +74,7 @@ def downloaded(repository: str, cache_dir: Path) -> list[Path]:
 
 
 def load(folder: Path, name: str, kind: str) -> nn.Module:
-    """Loads the image or the text half in `folder`, in fp32.
+    """Load the image or the text half in `folder`, in fp32.
 
     :raises ModelError: a file is missing or corrupt, or the model is not supported.
     """

@@ -44,7 +44,7 @@ _LAYER = {
 
 
 def load(file: Path, whole: dict[str, Any], name: str, kind: str) -> nn.Module:
-    """Loads the image or the text half in `file`, in fp32.
+    """Load the image or the text half in `file`, in fp32.
 
     :param file: safetensors file.
     :param whole: content of config.json.
@@ -136,7 +136,7 @@ def _activation(called: Any, name: str) -> Callable[[], nn.Module]:
 
 
 def _change(half: nn.Module, activation: Callable[[], nn.Module], eps: float) -> None:
-    """Replaces the activations of OpenAI's module `half`, and the epsilon of its layer norms."""
+    """Replace the activations of OpenAI's module `half`, and the epsilon of its layer norms."""
     from clip_image_flow.models.openai_clip import LayerNorm, clip
 
     for module in list(half.modules()):
@@ -148,7 +148,7 @@ def _change(half: nn.Module, activation: Callable[[], nn.Module], eps: float) ->
 
 
 def _to_openai(rest: dict[str, Tensor], layers: int, top: dict[str, str], half: str) -> dict[str, Tensor]:
-    """Renames Hugging Face's keys to OpenAI's; removes the renamed weights from `rest`."""
+    """Rename Hugging Face's keys to OpenAI's; remove the renamed weights from `rest`."""
     state = weights.moved(rest, top)
     for i in range(layers):
         theirs, ours = f"{half}.encoder.layers.{i}", f"transformer.resblocks.{i}"

@@ -50,7 +50,7 @@ _LAYER_OF_TEXT = {
 
 
 def load(file: Path, whole: dict[str, Any], name: str, kind: str) -> nn.Module:
-    """Loads the image or the text half in `file`, in fp32.
+    """Load the image or the text half in `file`, in fp32.
 
     :param file: safetensors file.
     :param whole: content of config.json.

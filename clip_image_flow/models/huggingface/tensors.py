@@ -18,7 +18,7 @@ _LOGITS = ("logit_scale", "logit_bias")
 
 
 def read(file: Path, parts: tuple[str, ...], name: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Reads the weights whose names begin with one of `parts`, in fp32, and separately `logit_scale` and `logit_bias`.
+    """Read the weights whose names begin with one of `parts`, in fp32, and separately `logit_scale` and `logit_bias`.
 
     :param name: name of the model in error messages.
     :raises ModelError: the file does not exist or is corrupt.
@@ -37,7 +37,7 @@ def read(file: Path, parts: tuple[str, ...], name: str) -> tuple[dict[str, Tenso
 
 @contextmanager
 def fitting(name: str) -> Iterator[None]:
-    """Turns any error while a module is built from weights into a `ModelError`.
+    """Turn any error while a module is built from weights into a `ModelError`.
 
     :param name: name of the model in error messages.
     :raises ModelError: the weights do not fit the configuration.
@@ -49,7 +49,7 @@ def fitting(name: str) -> Iterator[None]:
 
 
 def moved(rest: dict[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
-    """Renames weights, and removes them from `rest`.
+    """Rename weights, and remove them from `rest`.
 
     :param names: map from their names to ours.
     """
@@ -57,7 +57,7 @@ def moved(rest: dict[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor
 
 
 def layer(rest: dict[str, Tensor], theirs: str, ours: str, names: Mapping[str, str], qkv: str) -> dict[str, Tensor]:
-    """Renames the weights of one layer, and removes them from `rest`; query, key and value become one matrix.
+    """Rename the weights of one layer, and remove them from `rest`; query, key and value become one matrix.
 
     :param theirs: prefix of their names.
     :param ours: prefix of our names.
@@ -76,7 +76,7 @@ def layer(rest: dict[str, Tensor], theirs: str, ours: str, names: Mapping[str, s
 
 
 def check_empty(rest: dict[str, Tensor]) -> None:
-    """Checks that all weights are used: unused ones belong to another architecture.
+    """Check that all weights are used: unused ones belong to another architecture.
 
     :raises KeyError: weights are left.
     """

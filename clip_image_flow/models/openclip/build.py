@@ -19,7 +19,7 @@ _UNFIT = (KeyError, RuntimeError, AttributeError, TypeError, ValueError, Asserti
 
 
 def load(found: Description, kind: str) -> nn.Module:
-    """Loads the image or the text half of a checkpoint, in fp32.
+    """Load the image or the text half of a checkpoint, in fp32.
 
     Pickles are read for tensors only.
 

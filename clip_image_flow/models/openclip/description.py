@@ -120,7 +120,7 @@ class Description:
 
 
 def check_architecture(model_cfg: dict[str, Any], name: str) -> None:
-    """Checks that a model's architecture is supported.
+    """Check that a model's architecture is supported.
 
     :raises ModelError: the architecture is not supported.
     """
@@ -130,7 +130,7 @@ def check_architecture(model_cfg: dict[str, Any], name: str) -> None:
 
 
 def of_folder(folder: Path, name: str, weights: Path | None = None) -> Description:
-    """Describes the checkpoint in `folder`: open_clip_config.json, weights, and possibly tokenizer.json.
+    """Describe the checkpoint in `folder`: open_clip_config.json, weights, and possibly tokenizer.json.
 
     :param name: name of the model in error messages.
     :param weights: file of weights; by default it is found by its name.
@@ -151,7 +151,7 @@ def of_folder(folder: Path, name: str, weights: Path | None = None) -> Descripti
 
 
 def weights_in(folder: Path, name: str) -> Path:
-    """Finds the file of weights in `folder`.
+    """Find the file of weights in `folder`.
 
     :raises ModelError: there is none, or there are several without a name from `WEIGHTS`.
     """

@@ -45,13 +45,13 @@ class _Known:
 
 
 def of_folder(folder: Path, name: str) -> Find:
-    """Finds the checkpoint in a folder."""
+    """Find the checkpoint in a folder."""
 
     return lambda _: description.of_folder(folder, name)
 
 
 def of_repository(repository: str, name: str, cache: Path) -> Find:
-    """Finds the checkpoint in a repository of the hub."""
+    """Find the checkpoint in a repository of the hub."""
 
     def find(download: bool) -> Description | None:
         folder = _repository(repository, name, cache, "", download=download)
@@ -64,7 +64,7 @@ def of_repository(repository: str, name: str, cache: Path) -> Find:
 
 
 def of_tag(architecture: str, tag: str, name: str, cache: Path) -> Find:
-    """Finds the checkpoint of an architecture and a pretrained tag of `open_clip`."""
+    """Find the checkpoint of an architecture and a pretrained tag of `open_clip`."""
 
     def find(download: bool) -> Description | None:
         known = _kept(f"{architecture}--{tag}", cache)
@@ -83,7 +83,7 @@ def of_tag(architecture: str, tag: str, name: str, cache: Path) -> Find:
 
 
 def of_file(architecture: str, file: Path, name: str, cache: Path) -> Find:
-    """Finds the checkpoint in a file of weights; an open_clip_config.json beside it sets the preprocessing."""
+    """Find the checkpoint in a file of weights; an open_clip_config.json beside it sets the preprocessing."""
 
     def find(download: bool) -> Description | None:
         if (file.parent / description.CONFIG).is_file():
@@ -113,7 +113,7 @@ def refuse_architecture(architecture: str, name: str) -> ModelError:
 
 
 def _ask(architecture: str, tag: str, name: str, cache: Path) -> _Known:
-    """Reads the metadata from the package; without a tag, the preprocessing that all tags of the architecture share.
+    """Read the metadata from the package; without a tag, the preprocessing that all tags of the architecture share.
 
     :raises ModelError: the tag is unknown, or the tags of the architecture differ in preprocessing.
     """
@@ -201,7 +201,7 @@ def _repository(repository: str, name: str, cache: Path, file: str, *, download:
 def _with_tokenizer(
     found: Description, model_cfg: dict[str, Any], folder: Path, cache: Path, *, download: bool
 ) -> Description | None:
-    """Adds the folder of the tokenizer: beside the weights, else the repository that the architecture names."""
+    """Add the folder of the tokenizer: beside the weights, else the repository that the architecture names."""
     wanted = model_cfg.get("text_cfg", {}).get("hf_tokenizer_name")
     if not wanted:
         return found
