@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -144,6 +145,23 @@ def test_a_release_of_the_first_chart_becomes_one_of_todays(
     assert "Succeeded" in alone.helm("test", RELEASE)
 
 
+def give_pods_both_families(cluster: Cluster, node: str) -> None:
+    """Add the node's IPv6 range to its CNI configuration, where that hands out IPv4 alone as some node images do."""
+    subnets = cluster.kubectl("get", "node", node, "-o", "jsonpath={.spec.podCIDRs[*]}").split()
+    found = until(
+        "the node's CNI configuration", lambda: run("docker", "exec", node, "sh", "-c", "cat /etc/cni/net.d/*.conflist")
+    )
+    config = json.loads(found)
+    for plugin in config["plugins"]:
+        ranges = plugin.get("ipam", {}).get("ranges", [])
+        missing = [one for one in subnets if ":" in one and [{"subnet": one}] not in ranges]
+        if ranges and missing:
+            ranges += [[{"subnet": one}] for one in missing]
+            plugin["ipam"].setdefault("routes", []).append({"dst": "::/0"})
+            write = "cat > /etc/cni/net.d/00-both-families.conflist"  # the first file by name counts
+            run("docker", "exec", "-i", node, "sh", "-c", write, stdin=json.dumps(config))
+
+
 @pytest.fixture(scope="module")
 def dual_stack() -> Iterator[Cluster]:
     """A cluster of one node whose pods and Services have addresses of both families."""
@@ -163,6 +181,7 @@ def dual_stack() -> Iterator[Cluster]:
         run("kind", "delete", "cluster", "--name", name)
         pytest.skip(f"NOT RUN: kind makes no dual-stack cluster here: {str(error)[-300:]}")
     made = Cluster(name, kubeconfig)
+    give_pods_both_families(made, f"{name}-control-plane")
     for one in ("clip-gateway", "clip-image-encoder"):
         made.load(IMAGES[one], f"{name}-control-plane")
     yield made
