@@ -81,7 +81,8 @@ def resolve(name: str, cache_dir: str | None = None) -> Checkpoint:
         return _of_folder(path, name)
     if name.startswith(_HUB):
         return _of_openclip(name, sources.of_repository(name.removeprefix(_HUB), name, cache))
-    if _REPOSITORY.fullmatch(name) and not name.endswith((".pt", ".pth")):
+    is_openais = name.partition("@")[0] in OPENAI_NAMES  # `ViT-L/14@336` is misspelt, and no revision
+    if _REPOSITORY.fullmatch(name) and not is_openais and not name.endswith((".pt", ".pth")):
         architecture, _, tag = name.partition("/")
         if architectures.is_known(architecture):
             return _of_architecture(name, architecture, tag, cache)
