@@ -88,6 +88,18 @@ class HttpServer(FastAPIBaseServer):
             self.uvicorn_kwargs["fd"] = one.fileno()  # uvicorn duplicates the descriptor
             await super().setup_server()
 
+    async def shutdown(self) -> None:
+        """Stop listening, close idle connections, then shut down.
+
+        On Python 3.12 and newer uvicorn's own shutdown waits for all connections before it closes the idle ones.
+        """
+        if self.server.started:
+            for server in self.server.servers:
+                server.close()
+            for connection in list(self.server.server_state.connections):
+                connection.shutdown()
+        await super().shutdown()
+
     @property
     def app(self) -> FastAPI:
         """The FastAPI application: middleware and routes."""
