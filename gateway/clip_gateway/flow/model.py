@@ -97,7 +97,7 @@ class Models:
         :raises Problem: if there is none, or it is not known yet.
         """
         known = await self.known()
-        if modality not in known and self._executors.silent:
+        if modality not in known:
             if silent := await self._executors.still_silent():
                 raise self._executors.unavailable(silent)
             known = await self.known()

@@ -119,7 +119,7 @@ class RequestHandler(GatewayRequestHandler):
             raise Problem(Unavailable, "this gateway is shutting down; try again, another one may answer")
         if reason := self.executors.agreement.reason:
             raise Problem(Unavailable, reason)
-        if _among(asked, self.executors.silent) and (silent := await self.executors.still_silent(asked)):
+        if silent := await self.executors.still_silent(asked):
             raise self.executors.unavailable(silent)
         if _among(asked, self.executors.gone) and (gone := _among(asked, await self.executors.still_gone())):
             raise self.executors.unavailable(gone)
