@@ -77,15 +77,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m clip_image_flow.fingerprint", description=(__doc__ or "").splitlines()[0]
     )
-    parser.add_argument("model", help="a name or path as in pretrained_model_name_or_path; its files must be here")
-    parser.add_argument("--precision", choices=_PRECISIONS, default="fp32", help="(%(default)s); of int8 see /info")
-    parser.add_argument("--decode", choices=DECODE, default="exact", help="of pictures (%(default)s)")
-    parser.add_argument("--cache-dir", help="as the Executor's option cache_dir; by default CLIP_CACHE")
+    parser.add_argument("model", help="as pretrained_model_name_or_path; its files must be on this machine")
+    parser.add_argument("--precision", choices=_PRECISIONS, default="fp32", help="(%(default)s); for int8 see /info")
+    parser.add_argument("--decode", choices=DECODE, default="exact", help="how images are decoded (%(default)s)")
+    parser.add_argument("--cache-dir", help="as the Executor's option cache_dir (default: CLIP_CACHE)")
     options = parser.parse_args()
     checkpoint = models.resolve(options.model, options.cache_dir)
     weights = checkpoint.fingerprint()
     if weights is None:
-        sys.exit(f"error: the files of {options.model!r} are not here: start it once, or name their path")
+        sys.exit(f"error: the files of {options.model!r} are not on this machine: start it once, or give their path")
     for kind in (IMAGE, TEXT):
         prepared = checkpoint.prepared(kind).described()
         found = fingerprint(kind, weights, options.precision, prepared=prepared, decode=options.decode)

@@ -93,7 +93,7 @@ def _calibrate(
     exact = load(precision="fp32")
     batches = [item[np.newaxis] for item in read(exact.item_shape)]
     if len(batches) < LEAST:
-        raise ConfigError(f"{len(batches)} {what} can be read there; a calibration needs at least {LEAST}")
+        raise ConfigError(f"{len(batches)} {what} can be read; a calibration needs at least {LEAST}")
     compared = batches[::4]
     calibration = [batch for i, batch in enumerate(batches) if i % 4]
     conversion.keep_int8(
@@ -129,7 +129,7 @@ def _files(paths: Iterable[Path]) -> list[Path]:
         elif path.is_file():
             found.append(path)
         else:
-            raise ConfigError(f"{path} is no file and no folder")
+            raise ConfigError(f"{path} is neither a file nor a folder")
     return _evenly(found)
 
 
@@ -159,10 +159,10 @@ def main() -> None:
     parser.add_argument("model", help="a name or path as in pretrained_model_name_or_path")
     parser.add_argument("pictures", type=Path, nargs="*", help=f"files or folders, {LEAST} pictures or more")
     parser.add_argument("--texts", type=Path, help=f"a file of UTF-8 with a text in each line, {LEAST} or more")
-    parser.add_argument("--cache-dir", help="as the Executor's option cache_dir; by default CLIP_CACHE")
+    parser.add_argument("--cache-dir", help="as the Executor's option cache_dir (default: CLIP_CACHE)")
     arguments = parser.parse_args()
     if not arguments.pictures and not arguments.texts:
-        parser.error("name pictures, --texts, or both")
+        parser.error("give pictures, --texts, or both")
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     cosines = {}
     try:

@@ -73,7 +73,7 @@ def load(name: str, tower: Tower, *, device: str, precision: str | None, threads
             reason = (str(error) or type(error).__name__).strip().splitlines()[0]
             if name == "openvino":
                 raise ConfigError(f"backend 'openvino' cannot be used here: {reason}") from error
-            logger.warning("serving with torch, which is slower, since OpenVINO cannot be used here: %s", reason)
+            logger.warning("falling back to torch, which is slower: OpenVINO cannot be used here: %s", reason)
     from clip_image_flow.backends.torch_backend import TorchBackend
 
     return TorchBackend(tower.load(), device=device, precision=precision, threads=threads)

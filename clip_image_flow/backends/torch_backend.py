@@ -93,7 +93,7 @@ def check_device(device: str) -> str:
     if not (found := re.fullmatch(r"cuda(?::(\d+))?", device)):
         raise ConfigError(f"device must be 'cpu', 'cuda' or 'cuda:N', not {device!r}")
     if torch.version.cuda is None:
-        raise ConfigError(f"device {device!r} asked for, but this build of torch ({torch.__version__}) has no CUDA")
+        raise ConfigError(f"device {device!r} requested, but this build of torch ({torch.__version__}) has no CUDA")
     if int(found[1] or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"device {device!r} asked for, but torch sees {torch.cuda.device_count()} CUDA devices here")
+        raise ConfigError(f"device {device!r} requested, but torch sees {torch.cuda.device_count()} CUDA devices here")
     return "cuda"

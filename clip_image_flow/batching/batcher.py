@@ -213,7 +213,7 @@ class Batcher(Generic[T]):
             while batch := self._next_batch():
                 self._compute(batch)
         except BaseException:
-            logger.critical("the model thread died; nothing more is computed", exc_info=True)
+            logger.critical("the model thread died; no more batches are computed", exc_info=True)
             self._on_death()
             with self._changed:
                 self._closed = self._dead = True
@@ -286,7 +286,7 @@ class Batcher(Generic[T]):
             if np.isfinite(row).all():
                 item.result.set_result(row)
             else:
-                fault = NotFinite(f"the model gave numbers that are not finite{self._advice}")
+                fault = NotFinite(f"the model returned values that are not finite{self._advice}")
                 logger.error("%s", fault)
                 item.result.set_exception(fault)
         if failure:

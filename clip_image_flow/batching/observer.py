@@ -53,4 +53,4 @@ def tell_computed(observer: Observer | None, batch: Sequence[Item[Any]], began: 
         if observer:
             observer.computed(batch, began, ended)
     except Exception:  # an observer's fault must not cost the items their rows
-        logger.exception("an observer failed")
+        logger.exception("the observer failed")

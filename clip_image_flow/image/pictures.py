@@ -125,8 +125,8 @@ def open_picture(
     container = open_container(data)
     if container is None:
         if is_heic(data):
-            raise UnsupportedMedia("HEIC is not read here; send the picture as JPEG, or as AVIF")
-        raise UnsupportedMedia(f"these {len(data)} bytes are no image in a format read here ({', '.join(FORMATS)})")
+            raise UnsupportedMedia("HEIC is not supported; send the image as JPEG or AVIF")
+        raise UnsupportedMedia(f"these {len(data)} bytes are not an image in a supported format ({', '.join(FORMATS)})")
     try:
         if size := container.size:
             check_size(*size, max_pixels)

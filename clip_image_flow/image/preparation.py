@@ -105,7 +105,7 @@ class Preparation:
         except RequestError:
             pass  # the process runs: it has rejected the empty image
         except (OSError, RuntimeError) as error:
-            raise ConfigError(f"images are decoded in separate processes, which cannot run here: {error}") from error
+            raise ConfigError(f"images are decoded in separate processes, which cannot start: {error}") from error
 
     def is_large(self, content: Content | None) -> bool:
         """Return whether `content` belongs to the lane for large images."""

@@ -50,7 +50,7 @@ class ImageReader:
         :raises TooLarge: if the file exceeds `max_bytes`.
         """
         if content is None:
-            raise BadDocument("no image here; give it a blob, a uint8 tensor or a URI")
+            raise BadDocument("the document has no image; give it a blob, a uint8 tensor or a URI")
         data = self.uris.read(content, self.max_bytes) if isinstance(content, str) else content
         if not data:
             raise BadDocument("the image has zero bytes")

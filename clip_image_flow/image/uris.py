@@ -139,7 +139,7 @@ def _data(uri: str, max_bytes: int) -> bytes:
     try:
         raw = _unquoted(body.encode())
     except UnicodeEncodeError as error:
-        raise BadDocument("the data URI has characters that are none") from error
+        raise BadDocument("the data URI contains a lone surrogate, which is not a character") from error
     if not head.rstrip().lower().endswith(";base64"):
         return raw
     raw = raw.translate(_BASE64, _SPACE).rstrip(b"=")

@@ -184,7 +184,7 @@ def _unknown(name: str) -> ModelError:
     known = [EMBEDDED, *OPENAI_NAMES, *HUGGING_FACE_NAMES]
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return ModelError(
-        f"model {name!r}: no such file or folder, and no name that is known"
+        f"model {name!r}: no such file or folder, and not a known name"
         + (f"; did you mean {close[0]!r}?" if close else ".")
         + f" Names are {', '.join(known)}, an architecture and a tag of OpenCLIP's (ViT-B-32::laion2b_s34b_b79k), a "
         "Hugging Face repository, or a path."

@@ -81,4 +81,4 @@ def check(file: Path, name: str) -> None:
     with stated.open("rb") as content:
         found = hashlib.file_digest(content, "sha256").hexdigest()
     if found != stated.name:
-        raise ModelError(f"model {name!r}: {file} is not what the hub has by its SHA-256; delete {stated} and retry")
+        raise ModelError(f"model {name!r}: {file} does not match the hub's SHA-256; delete {stated} and retry")

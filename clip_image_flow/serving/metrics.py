@@ -43,10 +43,10 @@ class Metrics:
         self._registry = registry
         self._tower = tower
         ProcessCollector(registry=registry)
-        items = Counter("clip_items", "Items by how they ended", ("tower", "outcome"), registry=registry)
+        items = Counter("clip_items", "Items by outcome", ("tower", "outcome"), registry=registry)
         # All outcomes exist from the start, so that the first error is an increase and not a new time series.
         self._items = {outcome: items.labels(tower, outcome) for outcome in OUTCOMES}
-        self._wait = self._histogram("queue_wait_seconds", "Time in which an item waited", _SECONDS)
+        self._wait = self._histogram("queue_wait_seconds", "Time an item waited in the queue", _SECONDS)
         self._prepare = self._histogram("prepare_seconds", "Time to decode and preprocess an item", _SECONDS)
         self._forward = self._histogram("forward_seconds", "Time of a forward pass", _SECONDS)
         self._batch = self._histogram("batch_items", "Items in a forward pass", _ITEMS)
@@ -58,12 +58,12 @@ class Metrics:
         :param failures: number of failed self-checks; each one has ended a process.
         """
         Counter(
-            "clip_self_check_failures", "Self-checks that found wrong vectors", ("tower",), registry=self._registry
+            "clip_self_check_failures", "Self-checks that found wrong embeddings", ("tower",), registry=self._registry
         ).labels(self._tower).inc(failures)
         info: Mapping[str, Any] = encoder.info
         Gauge(
             "clip_model_info",
-            "The model that makes vectors here; always 1",
+            "Model being served; always 1",
             ("tower", "model", "fingerprint", "precision", "backend", "dim"),
             registry=self._registry,
         ).labels(
@@ -74,8 +74,8 @@ class Metrics:
             info["backend"],
             info["dim"],
         ).set(1)
-        self._gauge("clip_queue_items", "Items that wait or are worked on", lambda: encoder.queue[0])
-        most = "Most of these items, beyond which requests are refused"
+        self._gauge("clip_queue_items", "Items waiting or being processed", lambda: encoder.queue[0])
+        most = "Maximum of these items; requests beyond it are refused"
         self._gauge("clip_queue_limit_items", most, lambda: encoder.queue[1])
 
     def refused(self, items: Sequence[Item[Any]], error: RequestError) -> None:

@@ -47,7 +47,7 @@ def _unit(document: Document, root: Document) -> np.ndarray:
     """The embedding of `document` scaled to length 1, float64 (dim,)."""
     embedding = np.asarray(document.embedding, dtype=np.float64)
     if embedding.ndim != 1:
-        raise BadDocument(f"{len(embedding)} vectors, where /rank compares one with one", document.id or root.id)
+        raise BadDocument(f"{len(embedding)} embeddings; /rank takes one per document", document.id or root.id)
     return embedding / (np.linalg.norm(embedding) or 1.0)
 
 

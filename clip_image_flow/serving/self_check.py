@@ -69,7 +69,7 @@ class SelfCheck:
             raise ConfigError(f"the model cannot be used: {error.detail}") from error
         stored = _stored(encoder.info, known)
         if stored is not None and (wrong := self._difference(self._first, stored)):
-            raise ConfigError(f"the model does not give the vectors that are known of it: {wrong}")
+            raise ConfigError(f"the model's embeddings differ from the known ones: {wrong}")
         self._thread = threading.Thread(target=self._run, args=(seconds,), name="self-check", daemon=True)
         self._thread.start()
 
@@ -85,10 +85,10 @@ class SelfCheck:
         except NotFinite as error:
             return str(error)
         except RequestError as error:
-            logger.info("no self-check this time: %s", error)
+            logger.info("self-check skipped: %s", error)
             return ""
         except TimeoutError:
-            logger.warning("no self-check this time: no answer within %g s", _ANSWER_SECONDS)
+            logger.warning("self-check skipped: no result within %g s", _ANSWER_SECONDS)
             return ""
 
     def _run(self, seconds: float) -> None:
@@ -111,7 +111,9 @@ class SelfCheck:
             return ""
         shown = ", ".join(f"{cosine:.6f}" for cosine in cosines)
         least = 1 - self._tolerance
-        return f"cosines of {len(now)} reference items to what they were are {shown}; at least {least:g} is right"
+        return (
+            f"cosines of {len(now)} reference items to their known embeddings are {shown}; expected at least {least:g}"
+        )
 
 
 class Failures:

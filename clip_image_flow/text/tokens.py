@@ -80,7 +80,7 @@ def check_size(text: str, max_bytes: int) -> None:
     :raises TooLarge: the text has more.
     """
     if len(text) > max_bytes or len(text.encode("utf-8", "surrogatepass")) > max_bytes:
-        raise TooLarge(f"the text has more than {max_bytes} bytes; send less of it")
+        raise TooLarge(f"the text has more than {max_bytes} bytes; shorten it")
 
 
 def tell_truncated(text: str, room: int, *, truncate: bool) -> None:
@@ -91,8 +91,8 @@ def tell_truncated(text: str, room: int, *, truncate: bool) -> None:
     """
     if not truncate:
         raise BadDocument(
-            f"the text has more than the {room} tokens that the model takes; shorten it, or have it cut "
-            "with the option truncate: true"
+            f"the text has more than the {room} tokens that the model takes; shorten it, or set the option "
+            "truncate: true"
         )
     if isinstance(text, Text):
         text.truncated = True

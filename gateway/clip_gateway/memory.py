@@ -75,9 +75,7 @@ class Budget:
 
     def full(self) -> Problem:
         """Return the error for a request that does not fit."""
-        return Problem(
-            TooManyRequests, f"requests hold {self.held} of {self.limit} bytes, the most at a time; try again"
-        )
+        return Problem(TooManyRequests, f"requests hold {self.held} of {self.limit} bytes, the maximum; try again")
 
 
 class Holding:

@@ -110,7 +110,7 @@ class Problem(Exception):
         return [self.detail, self.document_id, self.place]
 
 
-INTERNAL = "something is wrong on our side; the request id finds it in the logs"
+INTERNAL = "internal error; its request id is in the logs"
 
 
 def problem_of(answer: DataRequest, kinds: Mapping[str, type[RequestError]] = KINDS) -> Problem | None:

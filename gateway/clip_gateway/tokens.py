@@ -34,7 +34,7 @@ class Tokens:
             except (OSError, ValueError) as error:
                 raise SettingsError(f"tokens_file: {error}") from error
             if not self._hashes:
-                raise SettingsError(f"tokens_file: no token in {self._file}; write one a line, or leave the option out")
+                raise SettingsError(f"tokens_file: no token in {self._file}; write one a line, or omit the option")
 
     @property
     def asked_for(self) -> bool:
@@ -57,7 +57,7 @@ class Tokens:
         asked = _hash(token.strip())
         # All hashes are compared, so that the time does not depend on which one is equal.
         if not sum([hmac.compare_digest(asked, known) for known in self._hashes]):
-            raise Problem(Unauthenticated, "this token is not valid, or not any more")
+            raise Problem(Unauthenticated, "this token is not valid, or no longer valid")
 
     def _refresh(self, file: Path) -> None:
         """Read the file again if it changed; if it cannot be read, the last tokens stay valid."""

@@ -77,13 +77,13 @@ def read_flow(path: Path, images: Images) -> dict[str, Any]:
     """
     flow = _mapping(_load(path), str(path))
     if flow.get("jtype") != "Flow":
-        raise ExportError(f"{path}: `jtype: Flow` is missing, so this is no Flow file")
+        raise ExportError(f"{path}: `jtype: Flow` is missing, so this is not a Flow file")
     if variable := re.search(r"\$\{\{.*?\}\}", path.read_text(encoding="utf-8")):
         raise ExportError(f"{path}: {variable[0]} depends on who exports; write the value itself")
     flow = {key: copy.deepcopy(value) for key, value in flow.items() if key != "py_modules"}  # only for local processes
     common = _mapping(flow.get("with") or {}, f"{path}: with")
     if "uses_with" in common:
-        raise ExportError(f"{path}: with: uses_with reaches nobody; give it to the gateway or to an executor")
+        raise ExportError(f"{path}: with: uses_with has no effect here; set it on the gateway or on an executor")
     environment = {**_POD_ENVIRONMENT, **_mapping(common.get("env") or {}, f"{path}: with: env")}
     # `env` is merged into each node, since Jina ignores it for nodes with their own; `name` is not an option of nodes
     flow["with"] = {key: value for key, value in common.items() if key not in ("env", "name")}
@@ -116,7 +116,9 @@ def checked_name(path: Path) -> str:
     :raises ExportError: if the name is not valid as the chart's value `flow` and as a file name.
     """
     if not _FLOW_NAME.fullmatch(name := flow_name(path)):
-        raise ExportError(f"{path}: {name!r} is no name for a Flow: lower case, digits, and `-` and `_` between them")
+        raise ExportError(
+            f"{path}: {name!r} is not a valid name of a Flow: lower case, digits, and `-` and `_` between them"
+        )
     return name
 
 

@@ -37,7 +37,7 @@ class Case:
 
 
 def requests(errors: str, others: str, status: str = "503", error: str = "Unavailable") -> Series:
-    """Requests by their end, so many more each minute."""
+    """Requests by outcome, so many more each minute."""
     name = "clip_gateway_requests_total{pod='clip-gateway-1',protocol='HTTP',"
     return {f"{name}status='200',error=''}}": others, f"{name}status='{status}',error='{error}'}}": errors}
 

@@ -50,7 +50,7 @@ def test_a_flow_is_called_as_its_file(tmp_path: Path, capsys: pytest.CaptureFixt
     assert flow_name(Path("clip.yml")) == "clip"
     flow = shutil.copy(FLOW, tmp_path / "My Flow.yml")
     assert export_k8s.main(["--flow", str(flow)]) == 1
-    assert "'My Flow' is no name for a Flow" in capsys.readouterr().err
+    assert "'My Flow' is not a valid name of a Flow" in capsys.readouterr().err
 
 
 def test_a_stale_file_fails_the_check_with_a_diff(
@@ -182,10 +182,10 @@ def test_the_callers_environment_stays_as_it_was(tmp_path: Path) -> None:
         ("gateway", {"protocol": ["GRPC"], "port": [1]}, "gateway: protocol must be [GRPC, HTTP], not ['GRPC']"),
         ("gateway", {"protocol": None}, "gateway: protocol must be [GRPC, HTTP], not None"),
         ("gateway", {"uses": None}, "`uses` must be the path"),
-        ("", {"with": {"uses_with": {"a": 1}}}, "with: uses_with reaches nobody"),
+        ("", {"with": {"uses_with": {"a": 1}}}, "with: uses_with has no effect here"),
         ("", {"with": {"workspace": "/w"}}, "with: workspace: Jina's export makes None of '/w' for gateway"),
         ("", {"with": {"nonsense": 1}}, "with: nonsense: Jina does not know this option"),
-        ("", {"jtype": "Executor"}, "this is no Flow file"),
+        ("", {"jtype": "Executor"}, "this is not a Flow file"),
         ("", {"executors": []}, "at least one executor"),
         ("", {"gateway": {"port": [1, 2]}}, "Jina's own gateway has no readiness"),
     ],

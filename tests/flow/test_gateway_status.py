@@ -39,7 +39,7 @@ HTTP = {
     "parameter": (post(data=documents(PICTURE), parameters={"batch_size": 0}), 400, "BadParameter", "batch_size must"),
     "unknown parameter": (post(data=[], parameters={"size": 1}), 400, "BadParameter", "unknown parameter 'size'"),
     "truncated": (post(data=documents(PICTURE, TRUNCATED)), 400, "BadDocument", ""),
-    "no image": (post(data=documents(b"hello")), 415, "UnsupportedMedia", "no image in a format read here"),
+    "no image": (post(data=documents(b"hello")), 415, "UnsupportedMedia", "not an image in a supported format"),
     "uri": (post(data=[{"uri": "http://127.0.0.1:9/cat.jpg"}]), 400, "BadDocument", ""),
     "endpoint": (post(execEndpoint="/index"), 404, "NotFound", "no executor has the endpoint '/index'"),
     "many documents": (post(data=[{"text": "a"}] * 1025), 413, "TooLarge", "1025 documents"),

@@ -62,7 +62,7 @@ def test_a_text_is_embedded_as_a_numpy_file_and_with_parameters_too(clip_flow: R
     ("data", "content_type", "status", "name", "detail"),
     [
         (b"", "text/plain", 400, "BadDocument", "the body is empty: send a text"),
-        (b"caf\xe9", "text/plain", 422, "Malformed", "no text in UTF-8: unexpected end of data at byte 3"),
+        (b"caf\xe9", "text/plain", 422, "Malformed", "not UTF-8 text: unexpected end of data at byte 3"),
         (b"caf\xe9", "text/plain; charset=latin-1", 415, "UnsupportedMedia", "charset=latin-1"),
         (b"a cat", "text/html", 415, "UnsupportedMedia", "not 'text/html'"),
         (b"x " * 600_000, "text/plain", 413, "TooLarge", "bytes"),

@@ -168,7 +168,7 @@ def test_what_is_not_to_be_had_is_named_with_what_is(tiny_model: Path, options: 
 @pytest.mark.skipif(torch.version.cuda is not None, reason="torch has CUDA here")
 @pytest.mark.parametrize("device", ["cuda", "cuda:0", "cuda:7"])
 def test_cuda_on_a_build_without_it(tiny_model: Path, device: str) -> None:
-    with pytest.raises(ConfigError, match=f"device '{device}' asked for, but this build of torch .* has no CUDA"):
+    with pytest.raises(ConfigError, match=f"device '{device}' requested, but this build of torch .* has no CUDA"):
         load(tiny_model, device=device)
 
 
@@ -178,7 +178,7 @@ def test_a_cuda_device_that_is_not_there(
 ) -> None:
     monkeypatch.setattr(torch.version, "cuda", "12.6")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
-    with pytest.raises(ConfigError, match=f"device '{device}' asked for, but torch sees {count} CUDA devices here"):
+    with pytest.raises(ConfigError, match=f"device '{device}' requested, but torch sees {count} CUDA devices here"):
         load(tiny_model, device=device)
 
 

@@ -30,7 +30,7 @@ def test_a_result_is_one_row(bench: Bench) -> None:
 def test_an_item_without_finite_numbers_is_an_error_of_its_own(bench: Bench) -> None:
     first, bad, last = bench.submit(1, NAN, 2)
     assert values([first, last]) == [2, 4]
-    with pytest.raises(NotFinite, match="the model gave numbers that are not finite"):
+    with pytest.raises(NotFinite, match="the model returned values that are not finite"):
         bad.result(SECONDS)
     assert values(bench.submit(3)) == [6]
 

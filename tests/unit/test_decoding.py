@@ -193,7 +193,7 @@ def test_memory_that_is_not_granted_is_not_used() -> None:
 
 @pytest.mark.parametrize(
     ("number", "error", "words"),
-    [(signal.SIGSEGV, BadDocument, "ended by SIGSEGV"), (signal.SIGKILL, TooLarge, "for want of memory")],
+    [(signal.SIGSEGV, BadDocument, "ended by SIGSEGV"), (signal.SIGKILL, TooLarge, "out of memory")],
 )
 def test_a_decoder_that_dies_is_the_error_of_its_picture(
     process: DecodingProcess, number: signal.Signals, error: type[RequestError], words: str

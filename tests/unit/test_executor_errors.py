@@ -22,8 +22,8 @@ WHOLE = encoded(photo(), "JPEG")
 
 # What is wrong with a document -> its fields, the error and a part of its words.
 BAD: dict[str, tuple[dict[str, Any], type[RequestError], str]] = {
-    "text as a blob": ({"blob": b"a cat"}, UnsupportedMedia, "no image in a format read here"),
-    "svg": ({"blob": b"<svg/>"}, UnsupportedMedia, "no image in a format read here"),
+    "text as a blob": ({"blob": b"a cat"}, UnsupportedMedia, "not an image in a supported format"),
+    "svg": ({"blob": b"<svg/>"}, UnsupportedMedia, "not an image in a supported format"),
     "truncated": ({"blob": WHOLE[: len(WHOLE) // 2]}, BadDocument, "cannot be decoded"),
     "too many bytes": ({"blob": bytes(200_001)}, TooLarge, "200001 bytes"),
     "too many pixels": ({"blob": encoded(photo(500, 400), "JPEG")}, TooLarge, "500 x 400 pixels"),
@@ -36,7 +36,7 @@ BAD: dict[str, tuple[dict[str, Any], type[RequestError], str]] = {
     "path": ({"uri": "cat.jpg"}, BadDocument, "not allowed here"),
     "broken data uri": ({"uri": "data:image/png;base64,x"}, BadDocument, "base64"),
     "empty data uri": ({"uri": "data:image/png;base64,"}, BadDocument, "zero bytes"),
-    "image without content": ({"modality": "image"}, BadDocument, "no image here"),
+    "image without content": ({"modality": "image"}, BadDocument, "the document has no image"),
 }
 LIMITS = {"max_image_bytes": 200_000, "max_image_pixels": 150_000}
 

@@ -83,7 +83,7 @@ def test_the_command_computes_it_from_the_files(tiny_model: Path) -> None:
 def test_the_command_says_what_it_lacks(tmp_path: Path) -> None:
     ended = run("ViT-B/32", CLIP_CACHE=str(tmp_path))
     assert ended.returncode == 1
-    assert ended.stderr == "error: the files of 'ViT-B/32' are not here: start it once, or name their path\n"
+    assert ended.stderr == "error: the files of 'ViT-B/32' are not on this machine: start it once, or give their path\n"
 
 
 def post(executor: Any, *docs: Document, endpoint: str = "encode", **parameters: Any) -> Any:

@@ -60,7 +60,7 @@ def test_shapes_of_jina_and_vllm(body: dict[str, Any], items: list[tuple[str, st
         ({"input": "a", "messages": user("a")}, "", "send input or messages"),
         ({"messages": []}, "", "messages must be a list of messages"),
         ({"messages": [{"content": "a"}]}, "", "messages must be a list of messages"),
-        ({"messages": user(TEXT_PART, IMAGE_PART)}, "messages", "CLIP has none of several parts together"),
+        ({"messages": user(TEXT_PART, IMAGE_PART)}, "messages", "CLIP has no joint embedding"),
         ({"messages": [user("a"), user("a")[:0] or user(TEXT_PART, TEXT_PART)]}, "messages[1]", "several parts"),
         ({"messages": user({"type": "audio_url"})}, "messages", "text must be a string"),
         ({"input": [{"text": "a", "image": URI}]}, "input[0]", "send one of text, image, bytes, url"),

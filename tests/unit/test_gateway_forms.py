@@ -68,7 +68,7 @@ GOOD = form(("image", ("a", b"1")))
         (*form(("picture", ("a", b"1"))), "BadParameter", "unknown field 'picture'; there are image, text"),
         (*form(("image", ("a", b""))), "BadDocument", "the field image is empty"),
         (*form(("text", (None, ""))), "BadDocument", "the field text is empty"),
-        (*form(("text", ("a", b"\xff"))), "Malformed", "no text in UTF-8"),
+        (*form(("text", ("a", b"\xff"))), "Malformed", "not UTF-8 text"),
         (*form(*[("image", ("a", b"1"))] * 11), "Malformed", "Too many files"),
         (*form(*[("text", (None, "a"))] * 11), "Malformed", "Too many fields"),
         (b"", GOOD[1], "Malformed", "cut off"),

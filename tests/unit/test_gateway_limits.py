@@ -54,7 +54,7 @@ def test_slots_are_taken_and_given() -> None:
     assert [slots.take() for _ in range(3)] == [True, True, False]
     slots.give()
     assert [slots.take() for _ in range(2)] == [True, False]
-    assert "2 requests are under way" in slots.full().detail
+    assert "2 requests are in progress" in slots.full().detail
 
 
 def test_draining_waits_for_the_last_one() -> None:

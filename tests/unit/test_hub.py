@@ -139,7 +139,7 @@ def test_an_unknown_repository_is_named(hub: Hub, tmp_path: Path) -> None:
 
 def test_a_repository_without_safetensors_is_named(hub: Hub, tmp_path: Path) -> None:
     del hub.files["model.safetensors"]
-    with pytest.raises(ModelError, match=r"has no model\.safetensors; pickled weights are not read"):
+    with pytest.raises(ModelError, match=r"has no model\.safetensors; pickled weights are not supported"):
         models.load(NAME, str(tmp_path))
     assert "pytorch_model.bin" not in hub.fetched
 

@@ -144,7 +144,7 @@ def test_without_preprocessing_of_its_own_it_has_openais(
     [
         (
             {"hidden_act": "relu"},
-            "uses the activation 'relu'; served are quick_gelu, gelu, gelu_pytorch_tanh, gelu_new",
+            "uses the activation 'relu'; supported: quick_gelu, gelu, gelu_pytorch_tanh, gelu_new",
         ),
         ({"hidden_act": None}, "uses the activation None"),
     ],
@@ -167,7 +167,7 @@ def test_an_activation_that_is_not_known_is_refused(checkpoint: Path, changes: d
 )
 def test_another_kind_of_model_is_refused_with_what_is_served(checkpoint: Path, kind: str | None, named: str) -> None:
     write_json(checkpoint / "config.json", {"model_type": kind, "vision_config": VISION})
-    served = "of this layout clip, clip_vision_model, siglip and siglip_vision_model are served"
+    served = "of this layout clip, clip_vision_model, siglip and siglip_vision_model are supported"
     with pytest.raises(ModelError, match=f"is a {kind!r} model{named}; {served}"):
         models.load(str(checkpoint))
 
@@ -178,19 +178,19 @@ def test_another_kind_of_model_is_refused_with_what_is_served(checkpoint: Path, 
         ({"do_resize": False}, "do_resize false"),
         ({"do_rescale": False}, "do_rescale false"),
         ({"rescale_factor": 1}, "rescale_factor 1"),
-        ({"resample": 0}, "resample 0; served are 2 and 3"),
+        ({"resample": 0}, "resample 0; supported: 2 .bilinear. and 3"),
         ({"image_std": [0.5, 0, 0.5]}, "image_std"),
         (
             {"size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}},
             "size .*256.* and crop_size .*224",
         ),
         ({"size": {"shortest_edge": 224}, "do_center_crop": False}, "size .* with do_center_crop False"),
-        ({"size": {"height": 224, "width": 448}}, "pictures of size .*; served are squares"),
+        ({"size": {"height": 224, "width": 448}}, "images of size .*; supported: squares"),
     ],
 )
 def test_preprocessing_that_is_not_done_here_is_refused(checkpoint: Path, wanted: dict[str, Any], words: str) -> None:
     write_json(checkpoint / "preprocessor_config.json", wanted)
-    with pytest.raises(ModelError, match=f"model '{checkpoint}' wants {words}"):
+    with pytest.raises(ModelError, match=f"model '{checkpoint}' has {words}"):
         models.load(str(checkpoint))
 
 
@@ -203,7 +203,7 @@ def test_preprocessing_that_is_no_three_numbers_is_a_model_error(checkpoint: Pat
 
 def test_pickled_weights_alone_are_not_read(checkpoint: Path) -> None:
     (checkpoint / "model.safetensors").rename(checkpoint / "pytorch_model.bin")
-    with pytest.raises(ModelError, match=r"has no model\.safetensors; pickled weights are not read"):
+    with pytest.raises(ModelError, match=r"has no model\.safetensors; pickled weights are not supported"):
         models.load(str(checkpoint))
 
 

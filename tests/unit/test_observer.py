@@ -145,7 +145,7 @@ def test_an_observer_that_fails_harms_no_item(caplog: pytest.LogCaptureFixture) 
     rows = [one.submit([number], batch_size=1)[0].result(SECONDS) for number in range(3)]
     one.close()
     assert len(rows) == 3
-    assert "an observer failed" in caplog.text
+    assert "the observer failed" in caplog.text
 
 
 def test_the_items_of_a_model_thread_that_dies_have_an_end() -> None:

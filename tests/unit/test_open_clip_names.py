@@ -127,7 +127,7 @@ def test_what_is_not_served_is_refused_with_what_is(tmp_path: Path, name: str, w
         ({"text_cfg": {**CLIP_TEXT, "tokenizer_mode": "clips"}}, "tokenizer_mode 'clips'"),
         ({"text_cfg": {**CLIP_TEXT, "pool_type": "none"}}, "a vector for each token"),
         ({"text_cfg": {**CLIP_TEXT, "tokenizer_kwargs": {"reduction_mask": "random"}}}, "option 'reduction_mask'"),
-        ({"vision_cfg": {"image_size": [64, 32]}}, "are no squares"),
+        ({"vision_cfg": {"image_size": [64, 32]}}, "are not square"),
     ],
 )
 def test_an_architecture_that_is_not_served_is_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
@@ -141,7 +141,7 @@ def test_an_architecture_that_is_not_served_is_refused(tmp_path: Path, changes: 
     ("preprocess", "words"),
     [
         ({"resize_mode": "crop"}, "resized by 'crop'"),
-        ({"interpolation": "nearest"}, "'nearest'; served are RGB"),
+        ({"interpolation": "nearest"}, "'nearest'; supported: RGB"),
         ({"mean": [0.5]}, r"mean \[0.5\]; three numbers"),
         ({"std": [0.5, 0, 0.5]}, "std"),
     ],
@@ -248,7 +248,7 @@ def test_weights_are_compared_with_the_sha256_that_the_hub_states(
 ) -> None:
     hub = make_hub("acme/tiny", folder)
     hub.sums["open_clip_model.safetensors"] = "f" * 64
-    with pytest.raises(ModelError, match=r"is not what the hub has by its SHA-256; delete .*ffff and retry"):
+    with pytest.raises(ModelError, match=r"does not match the hub's SHA-256; delete .*ffff and retry"):
         models.load("hf-hub:acme/tiny", str(tmp_path / "cache"))
 
 

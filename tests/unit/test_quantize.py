@@ -76,7 +76,7 @@ def test_a_calibration_that_cannot_be_kept_is_an_error(tiny_model: Path, tmp_pat
 
 def test_pictures_are_found_in_folders(pictures: Path) -> None:
     assert [path.name for path in _files([pictures])] == [f"{seed:02d}.PNG" for seed in range(LEAST)]
-    with pytest.raises(ConfigError, match="nowhere is no file and no folder"):
+    with pytest.raises(ConfigError, match="nowhere is neither a file nor a folder"):
         _files([pictures / "nowhere"])
 
 
@@ -104,7 +104,7 @@ def test_a_calibration(tiny_model: Path, pictures: Path, tmp_path: Path) -> None
 def test_too_few_pictures_are_an_error(tiny_model: Path, pictures: Path, tmp_path: Path) -> None:
     pytest.importorskip("nncf", reason="an extra")
     one = pictures / "below" / "00.PNG"
-    with pytest.raises(ConfigError, match=f"1 pictures can be read there; a calibration needs at least {LEAST}"):
+    with pytest.raises(ConfigError, match=f"1 pictures can be read; a calibration needs at least {LEAST}"):
         quantize(str(tiny_model), [one], cache_dir=str(tmp_path))
 
 
@@ -127,7 +127,7 @@ def test_a_calibration_with_texts(tiny_model: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [([], "name pictures, --texts, or both"), (["--texts", "nowhere.txt"], "nowhere.txt")],
+    [([], "give pictures, --texts, or both"), (["--texts", "nowhere.txt"], "nowhere.txt")],
 )
 def test_the_command_needs_something_to_calibrate_with(tiny_model: Path, arguments: list[str], said: str) -> None:
     command = [sys.executable, "-W", "ignore", "-m", "clip_image_flow.quantize", str(tiny_model), *arguments]

@@ -122,7 +122,7 @@ def test_a_model_that_gives_others_does_not_start(encoder: Any, tmp_path: Path) 
     wrong = np.ones((2, 32)).tolist()
     known = tmp_path / "references.json"
     known.write_text(json.dumps({encoder.info["checkpoint"]: {encoder.info["modality"]: wrong}}))
-    with pytest.raises(ConfigError, match="does not give the vectors that are known of it: cosines"):
+    with pytest.raises(ConfigError, match="embeddings differ from the known ones: cosines"):
         checked(encoder, known=known)
 
 
@@ -132,7 +132,7 @@ def test_weights_that_give_no_numbers_do_not_start(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "broken.pt")
     encoder = TextEncoder(str(tmp_path / "broken.pt"), backend="torch")
     with pytest.raises(
-        ConfigError, match="the model cannot be used: the model gave numbers that are not finite in fp32"
+        ConfigError, match="the model cannot be used: the model returned values that are not finite in fp32"
     ):
         checked(encoder)
     encoder.close()

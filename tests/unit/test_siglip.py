@@ -189,7 +189,7 @@ def test_a_tokenizer_of_another_family_is_refused(tmp_path: Path) -> None:
     [
         ({"num_hidden_layers": 3}, r"the weights do not fit config\.json"),
         ({"image_size": 96}, r"the weights do not fit config\.json"),
-        ({"hidden_act": "relu"}, "uses the activation 'relu'; served are gelu, gelu_pytorch_tanh, gelu_new"),
+        ({"hidden_act": "relu"}, "uses the activation 'relu'; supported: gelu, gelu_pytorch_tanh, gelu_new"),
         ({"vision_use_head": False}, "vision_use_head false"),
     ],
 )

@@ -42,7 +42,7 @@ def parse_arguments() -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     weights = REPO_ROOT / "clip_image_flow" / "weights" / "emoji-tiny.pt"
-    parser.add_argument("--output", type=Path, default=weights, help="where the weights go")
+    parser.add_argument("--output", type=Path, default=weights, help="output file of the weights")
     parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE, help="data folder")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=4500)
@@ -56,9 +56,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--checkpoint-every", type=int, default=500)
     parser.add_argument("--classes", type=int, default=768, help="captions per step")
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, help="needs a C++ compiler")
-    parser.add_argument("--resume", type=Path, help="checkpoint of a run that broke off")
+    parser.add_argument("--resume", type=Path, help="checkpoint of an interrupted run")
     parser.add_argument("--resume-step", type=int, default=0, help="the step it was written at")
-    parser.add_argument("--leave-out", help="a training style to leave out and score on")
+    parser.add_argument("--leave-out", help="training style to hold out for the score")
     return parser.parse_args()
 
 

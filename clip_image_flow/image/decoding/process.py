@@ -140,7 +140,7 @@ class DecodingProcess:
         if code == -signal.SIGPROF:
             return TakesLonger()
         if code == -signal.SIGKILL:  # only sent by the kernel's OOM killer
-            return TooLarge("decoding the image was ended for want of memory")
+            return TooLarge("decoding the image ran out of memory")
         if code < 0:
             return BadDocument(f"the image cannot be decoded: the decoder ended by {signal.Signals(-code).name}")
         return RuntimeError(f"a decoding process exited with code {code}; its messages are above")

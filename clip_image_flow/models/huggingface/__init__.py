@@ -37,7 +37,7 @@ _KINDS: dict[str, Any] = {
     "siglip_vision_model": siglip,
 }
 _WITH_TEXT = ("clip", "siglip")
-_NOT_SERVED = {
+_NOT_SUPPORTED = {
     "siglip2": "SigLIP 2 of variable resolution (NaFlex)",
     "clip_text_model": "the text half of CLIP alone",
     "siglip_text_model": "the text half of SigLIP alone",
@@ -99,10 +99,10 @@ def prepared(folder: Path, name: str, kind: str) -> Preparation:
 def _module(config: dict[str, Any], name: str, kind: str) -> Any:
     of = config.get("model_type")
     if of not in _KINDS or (kind == TEXT and of not in _WITH_TEXT):
-        named = f" ({_NOT_SERVED[of]})" if of in _NOT_SERVED else ""
+        named = f" ({_NOT_SUPPORTED[of]})" if of in _NOT_SUPPORTED else ""
+        supported = "clip and siglip" if kind == TEXT else "clip, clip_vision_model, siglip and siglip_vision_model"
         raise ModelError(
-            f"model {name!r} is a {of!r} model{named}; of this layout {'clip and siglip' if kind == TEXT else 'clip'}"
-            f"{'' if kind == TEXT else ', clip_vision_model, siglip and siglip_vision_model'} are served, SigLIP 2 of "
-            "fixed resolution among them, and of OpenCLIP's layout what docs/choosing-a-model.md lists"
+            f"model {name!r} is a {of!r} model{named}; of this layout {supported} are supported, SigLIP 2 of fixed "
+            "resolution among them, and of OpenCLIP's layout what docs/choosing-a-model.md lists"
         )
     return _KINDS[of]

@@ -131,7 +131,7 @@ def _activation(called: Any, name: str) -> Callable[[], nn.Module]:
         "gelu_new": lambda: nn.GELU(approximate="tanh"),
     }
     if called not in known:
-        raise ModelError(f"model {name!r} uses the activation {called!r}; served are {', '.join(known)}")
+        raise ModelError(f"model {name!r} uses the activation {called!r}; supported: {', '.join(known)}")
     return known[called]
 
 

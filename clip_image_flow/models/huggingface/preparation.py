@@ -35,15 +35,13 @@ def image(folder: Path, name: str, usual: ImagePreparation) -> ImagePreparation:
     wanted = read_object(folder / PREPROCESSOR, name)
     for key in ("do_resize", "do_rescale"):
         if wanted.get(key) is False:
-            raise ModelError(f"model {name!r} wants {key} false; pictures are resized and scaled here")
+            raise ModelError(f"model {name!r} has {key} false; images are always resized and scaled")
     factor = wanted.get("rescale_factor", 1 / 255)
     if not isinstance(factor, int | float) or abs(factor * 255 - 1) > 1e-3:
-        raise ModelError(f"model {name!r} wants rescale_factor {factor!r}; here it is 1/255")
+        raise ModelError(f"model {name!r} has rescale_factor {factor!r}; supported: 1/255")
     interpolation = _INTERPOLATIONS.get(wanted.get("resample", 3))
     if interpolation is None:
-        raise ModelError(
-            f"model {name!r} wants resample {wanted['resample']!r}; served are 2 and 3, Pillow's bilinear and bicubic"
-        )
+        raise ModelError(f"model {name!r} has resample {wanted['resample']!r}; supported: 2 (bilinear) and 3 (bicubic)")
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
     if wanted.get("do_normalize") is not False:
@@ -82,15 +80,15 @@ def _resize(wanted: dict[str, Any], usual: str, name: str) -> str:
     if shortest is not None:
         if not wanted.get("do_center_crop", True) or not cut <= {shortest, None}:
             raise ModelError(
-                f"model {name!r} wants size {size} and crop_size {crop} with do_center_crop "
-                f"{wanted.get('do_center_crop', True)}; here the square that is cut out is as wide as the shorter side"
+                f"model {name!r} has size {size} and crop_size {crop} with do_center_crop "
+                f"{wanted.get('do_center_crop', True)}; supported: a center crop as wide as the shorter side"
             )
         return "shortest" if usual == "shortest" or "do_center_crop" in wanted else usual
     if isinstance(size, dict) and size.keys() >= {"height", "width"} and size["height"] == size["width"]:
         if wanted.get("do_center_crop") and not cut <= {size["height"], None}:
-            raise ModelError(f"model {name!r} wants size {size} and crop_size {crop}, which are not one square")
+            raise ModelError(f"model {name!r} has size {size} and crop_size {crop}, which are not the same square")
         return "squash"
-    raise ModelError(f"model {name!r} wants pictures of size {size}; served are squares")
+    raise ModelError(f"model {name!r} has images of size {size}; supported: squares")
 
 
 def _three(
@@ -106,5 +104,5 @@ def _three(
         and all(isinstance(one, int | float) and not isinstance(one, bool) for one in value)
     )
     if not numbers or (key == "image_std" and min(value) <= 0):
-        raise ModelError(f"model {name!r} wants {key} {value!r}; three numbers are needed")
+        raise ModelError(f"model {name!r} has {key} {value!r}; supported: three numbers")
     return openais if np.allclose(value, openais, rtol=0, atol=1e-4) else tuple(float(one) for one in value)

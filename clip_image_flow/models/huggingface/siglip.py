@@ -80,10 +80,10 @@ def _config(whole: dict[str, Any], name: str, kind: str) -> dict[str, Any]:
     config = {**_COMMON, **_COMMON_MORE, "image_size": 224, "patch_size": 16, **own}
     if config["hidden_act"] not in _ACTIVATIONS:
         raise ModelError(
-            f"model {name!r} uses the activation {config['hidden_act']!r}; served are {', '.join(_ACTIVATIONS)}"
+            f"model {name!r} uses the activation {config['hidden_act']!r}; supported: {', '.join(_ACTIVATIONS)}"
         )
     if not config.get("vision_use_head", True):
-        raise ModelError(f"model {name!r} has vision_use_head false; served is SigLIP with its attention pooling")
+        raise ModelError(f"model {name!r} has vision_use_head false; only SigLIP with attention pooling is supported")
     return config
 
 

@@ -28,7 +28,9 @@ def read(file: Path, parts: tuple[str, ...], name: str) -> tuple[dict[str, Tenso
             keys = [key for key in content.keys() if key.startswith((*parts, *_LOGITS))]  # noqa: SIM118
             found = {key: content.get_tensor(key).float() for key in keys}
     except FileNotFoundError as error:
-        raise ModelError(f"model {name!r}: {file.parent} has no {file.name}; pickled weights are not read") from error
+        raise ModelError(
+            f"model {name!r}: {file.parent} has no {file.name}; pickled weights are not supported"
+        ) from error
     except SafetensorError as error:
         raise ModelError(f"model {name!r}: {file} is broken ({error}); copy it again") from error
     logits = {key: found.pop(key) for key in _LOGITS if key in found}
@@ -81,4 +83,4 @@ def check_empty(rest: dict[str, Tensor]) -> None:
     :raises KeyError: weights are left.
     """
     if unknown := [key for key in rest if not key.endswith(".position_ids")]:  # always 0, 1, 2, ...
-        raise KeyError(f"no place for {min(unknown)}")
+        raise KeyError(f"unexpected tensor {min(unknown)}")

@@ -50,16 +50,16 @@ def why_not(model_cfg: dict[str, Any]) -> str:
     """Why an architecture is not supported, for an error message; "" if it is supported."""
     text, vision = model_cfg.get("text_cfg", {}), model_cfg.get("vision_cfg", {})
     if name := text.get("hf_model_name"):
-        return f"its texts go through {name}, a model of the package transformers, which is not served"
+        return f"its texts go through {name}, a model of the package transformers, which is not supported"
     if mode := text.get("tokenizer_mode"):
-        return f"its tokenizer_mode {mode!r} is not served"
+        return f"its tokenizer_mode {mode!r} is not supported"
     if text.get("pool_type") == "none":
         return "its text half gives a vector for each token, not one for the text"
     if vision.get("attentional_pool") in ("parallel", "cascade"):
-        return f"its attentional_pool {vision['attentional_pool']!r} is not served"
+        return f"its attentional_pool {vision['attentional_pool']!r} is not supported"
     size = vision.get("image_size", 224)
     if isinstance(size, list) and len(set(size)) != 1:
-        return f"its pictures of {size} pixels are no squares"
+        return f"its pictures of {size} pixels are not square"
     if unknown := text.get("tokenizer_kwargs", {}).keys() - {"clean", "strip_sep_token"}:
-        return f"its tokenizer's option {min(unknown)!r} is not served"
+        return f"its tokenizer's option {min(unknown)!r} is not supported"
     return ""

@@ -74,12 +74,12 @@ class Description:
             interpolation = "bicubic"
         if resize not in RESIZE_MODES or interpolation not in INTERPOLATIONS or wanted.get("mode", "RGB") != "RGB":
             raise ModelError(
-                f"model {self.name!r} wants pictures in {wanted.get('mode', 'RGB')}, resized by {resize!r} and "
-                f"{interpolation!r}; served are RGB, {', '.join(RESIZE_MODES)}, and {', '.join(INTERPOLATIONS)}"
+                f"model {self.name!r} needs images in {wanted.get('mode', 'RGB')}, resized by {resize!r} and "
+                f"{interpolation!r}; supported: RGB, {', '.join(RESIZE_MODES)}, and {', '.join(INTERPOLATIONS)}"
             )
         fill = wanted.get("fill_color", 0)
         if not isinstance(fill, int) or not 0 <= fill <= 255:
-            raise ModelError(f"model {self.name!r} wants fill_color {fill!r}; served are 0 to 255")
+            raise ModelError(f"model {self.name!r} has fill_color {fill!r}; supported: 0 to 255")
         return ImagePreparation(
             resize,
             interpolation,
@@ -94,7 +94,7 @@ class Description:
             value = [value] * 3
         numbers = isinstance(value, list | tuple) and all(isinstance(one, int | float) for one in value)
         if not numbers or len(value) != 3 or (key == "std" and min(value) <= 0):
-            raise ModelError(f"model {self.name!r} wants {key} {value!r}; three numbers are needed")
+            raise ModelError(f"model {self.name!r} has {key} {value!r}; supported: three numbers")
         return tuple(float(one) for one in value)
 
     def _text(self) -> TextPreparation:
@@ -104,7 +104,7 @@ class Description:
         shortens = plain and not text.get("embed_cls")
         cleaning = options.get("clean", "whitespace" if self.tokenizer else "lower")
         if cleaning not in CLEANINGS:
-            raise ModelError(f"model {self.name!r} wants texts cleaned by {cleaning!r}; served are {CLEANINGS}")
+            raise ModelError(f"model {self.name!r} needs texts cleaned by {cleaning!r}; supported: {CLEANINGS}")
         if not self.tokenizer:
             return TextPreparation(cleaning=cleaning, special=_SPECIAL, shortens=shortens)
         found = tokenizer_files.read(self.tokenizer, self.name)
@@ -126,7 +126,7 @@ def check_architecture(model_cfg: dict[str, Any], name: str) -> None:
     """
     if why := architectures.why_not(model_cfg):
         served = ", ".join(architectures.served())
-        raise ModelError(f"model {name!r} cannot be served: {why}. Served are {served}")
+        raise ModelError(f"model {name!r} is not supported: {why}. Supported: {served}")
 
 
 def of_folder(folder: Path, name: str, weights: Path | None = None) -> Description:

@@ -107,7 +107,7 @@ def refuse_architecture(architecture: str, name: str) -> ModelError:
     close = difflib.get_close_matches(architecture, architectures.names(), n=1, cutoff=0.5)
     meant = f"did you mean {close[0]!r}? " if close else ""
     return ModelError(
-        f"model {name!r}: OpenCLIP has no architecture {architecture!r}; {meant}Served are "
+        f"model {name!r}: OpenCLIP has no architecture {architecture!r}; {meant}Supported: "
         f"{', '.join(architectures.served())}"
     )
 
@@ -126,8 +126,8 @@ def _ask(architecture: str, tag: str, name: str, cache: Path) -> _Known:
         every = [_preprocess(open_clip.get_pretrained_cfg(architecture, one)) for one in tags]
         if any(one != every[0] for one in every):
             raise ModelError(
-                f"model {name!r}: the weights that OpenCLIP has of {architecture} want pictures prepared in different "
-                f"ways; put an {description.CONFIG} beside the file that says which"
+                f"model {name!r}: the weights that OpenCLIP has of {architecture} need different preprocessing; "
+                f"put an {description.CONFIG} beside the file to say which"
             )
         known = _Known(model_cfg, every[0] if every else {})
         _keep(architecture, known, cache)

@@ -75,7 +75,7 @@ class Models:
             raise Problem(NotFound, f"no model {str(asked)[:100]!r} here; this Flow serves {served}")
         own = next(iter(known.values())).dim
         if dimensions is not None and dimensions != own:
-            raise Problem(BadParameter, f"dimensions: embeddings have {own} here, the model's own; leave it out")
+            raise Problem(BadParameter, f"dimensions: embeddings have {own} here, the model's own; omit it")
         return names[0]
 
     async def known(self) -> dict[str, Model]:

@@ -110,7 +110,7 @@ class RequestHandler(GatewayRequestHandler):
         :raises Problem: if the request is rejected.
         """
         if not parse(request, self.limits):
-            raise Problem(Malformed, "this is no Jina DataRequest")
+            raise Problem(Malformed, "the message is not a Jina DataRequest")
         asked = self.executors.names
         if wanted := request.header.target_executor:
             asked = _executors(wanted, asked)

@@ -38,7 +38,7 @@ class Slots:
 
     def full(self) -> Problem:
         """Return the error for a request without a slot."""
-        return Problem(TooManyRequests, f"{self.limit} requests are under way, the most at a time; try again")
+        return Problem(TooManyRequests, f"{self.limit} requests are in progress, the maximum; try again")
 
     async def drained(self, seconds: float) -> bool:
         """Wait until no request is in flight; return False if that takes longer than `seconds`."""

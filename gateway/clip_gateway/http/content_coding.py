@@ -37,7 +37,7 @@ def coding_of(lines: Iterable[str]) -> str:
     named = ", ".join(codings)[:100]
     raise Problem(
         UnsupportedMedia,
-        f"Content-Encoding: {named!r} is not decoded here; send one of {_ACCEPTED}, or no such header",
+        f"Content-Encoding: {named!r} is not supported; send one of {_ACCEPTED}, or omit the header",
         headers={"Accept-Encoding": _ACCEPTED},
     )
 

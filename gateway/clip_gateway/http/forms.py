@@ -79,4 +79,4 @@ def _text(content: str | bytes, place: str) -> str:
     try:
         return content.decode() if isinstance(content, bytes) else content
     except UnicodeDecodeError as error:
-        raise Problem(Malformed, f"this is no text in UTF-8: {error.reason} at byte {error.start}", place) from error
+        raise Problem(Malformed, f"this is not UTF-8 text: {error.reason} at byte {error.start}", place) from error

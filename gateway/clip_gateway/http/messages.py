@@ -51,7 +51,7 @@ async def read_json(request: Request, limits: Limits) -> dict[str, Any]:
         holding.grow(_VALUE_BYTES * json_values(body))
         value = await asyncio.to_thread(json.loads, body, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise Problem(Malformed, f"the body is no JSON: {str(error)[:200]}") from error
+        raise Problem(Malformed, f"the body is not JSON: {str(error)[:200]}") from error
     if not isinstance(value, dict):
         raise Problem(Malformed, "the body must be a JSON object")
     return value

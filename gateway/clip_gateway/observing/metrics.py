@@ -51,10 +51,10 @@ class Metrics:
             return
         ProcessCollector(registry=registry)
         labels = ("protocol", "status", "error")
-        self._count = Counter("clip_gateway_requests", "Requests by their end", labels, registry=registry)
+        self._count = Counter("clip_gateway_requests", "Requests by outcome", labels, registry=registry)
         self._seconds = Histogram(
             "clip_gateway_request_seconds",
-            "From a request's first byte to its answer",
+            "Time from a request's first byte to its response",
             ("protocol",),
             buckets=_SECONDS,
             registry=registry,
@@ -65,14 +65,17 @@ class Metrics:
 
     def watch(self, slots: _Slots, budget: _Budget, executors: _Executors) -> None:
         """Export gauges of slots and bytes in use, and of the executors that answer."""
-        self._gauge("requests_under_way", "Requests under way", lambda: slots.taken)
-        self._gauge("requests_limit", "Most requests under way, beyond which they get a 429", lambda: slots.limit)
-        self._gauge("held_bytes", "Bytes of bodies, messages and unread answers", lambda: budget.held)
-        self._gauge("held_limit_bytes", "Most of these bytes, beyond which requests get a 429", lambda: budget.limit)
+        self._gauge("requests_under_way", "Requests in progress", lambda: slots.taken)
+        self._gauge("requests_limit", "Maximum of requests in progress; those beyond it get a 429", lambda: slots.limit)
+        self._gauge("held_bytes", "Bytes of bodies, messages and unread responses", lambda: budget.held)
+        self._gauge("held_limit_bytes", "Maximum of these bytes; requests beyond it get a 429", lambda: budget.limit)
         if self._registry is not None:
             labels = ("executor",)
             up = Gauge(
-                "clip_gateway_executor_up", "Whether a replica of the executor answers", labels, registry=self._registry
+                "clip_gateway_executor_up",
+                "Whether a replica of the executor responds",
+                labels,
+                registry=self._registry,
             )
             for name in executors.names:
                 up.labels(name).set_function(partial(_answers, executors, name))

@@ -145,7 +145,7 @@ async def _read_text(request: Request) -> str:
     try:
         text = (await read_body(request)).decode()
     except UnicodeDecodeError as error:
-        raise Problem(Malformed, f"the body is no text in UTF-8: {error.reason} at byte {error.start}") from error
+        raise Problem(Malformed, f"the body is not UTF-8 text: {error.reason} at byte {error.start}") from error
     if not text:
         raise Problem(BadDocument, "the body is empty: send a text (curl --data-binary 'a photo of a cat')")
     return text

@@ -94,11 +94,11 @@ def to_request(body: dict[str, Any], limits: Limits = DEFAULT_LIMITS) -> DataReq
             _check_blobs(fields)
             documents.append(Document.from_dict(fields))
         except Exception as error:  # any error of DocArray
-            raise Problem(Malformed, f"this is no document: {str(error)[:200]}", f"data[{i}]") from error
+            raise Problem(Malformed, f"this is not a document: {str(error)[:200]}", f"data[{i}]") from error
     try:
         request.data.docs = documents
     except Exception as error:  # some errors of DocArray occur only on conversion to a message
-        raise Problem(Malformed, f"these are no documents: {str(error)[:200]}") from error
+        raise Problem(Malformed, f"these are not documents: {str(error)[:200]}") from error
     if not parse(DataRequest(request.proto.SerializePartialToString()), limits):
         raise Problem(Malformed, "data or parameters are nested too deeply for a message")
     return request

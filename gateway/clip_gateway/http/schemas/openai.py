@@ -24,7 +24,7 @@ from clip_wire.info import IMAGE, TEXT
 
 _CHANGES_NOTHING = "ignored"
 _NO_TOKENS = "token arrays are not supported: set check_embedding_ctx_length=False in the client to send strings"
-_SEVERAL = "one text or one image makes an embedding: CLIP has none of several parts together"
+_SEVERAL = "send one text or one image per embedding: CLIP has no joint embedding"
 _KINDS = {"text": TEXT, "image": IMAGE, "bytes": IMAGE, "url": IMAGE}
 # The format of NVIDIA's load generator.
 _IMG = re.compile(r"""<img src=["']([^"']+)["']\s*/?>""")
