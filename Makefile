@@ -61,7 +61,7 @@ serve: $(READY) ## run the Flow for images and texts until Ctrl-C (FLOW=flows/en
 	@exec $(BIN)/python -m scripts.flow.serve
 
 .PHONY: watch
-watch: $(READY) ## the Flow under a little load with a Prometheus that scrapes it, to look at (needs prometheus; FLOW, CLIP_MODEL as for serve; WATCH_FLAGS="--rate 40")
+watch: $(READY) ## run the Flow under a little load with a Prometheus that scrapes it (needs prometheus; FLOW, CLIP_MODEL as for serve; WATCH_FLAGS="--rate 40")
 	@exec $(BIN)/python -W ignore -m scripts.watch $(WATCH_FLAGS)
 
 .PHONY: test
@@ -90,11 +90,11 @@ test-flow: $(READY) ## test real Flows on real sockets, over gRPC and HTTP
 
 # Each Python that is there, by its name or as one of pyenv's, with an environment of its own in .cache/pythons.
 .PHONY: test-pythons
-test-pythons: ## lint, unit and flow tests on every Python of 3.11, 3.12 and 3.13 that is there
+test-pythons: ## lint, unit and flow tests on every installed Python of 3.11, 3.12 and 3.13
 	@for version in $(PYTHONS); do \
 	  python=$$(python$$version -c 'import sys; print(sys.executable)' 2>/dev/null || \
 	    ls $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version.*/bin/python 2>/dev/null | tail -1 || true); \
-	  if [ -z "$$python" ]; then echo "SKIPPED: Python $$version (it is not there)"; continue; fi; \
+	  if [ -z "$$python" ]; then echo "SKIPPED: Python $$version (not installed)"; continue; fi; \
 	  echo "== Python $$version ($$python)"; \
 	  $(MAKE) --silent lint test-unit test-flow PYTHON=$$python VENV=.cache/pythons/$$version; \
 	done
@@ -164,7 +164,7 @@ bench: $(READY) ## measure speed as ratios: in process, by layer, served, cost, 
 	@$(BIN)/python -W ignore -m benchmarks.plot
 
 .PHONY: bench-families
-bench-families: $(READY) ## what a model of each family costs, with random weights, beside open_clip itself (an hour)
+bench-families: $(READY) ## measure a model of each family, with random weights, against open_clip itself (half an hour)
 	@$(BIN)/python -W ignore -m benchmarks.families
 
 .PHONY: bench-peers
@@ -201,7 +201,7 @@ eval-model: $(READY) ## evaluate the recall of emoji-tiny, served by the Flow, o
 	@$(BIN)/python training/emoji_tiny/evaluate.py --at-least 0.14 0.36 0.50
 
 .PHONY: eval-zero-shot
-eval-zero-shot: $(READY) ## accuracy of MODEL, served by the Flow, on PICTURES, a folder per class (PRECISION, TEMPLATE)
+eval-zero-shot: $(READY) ## measure the accuracy of MODEL, served by the Flow, on PICTURES, a folder per class (PRECISION, TEMPLATE)
 	@$(if $(and $(MODEL),$(PICTURES)),,echo "usage: make eval-zero-shot MODEL=ViT-B/32 PICTURES=~/pictures" >&2; exit 1)
 	@$(BIN)/python -W ignore -m scripts.zero_shot "$(MODEL)" $(PICTURES) $(if $(PRECISION),--precision $(PRECISION)) \
 	  $(if $(TEMPLATE),--template "$(TEMPLATE)") --log $(VENV)/zero-shot.log

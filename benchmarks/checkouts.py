@@ -65,8 +65,8 @@ def cost(server: Server, pattern: Pattern, files: list[bytes]) -> tuple[float, f
 def main() -> int:
     """Measure, and say whether this checkout is as fast."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.checkouts", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("other", type=Path, help="folder of the other checkout")
-    parser.add_argument("--model", help="by default a ViT-B/32 with random weights")
+    parser.add_argument("other", type=Path, help="directory of the other checkout")
+    parser.add_argument("--model", help="model name or path (default: ViT-B/32 with random weights)")
     parser.add_argument("--rounds", type=int, default=15, help="(%(default)s)")
     options = parser.parse_args()
     files, weights, low = jpegs(32), options.model or random_vit_b_32(), []

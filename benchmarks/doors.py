@@ -88,9 +88,9 @@ async def _send(port: int, files: list[bytes], bodies: int) -> None:
 def main() -> int:
     """Measure; the exit code is 1 when a ratio is below its floor."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=128, help="of one turn")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each, after one that does not count")
-    parser.add_argument("--model", help="by default a ViT-B/32 with random weights")
+    parser.add_argument("--images", type=int, default=128, help="images per round")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds, after a warm-up round (%(default)s)")
+    parser.add_argument("--model", help="model name or path (default: ViT-B/32 with random weights)")
     parser.add_argument("--check", action="store_true", help="fail when a ratio is below its floor")
     options = parser.parse_args()
 

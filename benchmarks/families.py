@@ -209,9 +209,9 @@ def table(figures: dict[str, dict[str, Any]]) -> str:
 def main() -> int:
     """Measure; the exit code is 1 when embeddings differ, or with --check when a ratio is below its floor."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("architectures", nargs="*", default=FAMILIES, help=f"of OpenCLIP's ({', '.join(FAMILIES)})")
+    parser.add_argument("architectures", nargs="*", default=FAMILIES, help=f"names of OpenCLIP ({', '.join(FAMILIES)})")
     parser.add_argument("--images", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each, after one that does not count")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds, after a warm-up round (%(default)s)")
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16", "int8"])
     parser.add_argument("--check", action="store_true", help="fail when a ratio is below its floor")
     options = parser.parse_args()

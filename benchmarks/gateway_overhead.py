@@ -133,8 +133,8 @@ CASES: dict[str, Callable[[list[str], int, str], float]] = {
 def main() -> int:
     """Measure; the exit code is 1 when a ratio is below its minimum."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--requests", type=int, default=150, help="of one run (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=7, help="runs of each gateway (default: %(default)s)")
+    parser.add_argument("--requests", type=int, default=150, help="requests per run (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=7, help="runs per gateway (default: %(default)s)")
     arguments = parser.parse_args()
     os.environ["JINA_OPTOUT_TELEMETRY"] = "1"
     executor, *free = map(str, free_ports(5))

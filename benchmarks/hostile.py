@@ -138,7 +138,7 @@ def _cost(encoder: ImageEncoder, data: bytes, at_once: int, neighbour: Neighbour
 def main() -> int:
     """Measure; the exit code is 1 when a file costs more than it may."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--at-once", type=int, default=1, help="of each file (default 1)")
+    parser.add_argument("--at-once", type=int, default=1, help="concurrent requests per file (default: %(default)s)")
     options = parser.parse_args()
     encoder = ImageEncoder(EMBEDDED, cache_dir=str(Path(".cache") / "bench"))
     neighbour = Neighbour(encoder)

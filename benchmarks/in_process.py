@@ -90,8 +90,8 @@ def main() -> int:
     """Measure; the exit code is 1 when a ratio is below its floor or the embeddings differ."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=256)
-    parser.add_argument("--large", type=int, default=24, help="photographs of 12 megapixels")
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each, after one that does not count")
+    parser.add_argument("--large", type=int, default=24, help="number of 12-megapixel photographs")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds, after a warm-up round (%(default)s)")
     parser.add_argument("--check", action="store_true", help="fail when a ratio is below its floor")
     options = parser.parse_args()
 

@@ -1,9 +1,9 @@
 """What metrics cost: the Flow with and without them under the same callers, in turns.
 
-    python -m benchmarks.observed [--model ViT-B/32] [--before CHECKOUT]
+    python -m benchmarks.observed [--model emoji-tiny] [--before CHECKOUT]
 
 Online callers: eight, one image each, over /embed. With `--before` a checkout of another version is asked too, without
-metrics. The ratio of rates is what callers see, that of CPU seconds is less disturbed by others on the machine.
+metrics. The quicker the model, the more metrics weigh. The ratio of rates is what callers see, that of CPU seconds is less disturbed by others on the machine.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ def serving(name: str, checkout: Path, model: str, logs: Path, *more: str) -> It
 def main() -> int:
     """Measure, print and keep the figures; the exit code is 1 when the rate falls below its floor."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="emoji-tiny", help="the quicker, the more metrics weigh (%(default)s)")
-    parser.add_argument("--before", type=Path, help="a checkout of another version")
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--images", type=int, default=200, help="of a round (%(default)s)")
+    parser.add_argument("--model", help="model name or path (default: ViT-B/32 with random weights)")
+    parser.add_argument("--before", type=Path, help="directory of another checkout")
+    parser.add_argument("--rounds", type=int, default=20, help="rounds, after a warm-up round (%(default)s)")
+    parser.add_argument("--images", type=int, default=200, help="images per round (%(default)s)")
     options = parser.parse_args()
-    model = str(random_vit_b_32()) if options.model == "ViT-B/32" else options.model
+    model = options.model or str(random_vit_b_32())
     files = jpegs(32, (320, 240))
     rates: dict[str, list[float]] = {}
     cpu: dict[str, list[float]] = {}
@@ -80,7 +80,7 @@ def main() -> int:
                     rates.setdefault(server.name, []).append(run.rate)
                     cpu.setdefault(server.name, []).append((server.cpu_seconds() - used) / run.images)
     base = found[0].name
-    print(f"online callers, {options.model}; {measure.describe(measure.machine())}")
+    print(f"online callers, {model}; {measure.describe(measure.machine())}")
     figures = {}
     for name in rates:
         rate = statistics.median(a / b for a, b in zip(rates[name], rates[base], strict=True))
@@ -93,7 +93,7 @@ def main() -> int:
         }
         said = f"{figures[name]['rate']:7.1f} images/s, {figures[name]['cpu_ms']:6.2f} CPU ms an image"
         print(f"  {name:<12} {said}; to {base!r}: rate {rate:.3f}, CPU {work:.3f}", flush=True)
-    measure.save("observed", {"model": options.model, "ways": figures})
+    measure.save("observed", {"model": options.model or "ViT-B/32", "ways": figures})
     low = [name for name, one in figures.items() if one["rate_ratio"] < FLOOR]
     return measure.exit_code(bool(low), low, "")
 

@@ -102,7 +102,7 @@ def _print(row: dict[str, Any]) -> None:
 def main() -> int:
     """Measure; the exit code is 1 when a call ended in anything but an answer or a refusal."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=15, help="of each phase (default 15)")
+    parser.add_argument("--seconds", type=float, default=15, help="seconds per phase (default: %(default)s)")
     options = parser.parse_args()
     files = jpegs(32)
     ports = free_ports(3)

@@ -118,8 +118,10 @@ def requests_per_second(port: int, replicas: int, requests: int) -> float:
 def main() -> int:
     """Measure; the exit code is 1 when replicas bring less than they should."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--requests", type=int, default=200, help="of each replica (default: %(default)s)")
-    parser.add_argument("--kind", action="store_true", help="pods on the cluster of `make kind-up`, not processes")
+    parser.add_argument("--requests", type=int, default=200, help="requests per replica (default: %(default)s)")
+    parser.add_argument(
+        "--kind", action="store_true", help="measure pods on the cluster of `make kind-up` instead of processes"
+    )
     options = parser.parse_args()
     rates: dict[int, float] = {}
     with (pods if options.kind else processes)() as serve:

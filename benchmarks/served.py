@@ -166,11 +166,13 @@ def ratios(figures: dict[str, dict[str, Any]]) -> dict[str, float]:
 def main() -> int:
     """Measure, print, keep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=256, help="of one bulk run; online half, single an eighth")
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each, after one that does not count")
-    parser.add_argument("--text", action="store_true", help="encode short queries and not pictures")
-    parser.add_argument("--peers", action="store_true", help="beside clip-as-service and infinity")
-    parser.add_argument("--load", action="store_true", help="also against concurrency and the rate of arrivals")
+    parser.add_argument(
+        "--images", type=int, default=256, help="images per bulk run; half of it online, an eighth single"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="rounds, after a warm-up round (%(default)s)")
+    parser.add_argument("--text", action="store_true", help="encode short queries instead of images")
+    parser.add_argument("--peers", action="store_true", help="compare with clip-as-service and infinity")
+    parser.add_argument("--load", action="store_true", help="also measure over concurrency and arrival rate")
     options = parser.parse_args()
     if options.peers and not servers.peers_are_there():
         parser.error(f"the peers are not in {servers.PEERS}: run benchmarks/peers/setup.sh first")

@@ -73,7 +73,7 @@ def main() -> int:
     """Measure; the exit code is 1 when a ratio is below its floor or the embeddings differ."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", type=int, default=512)
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each, after one that does not count")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds, after a warm-up round (%(default)s)")
     parser.add_argument("--check", action="store_true", help="fail when a ratio is below its floor")
     options = parser.parse_args()
 

@@ -16,7 +16,9 @@ PICTURES = Path(__file__).parent / "pictures" / "heldout"
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--host", default="grpc://127.0.0.1:51000", help="a running Flow (default: %(default)s)")
 parser.add_argument("--folder", type=Path, default=PICTURES, help="pictures to search (default: the committed ones)")
-parser.add_argument("picture", nargs="?", type=Path, default=PICTURES / "tiger-face.png", help="to find the like of")
+parser.add_argument(
+    "picture", nargs="?", type=Path, default=PICTURES / "tiger-face.png", help="image to find similar ones of"
+)
 arguments = parser.parse_args()
 
 # Jina reports every Client to its makers unless this is set.

@@ -15,7 +15,7 @@ PICTURES = Path(__file__).parent / "pictures" / "heldout"
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--host", default="http://127.0.0.1:8000", help="a running Flow (default: %(default)s)")
-parser.add_argument("--token", default="none", help="where the gateway asks for one")
+parser.add_argument("--token", default="none", help="token, if the gateway requires one")
 parser.add_argument("pictures", nargs="*", type=Path, metavar="PICTURE", help="files (default: two committed pictures)")
 arguments = parser.parse_args()
 files = arguments.pictures or [PICTURES / "fox.png", PICTURES / "owl.png"]

@@ -91,7 +91,9 @@ def torch_hashes(version: str, locked: str) -> set[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write every lock."""
     parser = argparse.ArgumentParser(prog="python -m scripts.lock", description=__doc__)
-    parser.add_argument("--upgrade", action="store_true", help="to the newest versions, not those locked now")
+    parser.add_argument(
+        "--upgrade", action="store_true", help="upgrade to the newest versions instead of keeping the locked ones"
+    )
     options = parser.parse_args(arguments)
     locked = {file.stem: "" if options.upgrade else file.read_text(encoding="utf-8") for file in LOCKS.glob("*.txt")}
 

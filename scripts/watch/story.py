@@ -71,11 +71,13 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m scripts.watch", description=__doc__)
-    parser.add_argument("--rate", type=float, default=20, help="requests a second at the top of a wave (%(default)s)")
-    parser.add_argument("--wave", type=float, default=70, help="seconds of a wave (%(default)s)")
-    parser.add_argument("--waves", type=int, default=0, help="how many waves; 0 for no end (%(default)s)")
-    parser.add_argument("--port", type=int, default=9390, help="of Prometheus (%(default)s)")
-    parser.add_argument("--picture", type=Path, help="draw the dashboard there after each wave")
+    parser.add_argument(
+        "--rate", type=float, default=20, help="requests per second at the peak of a wave (%(default)s)"
+    )
+    parser.add_argument("--wave", type=float, default=70, help="seconds per wave (%(default)s)")
+    parser.add_argument("--waves", type=int, default=0, help="number of waves; 0: endless (%(default)s)")
+    parser.add_argument("--port", type=int, default=9390, help="port of Prometheus (%(default)s)")
+    parser.add_argument("--picture", type=Path, help="PNG file to draw the dashboard to after each wave")
     return parser
 
 

@@ -47,9 +47,9 @@ def main() -> int:
     """Print the accuracies; the exit code is 1 where one is below its bar, or the Flow does not start."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a name or path as in pretrained_model_name_or_path")
-    parser.add_argument("pictures", type=Path, help="a folder with a folder of pictures for each class")
+    parser.add_argument("pictures", type=Path, help="a folder with one folder of images per class")
     parser.add_argument("--template", default="a photo of a {}", help="template around a class's name (%(default)s)")
-    parser.add_argument("--precision", help="of both halves: fp32, bf16 or int8")
+    parser.add_argument("--precision", help="precision of both encoders: fp32, bf16 or int8")
     parser.add_argument("--at-least", type=float, default=0.0, help="lowest allowed accuracy at 1 (%(default)s)")
     parser.add_argument("--log", type=Path, default=Path("zero-shot.log"), help="the Flow's log (%(default)s)")
     options = parser.parse_args()

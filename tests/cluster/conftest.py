@@ -20,9 +20,11 @@ _DUMPS = ROOT / ".cache" / "cluster-dumps"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--keep-cluster", action="store_true", help="leave the kind cluster, and use one that was left")
+    parser.addoption("--keep-cluster", action="store_true", help="keep the kind cluster, and reuse one that was kept")
     parser.addoption(
-        "--every-rollout", action="store_true", help="all numbers of gateways and replicas, 20 minutes more"
+        "--every-rollout",
+        action="store_true",
+        help="test rollouts with all numbers of gateways and replicas (20 more minutes)",
     )
 
 

@@ -94,7 +94,7 @@ def main() -> None:
         "--at-least", type=float, nargs=3, default=(0.0, 0.0, 0.0), metavar=("R1", "R5", "R10"),
         help="lowest allowed recall@1, @5 and @10",
     )  # fmt: skip
-    parser.add_argument("--precision", help="also in this precision of the library, such as int8")
+    parser.add_argument("--precision", help="also evaluate this precision of the library, such as int8")
     options = parser.parse_args()
     held_out = load_held_out_set(options.cache)
     queries, files = [TEMPLATE.format(item.label) for item in held_out.emoji], files_of(held_out)
