@@ -3,7 +3,8 @@
     python -m benchmarks.observed [--model emoji-tiny] [--before CHECKOUT]
 
 Online callers: eight, one image each, over /embed. With `--before` a checkout of another version is asked too, without
-metrics. The quicker the model, the more metrics weigh. The ratio of rates is what callers see, that of CPU seconds is less disturbed by others on the machine.
+metrics. The quicker the model, the more metrics weigh. The ratio of rates is what callers see, that of CPU seconds is
+less disturbed by others on the machine.
 """
 
 from __future__ import annotations
