@@ -1,11 +1,12 @@
-"""What an image costs in this checkout's Flow against another checkout's, in one run: by the clock, and in CPU time.
+"""What an image costs in this checkout against another checkout, in one run: by the clock, and in CPU time.
 
     git worktree add /tmp/before COMMIT && ln -s "$PWD/.venv" /tmp/before/.venv
     python -m benchmarks.checkouts /tmp/before
 
-Both serve all the time and are asked in turn, in many short rounds, so that a machine whose speed drifts is fair to
-both. A ratio is the median of those of the rounds, above 1 where this checkout is the faster one; within a round the
-one that is asked first alternates. The clock says little where others use the machine: CPU time of the servers does.
+In process it is the library, served the gateway and the Executor; `single` is one caller alone, whose clock is the
+median latency. Both run all the time and take turns in many short rounds, so that a machine whose speed drifts is fair
+to both. A ratio is the median of those of the rounds, above 1 where this checkout is the faster one; within a round the
+one that begins alternates. The clock says little where others use the machine: CPU time does.
 """
 
 from __future__ import annotations
@@ -13,32 +14,81 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import statistics
+import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from benchmarks import measure
-from benchmarks.load import BULK, ONLINE, Pattern, closed_loop
+from benchmarks.load import BULK, ONLINE, SINGLE, Pattern, Run, closed_loop
 from benchmarks.pictures import FOLDER, jpegs, random_vit_b_32
-from benchmarks.servers import Server, asking_embed, asking_jina, wait_for_grpc
+from benchmarks.servers import Server, asking_embed, asking_jina, cpu_seconds, wait_for_grpc
 from scripts import ROOT
 from scripts.processes import free_ports, process_group
 
 LEAST = 0.99
-IMAGES = {BULK: 128, ONLINE: 96}  # of one round
+IMAGES = {BULK: 128, ONLINE: 96, SINGLE: 32}  # of one round
+Measured = Callable[[], tuple[float, float]]
+"""Encodes some images; returns the milliseconds that one took: by the clock, and of CPU time."""
+
+_LIBRARY = """
+import json, sys, time
+from pathlib import Path
+from clip_image_flow import ImageEncoder
+options = json.loads(sys.argv[1])
+encoder = ImageEncoder(options.pop("pretrained_model_name_or_path"), **options)
+files = [file.read_bytes() for file in sorted(Path(sys.argv[2]).iterdir())]
+print("ready", flush=True)
+for line in sys.stdin:
+    began = time.perf_counter()
+    for _ in range(int(line) // len(files)):
+        encoder.encode(files)
+    print(time.perf_counter() - began, flush=True)
+"""
 
 
 @contextlib.contextmanager
-def served(checkout: Path, weights: Path | str, logs: Path) -> Iterator[tuple[Server, Server]]:
-    """A checkout's gateway before its Executor, to be asked by gRPC and by HTTP."""
+def in_process(checkout: Path, options: dict[str, str], pictures: Path) -> Iterator[dict[str, Measured]]:
+    """The library of a checkout, in a process of its own."""
+    command = [sys.executable, "-W", "ignore", "-c", _LIBRARY, json.dumps(options), str(pictures)]
+    environment = {**os.environ, "PYTHONPATH": f"{checkout}:{checkout / 'gateway'}"}
+    with subprocess.Popen(
+        command,
+        env=environment,
+        cwd=checkout,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # a process group, whose CPU time is read
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        requests, answers = process.stdin, process.stdout
+        if answers.readline() != "ready\n":
+            raise RuntimeError(f"the library of {checkout} does not start")
+
+        def encode() -> Run:
+            print(IMAGES[BULK], file=requests, flush=True)
+            return Run(float(answers.readline()), IMAGES[BULK])
+
+        try:
+            yield {"in process": partial(cost, (process.pid,), encode)}
+        finally:
+            requests.close()
+
+
+@contextlib.contextmanager
+def served(checkout: Path, options: dict[str, str], files: list[bytes], logs: Path) -> Iterator[dict[str, Measured]]:
+    """A checkout's gateway before its Executor."""
     executor, grpc, http = free_ports(3)
     environment = {"JINA_LOG_LEVEL": "ERROR", "PYTHONPATH": f"{checkout}:{checkout / 'gateway'}"}
     jina = [sys.executable, "-W", "ignore", "-m", "jina"]
-    options = json.dumps({"pretrained_model_name_or_path": str(weights), "cache_dir": str(FOLDER)})
     serve = [*jina, "executor", "--name", "encoder", "--uses", "executors/clip_image/config.yml"]
-    serve += ["--uses-with", options, "--port", str(executor)]
+    serve += ["--uses-with", json.dumps(options), "--port", str(executor)]
     before = [*jina, "gateway", "--uses", "gateway/config.yml", "--protocol", "GRPC", "HTTP"]
     before += ["--port", str(grpc), str(http)]
     before += ["--graph-description", '{"encoder": ["end-gateway"], "start-gateway": ["encoder"]}']
@@ -49,17 +99,26 @@ def served(checkout: Path, weights: Path | str, logs: Path) -> Iterator[tuple[Se
             log = logs / f"{name}-{port}.log"
             groups.append(stack.enter_context(process_group(command, log, environment, checkout)).pid)
             wait_for_grpc(port)
-        yield (
-            Server("gRPC", asking_jina(grpc, "image"), tuple(groups)),
-            Server("HTTP", asking_embed(http, "image"), tuple(groups)),
-        )
+        by_grpc = Server("gRPC", asking_jina(grpc, "image"), tuple(groups))
+        by_http = Server("HTTP", asking_embed(http, "image"), tuple(groups))
+        ways = [(BULK, by_grpc), (ONLINE, by_grpc), (ONLINE, by_http), (SINGLE, by_grpc)]
+        yield {
+            f"{pattern.name}, {server.name}": partial(cost, server.groups, partial(load, server, pattern, files))
+            for pattern, server in ways
+        }
 
 
-def cost(server: Server, pattern: Pattern, files: list[bytes]) -> tuple[float, float]:
-    """Milliseconds that an image takes: by the clock, and of the servers' CPU time."""
-    before = server.cpu_seconds()
+def load(server: Server, pattern: Pattern, files: list[bytes]) -> Run:
+    """A round of `pattern`; of a single caller the median is kept."""
     run = closed_loop(server, pattern, files, IMAGES[pattern])
-    return 1000 * run.seconds / run.images, 1000 * (server.cpu_seconds() - before) / run.images
+    return Run(run.milliseconds(0.5) / 1000 * run.images, run.images) if pattern is SINGLE else run
+
+
+def cost(groups: tuple[int, ...], encode: Callable[[], Run]) -> tuple[float, float]:
+    """Milliseconds that an image takes: by the clock, and of the CPU time of the process groups."""
+    before = cpu_seconds(groups)
+    run = encode()
+    return 1000 * run.seconds / run.images, 1000 * (cpu_seconds(groups) - before) / run.images
 
 
 def main() -> int:
@@ -67,25 +126,35 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.checkouts", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("other", type=Path, help="directory of the other checkout")
     parser.add_argument("--model", help="model name or path (default: ViT-B/32 with random weights)")
-    parser.add_argument("--rounds", type=int, default=15, help="(%(default)s)")
-    options = parser.parse_args()
-    files, weights, low = jpegs(32), options.model or random_vit_b_32(), []
-    with tempfile.TemporaryDirectory() as logs, contextlib.ExitStack() as stack:
+    parser.add_argument("--precision", default="fp32", help="fp32, bf16 or int8 (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=15, help="rounds, after a warm-up round (%(default)s)")
+    arguments = parser.parse_args()
+    files, low = jpegs(32), []
+    options = {
+        "pretrained_model_name_or_path": arguments.model or str(random_vit_b_32()),
+        "precision": arguments.precision,
+        "cache_dir": str(FOLDER),
+    }
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        logs, pictures = Path(folder), Path(folder, "pictures")
+        pictures.mkdir()
+        for number, file in enumerate(files):
+            (pictures / f"{number:02}.jpg").write_bytes(file)
         ours, theirs = (
-            stack.enter_context(served(checkout, weights, Path(logs))) for checkout in (ROOT, options.other.resolve())
+            stack.enter_context(in_process(checkout, options, pictures))
+            | stack.enter_context(served(checkout, options, files, logs))
+            for checkout in (ROOT, arguments.other.resolve())
         )
-        print(measure.describe(measure.machine()))
-        ways = [(BULK, 0), (ONLINE, 0), (ONLINE, 1)]
+        print(f"{arguments.precision}; {measure.describe(measure.machine())}", flush=True)
         costs: dict[str, list[tuple[float, float]]] = {}
-        for turn in range(options.rounds + 1):
-            for pattern, way in ways:
-                pair = [(0, ours[way]), (1, theirs[way])]
+        for turn in range(arguments.rounds + 1):
+            for name in ours:
                 found = {}
-                for number, server in pair[:: 1 if turn % 2 else -1]:
-                    found[number] = cost(server, pattern, files)
+                for way in (ours, theirs) if turn % 2 else (theirs, ours):
+                    found[way is ours] = way[name]()
                 if turn:  # the first does not count
-                    for kind, own, other in zip(("clock", "CPU"), found[0], found[1], strict=True):
-                        costs.setdefault(f"{pattern.name}, {ours[way].name}, {kind}", []).append((own, other))
+                    for kind, own, other in zip(("clock", "CPU"), found[True], found[False], strict=True):
+                        costs.setdefault(f"{name}, {kind}", []).append((own, other))
     for name, pairs in costs.items():
         ratio = statistics.median(other / own for own, other in pairs)
         own, other = (statistics.median(milliseconds) for milliseconds in zip(*pairs, strict=True))

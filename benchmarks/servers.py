@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ class Server:
 
     def rss_mb(self) -> float:
         """Resident memory of all its processes, in MB."""
-        return sum(measure.rss_mb(pid) for pid in self._processes())
+        return sum(measure.rss_mb(pid) for pid in processes(self.groups))
 
     def rss_of_groups(self) -> list[float]:
         """The same, for each of `groups`."""
@@ -59,12 +59,19 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """What its processes have computed so far."""
-        return sum(measure.cpu_seconds(pid) for pid in self._processes())
+        return cpu_seconds(self.groups)
 
-    def _processes(self) -> list[int]:
-        listed = subprocess.run(["ps", "-eo", "pid=,pgid="], capture_output=True, text=True, check=True).stdout
-        pairs = [line.split() for line in listed.splitlines()]
-        return [int(pid) for pid, group in pairs if int(group) in self.groups]
+
+def processes(groups: Sequence[int]) -> list[int]:
+    """Return the ids of the processes in `groups`."""
+    listed = subprocess.run(["ps", "-eo", "pid=,pgid="], capture_output=True, text=True, check=True).stdout
+    pairs = [line.split() for line in listed.splitlines()]
+    return [int(pid) for pid, group in pairs if int(group) in groups]
+
+
+def cpu_seconds(groups: Sequence[int]) -> float:
+    """Return the CPU seconds that the processes of `groups` have used so far."""
+    return sum(measure.cpu_seconds(pid) for pid in processes(groups))
 
 
 def wait_for_grpc(port: int) -> None:
