@@ -125,6 +125,9 @@ def main() -> int:
     """Measure, and say whether this checkout is as fast."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.checkouts", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("other", type=Path, help="directory of the other checkout")
+    parser.add_argument(
+        "--checkout", type=Path, default=ROOT, help="directory of the first checkout (default: this one)"
+    )
     parser.add_argument("--model", help="model name or path (default: ViT-B/32 with random weights)")
     parser.add_argument("--precision", default="fp32", help="fp32, bf16 or int8 (%(default)s)")
     parser.add_argument("--rounds", type=int, default=15, help="rounds, after a warm-up round (%(default)s)")
@@ -143,7 +146,7 @@ def main() -> int:
         ours, theirs = (
             stack.enter_context(in_process(checkout, options, pictures))
             | stack.enter_context(served(checkout, options, files, logs))
-            for checkout in (ROOT, arguments.other.resolve())
+            for checkout in (arguments.checkout.resolve(), arguments.other.resolve())
         )
         print(f"{arguments.precision}; {measure.describe(measure.machine())}", flush=True)
         costs: dict[str, list[tuple[float, float]]] = {}
