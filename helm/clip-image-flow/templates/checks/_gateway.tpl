@@ -2,7 +2,7 @@
 
 {{- define "clip-image-flow.checkGateway" -}}
   {{- include "clip-image-flow.checkRoutes" . -}}
-  {{- include "clip-image-flow.checkDoors" . -}}
+  {{- include "clip-image-flow.checkAccess" . -}}
   {{- include "clip-image-flow.checkService" . -}}
   {{- $mounts := list "/home/app" "/tmp" -}}
   {{- $volumes := list "home" "tmp" -}}
@@ -62,7 +62,7 @@
 {{- end }}
 
 {{/* Whoever opens the gateway to the outside says who may come in. */}}
-{{- define "clip-image-flow.checkDoors" -}}
+{{- define "clip-image-flow.checkAccess" -}}
   {{- with .Values.gateway -}}
     {{- $open := list -}}
     {{- if eq .service.type "LoadBalancer" }}{{- $open = append $open "service.type: LoadBalancer" }}{{ end -}}
@@ -105,10 +105,10 @@
         {{- fail "values: gateway.service.nodePorts: grpc and http are the same port: give each its own" -}}
       {{- end -}}
     {{- end -}}
-    {{- $doors := include "clip-image-flow.doors" $ | fromJson -}}
-    {{- if eq (int $doors.grpc.service) (int $doors.http.service) -}}
+    {{- $ports := include "clip-image-flow.clientPorts" $ | fromJson -}}
+    {{- if eq (int $ports.grpc.service) (int $ports.http.service) -}}
       {{- $says := "grpc and http are both on %d: give each a port of its own" -}}
-      {{- fail (printf (print "values: gateway.service.ports: " $says) (int $doors.http.service)) -}}
+      {{- fail (printf (print "values: gateway.service.ports: " $says) (int $ports.http.service)) -}}
     {{- end -}}
     {{- if gt (len .ipFamilies) (uniq .ipFamilies | len) -}}
       {{- fail (printf "values: gateway.service.ipFamilies: %s is there twice" (first .ipFamilies)) -}}
