@@ -96,7 +96,7 @@
 {{- define "clip-image-flow.checkMonitoring" -}}
   {{- with .Values.monitoring -}}
     {{- if and (not .enabled) .rules.enabled -}}
-      {{- fail "values: monitoring.rules: enabled, so monitoring.enabled must be true: alerts are about its metrics" -}}
+      {{- fail "values: monitoring.rules: enabled, so monitoring.enabled must be true: alerts need its metrics" -}}
     {{- end -}}
     {{- if and .tracing.enabled (not .tracing.host) -}}
       {{- fail "values: monitoring.tracing: enabled, so host must name a collector (OTLP over gRPC)" -}}
