@@ -1,4 +1,4 @@
-{{/* The spec of the pod of `helm test`: it goes where the gateway goes. `model` is whose embedding to expect. */}}
+{{/* The spec of the `helm test` pod, scheduled like the gateway. It expects the embeddings of `model`. */}}
 {{- define "clip-image-flow.testPod" -}}
 {{- $gateway := .root.Values.gateway }}
 {{- $host := include "clip-image-flow.host" (dict "root" .root "component" "gateway") }}
