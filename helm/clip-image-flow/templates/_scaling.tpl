@@ -44,7 +44,7 @@ spec:
           type: Utilization
           averageUtilization: {{ include "clip-image-flow.cpuTarget" .values }}
     {{- if eq (.values.autoscaling.by | default "cpu") "waiting" }}
-    # The larger number of pods of both metrics is used. Needs a metrics adapter that provides clip_queue_items of pods.
+    # The metric that asks for more pods decides. Needs a metrics adapter that provides clip_queue_items of pods.
     - type: Pods
       pods:
         metric: {name: clip_queue_items}
