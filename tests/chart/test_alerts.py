@@ -112,13 +112,13 @@ CASES: dict[str, Case] = {
     "ClipLatencyBurnsFast": Case(
         "70m",
         latency("0+80x90", "0+100x90"),
-        "20% of requests take longer than they should",
+        "20% of requests take longer than the latency bound",
         [latency("0+90x90", "0+100x90"), latency("0+100x60 6000+80x30", "0+100x90")],
     ),
     "ClipLatencyBurnsSlowly": Case(
         "7h",
         latency("0+90x450", "0+100x450"),
-        "10% of requests take longer than they should, for hours",
+        "10% of requests take longer than the latency bound, for hours",
         [latency("0+95x450", "0+100x450")],
     ),
     "ClipQueueSaturated": Case(
@@ -138,35 +138,35 @@ CASES: dict[str, Case] = {
     "ClipNoReadyExecutor": Case(
         "5m",
         up("0x10", "0x10"),
-        "no replica of encoder answers any gateway",
+        "no replica of encoder responds to any gateway",
         [up("0x10", "1x10"), up("1x4 0 1x10", "1x4 0 1x10")],
         {"executor": "encoder"},
     ),
     "ClipNoMetrics": Case(
         "15m",
         {},
-        "no gateway of the release shows metrics",
+        "Prometheus has no metrics of any gateway of the release",
         [up("0x30"), up("1x5 _x5 1x20")],
         {"namespace": NAMESPACE, "app_kubernetes_io_instance": "clip"},
     ),
     "ClipSelfCheckFailed": Case(
         "20m",
         checks("0x10 1x60"),
-        "clip-encoder-1 made wrong vectors, and was restarted",
+        "clip-encoder-1 computed wrong vectors, and was restarted",
         [checks("0x60"), checks("1x60")],
         {"pod": "clip-encoder-1", "app_kubernetes_io_component": "encoder"},
     ),
     "ClipTwoFingerprints": Case(
         "40m",
         models("1x60"),
-        "2 kinds of vectors of image are made at the same time",
+        "2 fingerprints of the image tower are in use at the same time",
         [models("1x20 stale"), {"clip_model_info{tower='image',pod='a',fingerprint='1f'}": "1x60"}],
         {"tower": "image"},
     ),
     "ClipCertificateEnds": Case(
         "1m",
         certificate(10 * DAY + 60),
-        "the certificate in use ends in 10d 0h 0m 0s",
+        "the certificate in use expires in 10d 0h 0m 0s",
         [certificate(15 * DAY)],
     ),
     "ClipMemoryNearLimit": Case(
@@ -179,7 +179,7 @@ CASES: dict[str, Case] = {
     "ClipCPUThrottled": Case(
         "30m",
         throttled("0+360x40"),
-        "clip-encoder-1 is held back in 60% of the CPU's periods",
+        "clip-encoder-1 is throttled in 60% of its CPU periods",
         [throttled("0+240x40"), throttled("0+360x40", pod="another-encoder-1")],
         _POD,
     ),

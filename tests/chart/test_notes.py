@@ -44,21 +44,21 @@ def test_they_name_every_executor_and_the_demo_model_once() -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({}, "The gateway asks for NO token"),
-        ({}, "It speaks no TLS"),
-        ({}, "Every pod of the cluster reaches it (networkPolicy.gatewayFrom)"),
-        ({"gateway": {"auth": {"existingSecret": "tokens"}}}, "a bearer token of the Secret tokens"),
+        ({}, "The gateway requires NO token"),
+        ({}, "It does not use TLS"),
+        ({}, "Every pod of the cluster can reach it (to restrict this: networkPolicy.gatewayFrom)"),
+        ({"gateway": {"auth": {"existingSecret": "tokens"}}}, "a bearer token from the Secret tokens"),
         ({"gateway": {"tls": {"existingSecret": "cert"}}}, "TLS with the certificate of the Secret cert"),
-        ({"networkPolicy": {"enabled": False}}, "There are NO network policies"),
-        ({"networkPolicy": {"gatewayFrom": [{"podSelector": {}}]}}, "Only the peers of networkPolicy.gatewayFrom"),
-        ({"gateway": {**ANYBODY, "service": {"type": "LoadBalancer"}}}, "may be reached from outside the cluster"),
+        ({"networkPolicy": {"enabled": False}}, "NetworkPolicies are NOT enabled"),
+        ({"networkPolicy": {"gatewayFrom": [{"podSelector": {}}]}}, "Only the peers in networkPolicy.gatewayFrom"),
+        ({"gateway": {**ANYBODY, "service": {"type": "LoadBalancer"}}}, "may be reachable from outside the cluster"),
         (
             {"gateway": {**ANYBODY, "ingress": {"enabled": True, "hosts": ["a.example"]}}},
-            "An Ingress lets in: a.example",
+            "An Ingress exposes it at: a.example",
         ),
         (
             {"gateway": {**ANYBODY, "httpRoute": {"enabled": True, "parentRefs": [{"name": "g"}]}}},
-            "lets in: every host",
+            "exposes it at: every host",
         ),
     ],
 )
@@ -69,10 +69,10 @@ def test_they_say_who_may_come_in(values: dict[str, Any], said: str) -> None:
 def test_addresses_are_such_as_clients_take() -> None:
     """Over TLS a name with the final dot is not the certificate's, for httpx and urllib."""
     host = f"clip-gateway.{NAMESPACE}.svc.cluster.local"
-    assert f"by HTTP: http://{host}:8081/v1\n" in notes({})
+    assert f"over HTTP: http://{host}:8081/v1\n" in notes({})
     assert f"Jina's Client: grpc://{host}.:8080\n" in notes({})
     secured = notes({"gateway": {"tls": {"existingSecret": "cert"}}})
-    assert f"by HTTP: https://{host}:8081/v1\n" in secured
+    assert f"over HTTP: https://{host}:8081/v1\n" in secured
     assert f"Jina's Client: grpcs://{host}:8080\n" in secured
     assert "local.:" not in secured
 
@@ -103,4 +103,4 @@ def test_they_say_where_weights_come_from_and_what_stays() -> None:
     )
     persistent = notes(EVERYTHING_ON)
     assert "`helm uninstall` keeps the claim clip-encoder-models" in persistent
-    assert "TCP 443 is open outwards" in persistent
+    assert "egress to TCP 443 is allowed" in persistent

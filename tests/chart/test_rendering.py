@@ -46,7 +46,9 @@ def test_a_flow_that_is_not_there_is_an_error_that_lists_what_there_is(
     assert "two_executors" in str(refused.value)
     chart = shutil.copytree(two_executors, tmp_path / two_executors.name)
     topology_file("two_executors", chart).unlink()  # the schema still has its name
-    with pytest.raises(RefusedError, match='values: flow: the chart has no Flow "two_executors"; it has: clip, encode'):
+    with pytest.raises(
+        RefusedError, match='values: flow: the chart has no Flow "two_executors": set one of: clip, encode'
+    ):
         render({"flow": "two_executors"}, chart=chart, helm=helm)
 
 

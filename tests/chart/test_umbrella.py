@@ -85,7 +85,7 @@ def test_by_its_own_name_in_an_umbrella_it_has_the_names_that_it_has_alone(umbre
 
 def test_not_to_be_installed_is_for_an_umbrella_to_say() -> None:
     with pytest.raises(
-        RefusedError, match=r"values: enabled: false is what the `condition` of an umbrella's Chart\.yaml"
+        RefusedError, match=r"values: enabled: false needs a `condition` of the dependency in an umbrella's Chart\.yaml"
     ):
         render({"enabled": False})
 

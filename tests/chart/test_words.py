@@ -63,7 +63,7 @@ def test_one_model_is_for_both_and_so_is_its_volume() -> None:
 def test_two_models_in_one_flow_are_refused(values: Values, said: str) -> None:
     with pytest.raises(RefusedError) as refused:
         words(values)
-    assert "values: model: the executors of the Flow clip must have one model" in str(refused.value)
+    assert "values: model: the executors of the Flow clip must have the same model" in str(refused.value)
     assert said in str(refused.value)
 
 

@@ -1,8 +1,8 @@
 {{/* Names, labels and image references. */}}
 
 {{/*
-What every object's name begins with: the release's name; in an umbrella that calls the chart otherwise (`alias`) that
-name as well, so that two of them have names of their own.
+The prefix of object names: RELEASE, or RELEASE-NAME with `nameOverride` or with the `alias` of a dependency in an
+umbrella chart, so that two copies of the chart in one umbrella have different names. `fullnameOverride` replaces it.
 */}}
 {{- define "clip-image-flow.fullname" -}}
   {{- $part := .Values.nameOverride | default (include "clip-image-flow.alias" .) -}}
@@ -10,13 +10,14 @@ name as well, so that two of them have names of their own.
   {{- .Values.fullnameOverride | default $own -}}
 {{- end }}
 
-{{/* What an umbrella calls the chart; empty where it is called by its own name. */}}
+{{/* The `alias` of the chart as a dependency in an umbrella chart; empty without one. */}}
 {{- define "clip-image-flow.alias" -}}
   {{- ternary "" .Chart.Name (eq .Chart.Name "clip-image-flow") -}}
 {{- end }}
 
 {{/*
-The name of a component's objects: RELEASE-COMPONENT, as a Service may be called: no dots, no digit first, 63 letters.
+The name of a component's objects: RELEASE-COMPONENT, as a valid Service name: no dots, no leading digit, at most 63
+characters.
 */}}
 {{- define "clip-image-flow.name" -}}
   {{- $name := printf "%s-%s" (include "clip-image-flow.fullname" .root | replace "." "-") .component -}}
@@ -27,19 +28,19 @@ The name of a component's objects: RELEASE-COMPONENT, as a Service may be called
   {{- $name -}}
 {{- end }}
 
-{{/* The name of the claim in which an executor keeps the weights that it downloaded. */}}
+{{/* The name of the PersistentVolumeClaim in which an executor stores downloaded weights. */}}
 {{- define "clip-image-flow.modelCache" -}}
   {{- include "clip-image-flow.name" (dict "root" .root "component" (printf "%s-models" .component)) -}}
 {{- end }}
 
-{{/* A component's address within the cluster. The final dot spares the resolver its search list. */}}
+{{/* A component's DNS name in the cluster. With the trailing dot, resolvers skip their search list. */}}
 {{- define "clip-image-flow.host" -}}
   {{- printf "%s.%s.svc.%s." (include "clip-image-flow.name" .) .root.Release.Namespace .root.Values.clusterDomain -}}
 {{- end }}
 
 {{/*
-The label `instance` of everything: the release's name; under an alias RELEASE-ALIAS, whose Services must not pick
-another one's pods in the umbrella.
+The label `app.kubernetes.io/instance` of all objects: RELEASE, or RELEASE-ALIAS with an alias. Otherwise Services
+would also select the pods of another copy of the chart in the same umbrella.
 */}}
 {{- define "clip-image-flow.instance" -}}
   {{- $instance := list .Release.Name (include "clip-image-flow.alias" .) | compact | join "-" -}}
@@ -50,8 +51,8 @@ another one's pods in the umbrella.
 {{- end }}
 
 {{/*
-What picks a component's pods: never to change, or an upgrade fails. Written by toYaml, for a release may be called
-`123`.
+The selector labels of a component. Immutable: changing these labels makes an upgrade fail. toYaml adds the quotes
+that a release called `123` needs.
 */}}
 {{- define "clip-image-flow.selector" -}}
 app.kubernetes.io/name: {{ .root.Values.nameOverride | default "clip-image-flow" | toYaml }}
@@ -61,14 +62,14 @@ app.kubernetes.io/component: {{ toYaml . }}
 {{- end }}
 {{- end }}
 
-{{/* The labels of pods: without versions, so that a new chart alone rolls nothing. `values` are a role's. */}}
+{{/* The labels of pods. Without versions: an upgrade of the chart alone starts no rollout. `values` are a role's. */}}
 {{- define "clip-image-flow.podLabels" -}}
   {{- $own := include "clip-image-flow.selector" . | fromYaml -}}
   {{- $labels := merge $own (dig "podLabels" dict (.values | default dict)) .root.Values.commonLabels -}}
   {{- toYaml $labels -}}
 {{- end }}
 
-{{/* The labels of objects, the chart's own before the values'. */}}
+{{/* The labels of objects. The chart's own take precedence over labels in the values. */}}
 {{- define "clip-image-flow.labels" -}}
   {{- $own := dict "app.kubernetes.io/version" (toString .root.Chart.AppVersion)
     "app.kubernetes.io/managed-by" .root.Release.Service
@@ -77,15 +78,15 @@ app.kubernetes.io/component: {{ toYaml . }}
   {{- merge $selector $own (.labels | default dict) .root.Values.commonLabels | toYaml -}}
 {{- end }}
 
-{{/* The ServiceAccount. `default` is the namespace's own, which no release may claim. */}}
+{{/* The name of the ServiceAccount. `default` exists in every namespace, and a release cannot own it. */}}
 {{- define "clip-image-flow.serviceAccount" -}}
   {{- $name := include "clip-image-flow.fullname" . -}}
   {{- .Values.serviceAccount.name | default (ternary "default-clip-image-flow" $name (eq $name "default")) -}}
 {{- end }}
 
 {{/*
-The image of the Flow (`image`), with what the values (`override`) and global.imageRegistry put in its place.
-A registry is the first part of a reference when it has a dot or a port, or is localhost: Docker's rule.
+The image reference from the Flow (`image`), with the overrides of the values (`override`) and global.imageRegistry.
+As in Docker, the first part of a reference is a registry if it contains a dot or a port, or is localhost.
 */}}
 {{- define "clip-image-flow.image" -}}
   {{- $digest := regexFind "@sha256:[0-9a-f]+$" .image -}}

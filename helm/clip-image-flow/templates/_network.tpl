@@ -20,19 +20,19 @@
 {{- end }}
 {{- end }}
 
-{{/* The ports of the gateway that callers use, as {grpc: {own, service}, http: ...}: not the one of metrics. */}}
-{{- define "clip-image-flow.doors" -}}
-  {{- $doors := dict -}}
+{{/* The gateway's ports for clients, without the metrics port: {grpc: {own, service}, http: ...}. */}}
+{{- define "clip-image-flow.clientPorts" -}}
+  {{- $ports := dict -}}
   {{- range (include "clip-image-flow.topology" . | fromJson).gateway.ports -}}
     {{- if has .name (list "grpc" "http") -}}
       {{- $service := get $.Values.gateway.service.ports .name | default .port -}}
-      {{- $_ := set $doors .name (dict "own" .port "service" $service) -}}
+      {{- $_ := set $ports .name (dict "own" .port "service" $service) -}}
     {{- end -}}
   {{- end -}}
-  {{- toJson $doors -}}
+  {{- toJson $ports -}}
 {{- end }}
 
-{{/* Which addresses a Service has. */}}
+{{/* The IP families of a Service. */}}
 {{- define "clip-image-flow.ipFamilies" -}}
 {{- with .Values.gateway.service.ipFamilyPolicy }}
 ipFamilyPolicy: {{ . }}
@@ -42,7 +42,7 @@ ipFamilies: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
-{{/* What is spoken on a port of the gateway's Service, where the values or a GRPCRoute want it said. */}}
+{{/* The `appProtocol` of a port of the gateway's Service, from the values, or for a GRPCRoute without TLS. */}}
 {{- define "clip-image-flow.appProtocol" -}}
   {{- $gateway := .root.Values.gateway -}}
   {{- $plain := and (eq .name "grpc") $gateway.grpcRoute.enabled (not $gateway.tls.existingSecret) -}}

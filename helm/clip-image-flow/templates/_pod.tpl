@@ -1,12 +1,12 @@
-{{/* What every pod has, whatever its role. */}}
+{{/* Parts of the pod spec that all roles (gateway, executors) share. */}}
 
-{{/* `yes` on OpenShift, which gives each namespace users and groups of its own: by its API, or by the values. */}}
+{{/* `yes` on OpenShift, which assigns users and groups to each namespace: detected by its API, or set by a value. */}}
 {{- define "clip-image-flow.openshift" -}}
   {{- $found := .Capabilities.APIVersions.Has "security.openshift.io/v1" -}}
   {{- if ternary $found .Values.openshift (kindIs "invalid" .Values.openshift) }}yes{{ end -}}
 {{- end }}
 
-{{/* The security context of pods. On OpenShift the user and groups of the images are left out, others stay. */}}
+{{/* The security context of pods. On OpenShift, the user and groups of the images are removed, others are kept. */}}
 {{- define "clip-image-flow.podSecurityContext" -}}
   {{- $context := include "clip-image-flow.pruned" .Values.podSecurityContext | fromYaml -}}
   {{- if include "clip-image-flow.openshift" . -}}
@@ -18,7 +18,7 @@
   {{- toYaml $context -}}
 {{- end }}
 
-{{/* The Pod Security Standard `restricted`, and more: a read-only root, no token, no Service variables. */}}
+{{/* Stricter than the Pod Security Standard `restricted`: read-only root, no token, no Service variables. */}}
 {{- define "clip-image-flow.podSecurity" -}}
 serviceAccountName: {{ include "clip-image-flow.serviceAccount" . | toYaml }}
 automountServiceAccountToken: false
@@ -37,13 +37,13 @@ securityContext: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
-{{/* Who reads mounted Secrets: the group that Kubernetes or OpenShift gives the files; without one, every user. */}}
+{{/* File mode of mounted Secrets: read by the group that Kubernetes or OpenShift sets, without one by every user. */}}
 {{- define "clip-image-flow.secretMode" -}}
   {{- $context := include "clip-image-flow.podSecurityContext" . | fromYaml -}}
   {{- ternary "0440" "0444" (or (hasKey $context "fsGroup") (ne (include "clip-image-flow.openshift" .) "")) -}}
 {{- end }}
 
-{{/* Where pods go: apart from each other when there is room; `values` are a role's. */}}
+{{/* Scheduling: pods of a component prefer different nodes and zones. `values` are those of a role. */}}
 {{- define "clip-image-flow.placement" -}}
 {{- with .values.priorityClassName }}
 priorityClassName: {{ . }}
@@ -77,7 +77,7 @@ topologySpreadConstraints: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
-{{/* `nodeSelector`: the one of every pod, with `own` over it. */}}
+{{/* `nodeSelector`: the value for all pods, overridden by `own`. */}}
 {{- define "clip-image-flow.nodeSelector" -}}
 {{- with merge (dict) .own .root.Values.nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}
@@ -85,8 +85,8 @@ nodeSelector: {{- toYaml . | nindent 2 }}
 {{- end }}
 
 {{/*
-Annotations of pods. Their emptyDirs hold nothing that another pod could not make anew: without saying so, no autoscaler
-of nodes would ever take a node away from under them.
+Annotations of pods. The cluster autoscaler does not remove a node with pods that have emptyDir volumes, unless an
+annotation lists them as safe to delete. New pods recreate everything in these volumes.
 */}}
 {{- define "clip-image-flow.podAnnotations" -}}
   {{- $volumes := list "home" "tmp" -}}
@@ -96,16 +96,16 @@ of nodes would ever take a node away from under them.
   {{- merge (dict) .values.podAnnotations $own $scraped | toYaml -}}
 {{- end }}
 
-{{/* The pause in which connections leave, before the process is told to end. */}}
+{{/* The preStop pause, in which connections move to other pods before the process gets its stop signal. */}}
 {{- define "clip-image-flow.shutdown" -}}
 lifecycle:
   preStop:
     sleep: {seconds: {{ .Values.shutdown.preStopSeconds }}}
-# Why a container could not start stands in its pod's status: the end of its log, a model's error in one line.
+# If a container fails, the pod's status contains the end of its log, for example the error of a model.
 terminationMessagePolicy: FallbackToLogsOnError
 {{- end }}
 
-{{/* Jina writes caches and lock files to HOME; the root is read-only. */}}
+{{/* Jina writes caches and lock files to HOME; the root filesystem is read-only. */}}
 {{- define "clip-image-flow.writableVolumes" -}}
 - name: home
   emptyDir: {sizeLimit: 256Mi}
@@ -121,8 +121,8 @@ terminationMessagePolicy: FallbackToLogsOnError
 {{- end }}
 
 {{/*
-The environment: the chart's (`own`), the Flow's, the values'; of several by one name the last, as only one may be
-there.
+Environment variables of the chart (`own`), the Flow and the values, in this order. Names must be unique: of several
+with the same name, the last one is used.
 */}}
 {{- define "clip-image-flow.env" -}}
   {{- $home := dict "name" "HOME" "value" "/home/app" -}}
@@ -146,7 +146,7 @@ there.
 {{- end }}
 {{- end }}
 
-{{/* A pod's spec (`spec`, a text) with a role's `extraPodSpec` over it. */}}
+{{/* A pod spec (`spec`, YAML text) with the `extraPodSpec` of a role merged over it. */}}
 {{- define "clip-image-flow.withExtra" -}}
   {{- if .values.extraPodSpec -}}
     {{- mergeOverwrite (fromYaml .spec) .values.extraPodSpec | toYaml -}}

@@ -1,4 +1,4 @@
-{{/* Disruption budget and autoscaler, the same for every role. */}}
+{{/* PodDisruptionBudget and HorizontalPodAutoscaler, the same for every role. */}}
 
 {{- define "clip-image-flow.pdb" -}}
 {{- if .values.pdb.enabled }}
@@ -11,7 +11,7 @@ metadata:
   labels: {{- include "clip-image-flow.labels" . | nindent 4 }}
 spec:
   maxUnavailable: {{ .values.pdb.maxUnavailable }}
-  unhealthyPodEvictionPolicy: AlwaysAllow  # a pod that never got ready holds up no drain
+  unhealthyPodEvictionPolicy: AlwaysAllow  # a pod that is not ready does not block a drain
   selector:
     matchLabels: {{- include "clip-image-flow.selector" . | nindent 6 }}
 {{- end }}
@@ -44,7 +44,7 @@ spec:
           type: Utilization
           averageUtilization: {{ include "clip-image-flow.cpuTarget" .values }}
     {{- if eq (.values.autoscaling.by | default "cpu") "waiting" }}
-    # The larger of both numbers of pods counts. A metrics adapter has to show clip_queue_items of pods.
+    # The metric that asks for more pods decides. Needs a metrics adapter that provides clip_queue_items of pods.
     - type: Pods
       pods:
         metric: {name: clip_queue_items}
@@ -60,8 +60,8 @@ spec:
 {{- end }}
 
 {{/*
-The values have a share of the CPU that a pod may take, its limit; Kubernetes wants one of what it asks for. A pod that
-asks for a tenth of a core passes 70 % of that with one request, and all pods would come at once.
+The target CPU usage in percent of the CPU request, as Kubernetes expects it; the value is in percent of the limit. A
+pod that requests a tenth of a core uses more than 70 % of that for one call, which would scale to the maximum at once.
 */}}
 {{- define "clip-image-flow.cpuTarget" -}}
   {{- $percent := .autoscaling.targetCPUUtilizationPercentage | float64 -}}

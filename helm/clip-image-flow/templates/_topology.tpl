@@ -1,6 +1,6 @@
-{{/* What runs (files/topologies/NAME.yaml, written from a Flow) with how it runs (values) over it. */}}
+{{/* What runs (files/topologies/NAME.yaml, generated from a Flow), merged with how it runs (values). */}}
 
-{{/* The topology of the Flow that the values name. */}}
+{{/* The topology of the Flow that the value `flow` names. */}}
 {{- define "clip-image-flow.topology" -}}
   {{- $text := .Files.Get (printf "files/topologies/%s.yaml" .Values.flow) -}}
   {{- if not $text -}}
@@ -8,15 +8,15 @@
     {{- range $path, $_ := .Files.Glob "files/topologies/*.yaml" -}}
       {{- $names = base $path | trimSuffix ".yaml" | append $names -}}
     {{- end -}}
-    {{- fail (printf "values: flow: the chart has no Flow %q; it has: %s" .Values.flow (join ", " $names)) -}}
+    {{- fail (printf "values: flow: the chart has no Flow %q: set one of: %s" .Values.flow (join ", " $names)) -}}
   {{- end -}}
   {{- $text | fromYaml | toJson -}}
 {{- end }}
 
 {{/*
-The executors of the Flow as {items: [{name, component, node, values, usesWith, model, cuda}]}: `node` is the
-topology's, `values` executors.NAME over executorDefaults and, where the executor takes a model, over `model`; `model`
-is its name.
+The executors of the Flow as {items: [{name, component, node, values, usesWith, model, cuda}]}: `node` is from the
+topology; `values` are executors.NAME merged over executorDefaults and, if the executor takes a model, over `model`;
+`model` is the name of its model.
 */}}
 {{- define "clip-image-flow.executors" -}}
   {{- $nodes := (include "clip-image-flow.topology" . | fromJson).executors -}}
@@ -24,7 +24,7 @@ is its name.
   {{- range $nodes }}{{- $names = append $names .name }}{{- end -}}
   {{- range $name := keys .Values.executors | sortAlpha -}}
     {{- if not (has $name $names) -}}
-      {{- $says := "values: executors.%s: the Flow has no executor of this name; it has: %s" -}}
+      {{- $says := "values: executors.%s: the Flow has no executor of this name: use one of: %s" -}}
       {{- fail (printf $says $name (join ", " $names)) -}}
     {{- end -}}
   {{- end -}}
@@ -33,16 +33,16 @@ is its name.
   {{- range $node := $nodes -}}
     {{- $override := deepCopy (get $.Values.executors $node.name | default dict) -}}
     {{- range $key, $value := $override -}}
-      {{- /* null is the Flow's value where the Flow has one, else the default's */ -}}
+      {{- /* a null stands for the default; for `device`, for the Flow's value */ -}}
       {{- if and (kindIs "invalid" $value) (ne $key "device") }}{{- $_ := unset $override $key }}{{- end -}}
     {{- end -}}
-    {{- /* an executor that takes no model needs neither weights nor a way to download them */ -}}
+    {{- /* an executor that takes no model needs no weights, and no egress to download them */ -}}
     {{- $model := deepCopy $.Values.model -}}
     {{- if not $node.modelOption -}}
       {{- $model = mergeOverwrite $model (dict "source" "image" "claim" "" "oci" "") -}}
     {{- end -}}
     {{- $values := mergeOverwrite (deepCopy $.Values.executorDefaults) (dict "model" $model) (deepCopy $override) -}}
-    {{- /* labels of GPU nodes replace others as a whole; where there are none by a null, pods need none */ -}}
+    {{- /* the node selector for GPUs is replaced, not merged; null removes it */ -}}
     {{- if hasKey ($override.gpu | default dict) "nodeSelector" -}}
       {{- $_ := set $values.gpu "nodeSelector" $override.gpu.nodeSelector -}}
     {{- end -}}
@@ -60,7 +60,7 @@ is its name.
   {{- dict "items" $items | toJson -}}
 {{- end }}
 
-{{/* Settings laid over each other, the last one strongest; a null says nothing. */}}
+{{/* Settings merged in order: later ones take precedence, nulls are ignored. */}}
 {{- define "clip-image-flow.usesWith" -}}
   {{- $merged := dict -}}
   {{- range $layer := . -}}
@@ -71,7 +71,7 @@ is its name.
   {{- toJson $merged -}}
 {{- end }}
 
-{{/* Executors by name and address, as Jina's gateway takes them: {NAME: ["grpc://..."]}. */}}
+{{/* Executors by name and address, in the format of Jina's gateway: {NAME: ["grpc://..."]}. */}}
 {{- define "clip-image-flow.addresses" -}}
   {{- $addresses := dict -}}
   {{- range (include "clip-image-flow.executors" . | fromJson).items -}}
@@ -81,20 +81,20 @@ is its name.
   {{- toJson $addresses -}}
 {{- end }}
 
-{{/* Connections are renewed after a while: how new pods come to their share, and how old ones lose theirs. */}}
+{{/* Connections are renewed regularly: new pods get their share of requests, terminating pods lose theirs. */}}
 {{- define "clip-image-flow.serverOptions" -}}
   {{- $age := dict "grpc.max_connection_age_ms" (mul 1000 .root.Values.connections.maxAgeSeconds)
     "grpc.max_connection_age_grace_ms" (mul 1000 .root.Values.connections.graceSeconds) -}}
   {{- merge $age .node.grpcServerOptions | toJson -}}
 {{- end }}
 
-{{/* All addresses of a headless Service take turns, and a lost one is looked up again within a second. */}}
+{{/* Round robin over all addresses of a headless Service; if one is lost, DNS is queried again within a second. */}}
 {{- define "clip-image-flow.channelOptions" -}}
   {{- $balanced := dict "grpc.lb_policy_name" "round_robin" "grpc.dns_min_time_between_resolutions_ms" 1000 -}}
   {{- merge $balanced .node.grpcChannelOptions | toJson -}}
 {{- end }}
 
-{{/* JSON as an argument in YAML: quoted, and safe from the kubelet, which expands $(NAME) and makes one $ of two. */}}
+{{/* JSON as an argument in YAML: quoted, and escaped for the kubelet, which expands $(NAME) and replaces $$ by $. */}}
 {{- define "clip-image-flow.json" -}}
   {{- . | replace "$" "$$" | replace "'" "''" | squote -}}
 {{- end }}

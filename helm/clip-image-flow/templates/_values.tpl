@@ -1,13 +1,13 @@
-{{/* The values as templates read them, whatever chart they were given to. */}}
+{{/* The values as templates read them, also if they are the values of an older chart. */}}
 
 {{/*
-Gives keys that are missing their defaults: `helm upgrade --reuse-values` brings the values.yaml of an older chart,
-which lacks what came later. files/defaults.yaml is values.yaml by path. Every template begins with it.
+Sets missing keys to their defaults: `helm upgrade --reuse-values` uses the values.yaml of the older chart, which lacks
+newer keys. files/defaults.yaml is values.yaml by path. Every template calls this first.
 */}}
 {{- define "clip-image-flow.init" -}}
   {{- $values := .Values -}}
   {{- with ($values.executorDefaults | default dict).model -}}
-    {{- /* the first charts had the model there; what is said of it at its place of today goes before */ -}}
+    {{- /* the first charts had `model` under executorDefaults; values at the current path take precedence */ -}}
     {{- $model := $values.model | default dict -}}
     {{- if not (or $model.name $model.claim (ne ($model.source | default "image") "image")) -}}
       {{- $_ := set $values "model" . -}}
@@ -24,7 +24,7 @@ which lacks what came later. files/defaults.yaml is values.yaml by path. Every t
   {{- end -}}
 {{- end }}
 
-{{/* A map without its nulls: how values take away what a default has. */}}
+{{/* A map without its nulls: a null in the values removes a default. */}}
 {{- define "clip-image-flow.pruned" -}}
   {{- $pruned := dict -}}
   {{- range $key, $value := . -}}
@@ -37,7 +37,7 @@ which lacks what came later. files/defaults.yaml is values.yaml by path. Every t
   {{- toYaml $pruned -}}
 {{- end }}
 
-{{/* A quantity (`250m`, `1.5Gi`, 3) as a number: of cores, of bytes. */}}
+{{/* A quantity (`250m`, `1.5Gi`, 3) as a number of cores or bytes. */}}
 {{- define "clip-image-flow.number" -}}
   {{- $factors := dict "m" 0.001 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000
     "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}

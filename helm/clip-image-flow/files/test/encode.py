@@ -1,13 +1,13 @@
-"""`helm test`: a known picture, and where the Flow encodes texts a word for it, through the gateway.
+"""`helm test`: encode a known picture, and a word for it if the Flow encodes texts, through the gateway.
 
-It goes by HTTP and gRPC, with the release's own tokens and certificate.
+Requests are sent over HTTP and gRPC, with the tokens and the certificate of the release.
 
-The environment says what to expect: HTTP_ADDRESS and GRPC_ADDRESS (host:port), MODEL, TIMEOUT_SECONDS; TOKENS_FILE and
-CERTIFICATE_FILE where the gateway has them. For the model of expected.json the embeddings must be the stored ones, else
-they must be finite, the same each time, and of one dimension.
+Environment variables: HTTP_ADDRESS and GRPC_ADDRESS (host:port), MODEL, TIMEOUT_SECONDS; TOKENS_FILE and
+CERTIFICATE_FILE if the gateway uses them. With the model of expected.json, the embeddings must match the stored ones;
+with other models they must be finite, repeatable, and of the same dimension.
 """
 
-# ruff: noqa: T201  # what it prints is the log of the Job
+# ruff: noqa: T201  # the printed lines are the log of the test pod
 from __future__ import annotations
 
 import base64
@@ -30,17 +30,17 @@ DOCUMENTS = {
     "picture": {"blob": base64.b64encode(PICTURE).decode(), "mime_type": "image/png"},
     "word": {"text": EXPECTED["word"]},
 }
-# What ends the sidecars of Istio and Linkerd, which would keep the pod running for ever.
+# These requests stop the sidecars of Istio and Linkerd, which would keep the pod running forever.
 SIDECARS = ("http://127.0.0.1:15020/quitquitquit", "http://127.0.0.1:4191/shutdown")
 Embeddings = dict[str, list[float]]
 
 
 class NotYetError(Exception):
-    """The gateway, or what is behind it, is still coming up."""
+    """The gateway or an executor is still starting."""
 
 
 def encoded(address: str, token: str, certificate: str) -> tuple[Embeddings, str]:
-    """By HTTP: the embeddings of what the Flow encodes, and the name the certificate is for."""
+    """Encode over HTTP, and return an embedding of each kind that the Flow encodes, and a name in the certificate."""
     infos, name = post(address, token, certificate, "/info", [])
     kinds = ["picture", "word"] if "text" in [info["tags"].get("modality") for info in infos] else ["picture"]
     answers, _ = post(address, token, certificate, "/", [DOCUMENTS[kind] for kind in kinds])
@@ -50,7 +50,7 @@ def encoded(address: str, token: str, certificate: str) -> tuple[Embeddings, str
 def post(
     address: str, token: str, certificate: str, endpoint: str, documents: list[dict[str, str]]
 ) -> tuple[list[dict], str]:
-    """The documents that come back, and the name the certificate is for. POST /post is Jina's own route."""
+    """Return the documents of the response, and a name in the certificate. POST /post is Jina's own route."""
     headers = {"Content-Type": "application/json"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
@@ -74,7 +74,7 @@ def post(
 
 
 def by_grpc(address: str, token: str, certificate: str, name: str, kinds: list[str]) -> Embeddings:
-    """The embeddings, over Jina's own service."""
+    """Return an embedding of each kind, over Jina's own gRPC service."""
     os.environ["JINA_OPTOUT_TELEMETRY"] = "1"
     import grpc
     from docarray import Document, DocumentArray
@@ -107,28 +107,28 @@ def by_grpc(address: str, token: str, certificate: str, name: str, kinds: list[s
 
 
 def check_all(embeddings: Embeddings, references: Embeddings, how: str) -> None:
-    """Each as `check` does it."""
+    """Raise SystemExit if one of the embeddings does not pass `check`."""
     for kind, embedding in embeddings.items():
         check(embedding, references[kind], f"{how}, {kind}")
 
 
 def check(embedding: list[float] | None, reference: list[float], what: str) -> None:
-    """Finite, of the same length as the reference, and in its direction."""
+    """Raise SystemExit unless the embedding is finite, and has the dimension and the direction of the reference."""
     if not embedding:
-        raise SystemExit(f"{what}: no embedding came back")
+        raise SystemExit(f"{what}: the response has no embedding")
     if not all(math.isfinite(x) for x in embedding):
         raise SystemExit(f"{what}: the embedding is not finite")
     if len(embedding) != len(reference):
         raise SystemExit(f"{what}: dimension {len(embedding)}, expected {len(reference)}")
     if (cosine := _cosine(embedding, reference)) < EXPECTED["cosine"]:
-        raise SystemExit(f"{what}: cosine {cosine:.6f} to what was expected, the least is {EXPECTED['cosine']}")
+        raise SystemExit(f"{what}: cosine {cosine:.6f} to the expected embedding, the minimum is {EXPECTED['cosine']}")
     print(f"ok: {what}: dimension {len(embedding)}, cosine {cosine:.7f}", flush=True)
 
 
 def _connection(address: str, certificate: str) -> http.client.HTTPConnection:
     if not certificate:
         return http.client.HTTPConnection(address, timeout=30)
-    # The address within the cluster is not the one the certificate is for: what counts is that it is this certificate.
+    # The certificate is for another name than the address in the cluster: check that it is this certificate instead.
     context = ssl.create_default_context(cafile=certificate)
     context.check_hostname = False
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -154,14 +154,14 @@ def _token(path: str) -> str:
 
 
 def end_sidecars() -> None:
-    """Tell a service mesh that this pod is done; nobody listens where there is none."""
+    """Stop the sidecars of a service mesh; without a mesh, nothing listens on their ports."""
     for address in SIDECARS:
         with contextlib.suppress(OSError, http.client.HTTPException):
             urllib.request.urlopen(urllib.request.Request(address, method="POST"), timeout=2).close()
 
 
 def main() -> None:
-    """Try until everything is up, for TIMEOUT_SECONDS; then once is enough to fail."""
+    """Retry for TIMEOUT_SECONDS while the gateway or an executor is starting; other errors fail at once."""
     environment = os.environ
     token = _token(environment.get("TOKENS_FILE", ""))
     certificate = environment.get("CERTIFICATE_FILE", "")

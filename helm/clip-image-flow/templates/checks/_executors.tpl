@@ -1,23 +1,23 @@
-{{/* Refusals of what a schema cannot say: of executors. */}}
+{{/* Checks of the executors' values that a JSON schema cannot express. */}}
 
-{{/* A model is given to executors that take one. */}}
+{{/* Only executors that take a model can have one. */}}
 {{- define "clip-image-flow.checkModel" -}}
   {{- $taking := list -}}
   {{- range .nodes }}{{ if .modelOption }}{{ $taking = append $taking .name }}{{ end }}{{ end -}}
   {{- range $name, $override := .root.Values.executors -}}
     {{- if and ($override | default dict).model (not (has $name $taking)) -}}
-      {{- $says := "values: executors.%s.model: this executor takes no model; those that do: %s" -}}
-      {{- fail (printf $says $name (join ", " $taking)) -}}
+      {{- $says := "this executor takes no model: remove it (executors with a model: %s)" -}}
+      {{- fail (printf (print "values: executors.%s.model: " $says) $name (join ", " $taking)) -}}
     {{- end -}}
   {{- end -}}
   {{- with .root.Values.model -}}
     {{- if and (or .name .claim (ne .source "image")) (not $taking) -}}
-      {{- fail (printf "values: model: no executor of the Flow %s takes one" $.root.Values.flow) -}}
+      {{- fail (printf "values: model: no executor of the Flow %s takes a model: remove it" $.root.Values.flow) -}}
     {{- end -}}
   {{- end -}}
 {{- end }}
 
-{{/* Vectors of two checkpoints cannot be compared, and the gateway of such a Flow never gets ready. */}}
+{{/* Vectors of different checkpoints cannot be compared, and the gateway of such a Flow never becomes ready. */}}
 {{- define "clip-image-flow.checkOneModel" -}}
   {{- $models := list -}}
   {{- $named := list -}}
@@ -28,12 +28,12 @@
     {{- end -}}
   {{- end -}}
   {{- if gt (uniq $models | len) 1 -}}
-    {{- $says := "the executors of the Flow %s must have one model, and %s: set model.name for all of them" -}}
+    {{- $says := "the executors of the Flow %s must have the same model, but %s: set model.name for all of them" -}}
     {{- fail (printf (print "values: model: " $says) .root.Values.flow (join ", " $named)) -}}
   {{- end -}}
 {{- end }}
 
-{{/* `own` is what stands under executors.NAME, `item` one of `clip-image-flow.executors`. */}}
+{{/* `own` are the values of executors.NAME, `item` is one of `clip-image-flow.executors`. */}}
 {{- define "clip-image-flow.checkExecutor" -}}
   {{- $at := printf "values: executors.%s" .item.name -}}
   {{- $model := ternary (printf "%s.model" $at) "values: model" (hasKey .own "model") -}}
@@ -58,13 +58,14 @@
         $.root.Capabilities.KubeVersion.Version) -}}
     {{- end -}}
     {{- if and .cache.persistent (ne .source "download") $.item.node.modelOption -}}
-      {{- fail (printf "%s.cache: persistent keeps what is downloaded, so source must be download" $model) -}}
+      {{- $says := "persistent needs downloaded weights: set source to download, or persistent to false" -}}
+      {{- fail (printf "%s.cache: %s" $model $says) -}}
     {{- end -}}
     {{- if and (eq .source "download") .cache.persistent (not .cache.accessModes) -}}
-      {{- fail (printf "%s.cache.accessModes: empty, so no volume would do: ReadWriteMany, or another" $model) -}}
+      {{- fail (printf "%s.cache.accessModes: must not be empty: set ReadWriteMany, or another access mode" $model) -}}
     {{- end -}}
     {{- if and (eq .source "download") (eq (include "clip-image-flow.number" .cache.size | float64) 0.0) -}}
-      {{- fail (printf "%s.cache.size: 0 holds no model: set some gigabytes" $model) -}}
+      {{- fail (printf "%s.cache.size: 0 is too small for a model: set several gigabytes" $model) -}}
     {{- end -}}
     {{- if ne .source "image" -}}
       {{- $mounts = append $mounts "/models" -}}
@@ -76,29 +77,29 @@
   {{- if .item.cuda }}{{- include "clip-image-flow.checkDevice" (dict "at" $at "item" .item) }}{{ end -}}
 {{- end }}
 
-{{/* What a GPU needs besides `device: cuda`. */}}
+{{/* What `device: cuda` needs in other values: enough GPUs, an image with CUDA, another metric for autoscaling. */}}
 {{- define "clip-image-flow.checkDevice" -}}
   {{- $device := .item.usesWith.device -}}
   {{- with .item.values -}}
     {{- $index := trimPrefix "cuda" $device | trimPrefix ":" | default "0" | int -}}
     {{- if ge $index (int .gpu.count) -}}
-      {{- $says := "is one that the pod does not have: they count from 0, and gpu.count is %d" -}}
+      {{- $says := "is not available: numbers start at 0, and gpu.count is %d: lower the number, or raise gpu.count" -}}
       {{- fail (printf (print "%s: device %s " $says) $.at $device (int .gpu.count)) -}}
     {{- end -}}
     {{- $own := or .image.repository .image.tag .image.digest -}}
     {{- if and .device (not $own) (not (regexMatch "gpu|cuda|@sha256:" $.item.node.image)) -}}
-      {{- $says := "and the image %s is for CPUs: set image.tag to one that `make image-gpu` builds (%s-gpu)" -}}
+      {{- $says := "but the image %s is built for CPUs: set image.tag to one that `make image-gpu` builds (%s-gpu)" -}}
       {{- $tag := regexFind "[^:/]+$" $.item.node.image -}}
       {{- fail (printf (print "%s: device is %s, " $says) $.at $device $.item.node.image $tag) -}}
     {{- end -}}
     {{- if and .autoscaling.enabled (eq .autoscaling.by "cpu") (not .autoscaling.metrics) -}}
-      {{- $says := "follows the CPU, which says nothing of a GPU: set autoscaling.by, .metrics, or enabled: false" -}}
-      {{- fail (printf "%s: device is %s, and autoscaling %s" $.at $device $says) -}}
+      {{- $says := "uses the CPU, which does not show the load of a GPU: set autoscaling.by or autoscaling.metrics" -}}
+      {{- fail (printf "%s: device is %s, but autoscaling %s, or autoscaling.enabled: false" $.at $device $says) -}}
     {{- end -}}
   {{- end -}}
 {{- end }}
 
-{{/* Half of the memory is the model's; decoding and the queue, by default a quarter and an eighth, share the rest. */}}
+{{/* Half of the memory limit is for the model, the rest for decoding (default: a quarter) and queue (an eighth). */}}
 {{- define "clip-image-flow.checkExecutorMemory" -}}
   {{- $resources := include "clip-image-flow.pruned" .item.values.resources | fromYaml -}}
   {{- $settings := .item.usesWith -}}
@@ -108,15 +109,15 @@
     {{- $queue := $settings.queue_bytes | default (divf $limit 8) | float64 -}}
     {{- if gt (addf $decode $queue) (divf $limit 2) -}}
       {{- $says := "(%.0f) and queue_bytes (%.0f) are more than half of resources.limits.memory (%v)" -}}
-      {{- $mend := "and the model needs the other half: lower them, or raise the limit" -}}
-      {{- fail (printf (printf "%%s.usesWith: decode_memory %s, %s" $says $mend) .at
+      {{- $fix := "and the model needs the other half: lower them, or raise the limit" -}}
+      {{- fail (printf (printf "%%s.usesWith: decode_memory %s, %s" $says $fix) .at
         $decode $queue $resources.limits.memory) -}}
     {{- end -}}
     {{- $image := $settings.max_image_bytes | default 20971520 | float64 -}}
     {{- if gt $image $queue -}}
       {{- $says := "(%.0f) is more than queue_bytes (%.0f), by default an eighth of resources.limits.memory" -}}
-      {{- $mend := "so such an image never finds room: lower it, or raise these" -}}
-      {{- fail (printf (printf "%%s.usesWith: max_image_bytes %s, %s" $says $mend) .at $image $queue) -}}
+      {{- $fix := "so such an image is never accepted: lower max_image_bytes, or raise queue_bytes or the limit" -}}
+      {{- fail (printf (printf "%%s.usesWith: max_image_bytes %s, %s" $says $fix) .at $image $queue) -}}
     {{- end -}}
   {{- end -}}
 {{- end }}

@@ -1,8 +1,8 @@
-{{/* Refusals of what a schema cannot say: of the gateway. */}}
+{{/* Checks of the gateway's values that a JSON schema cannot express. */}}
 
 {{- define "clip-image-flow.checkGateway" -}}
   {{- include "clip-image-flow.checkRoutes" . -}}
-  {{- include "clip-image-flow.checkDoors" . -}}
+  {{- include "clip-image-flow.checkAccess" . -}}
   {{- include "clip-image-flow.checkService" . -}}
   {{- $mounts := list "/home/app" "/tmp" -}}
   {{- $volumes := list "home" "tmp" -}}
@@ -19,14 +19,14 @@
   {{- include "clip-image-flow.checkGatewayMemory" . -}}
 {{- end }}
 
-{{/* Doors that lead nowhere. */}}
+{{/* An Ingress or route without hosts, paths, Gateways or a trusted certificate would not work. */}}
 {{- define "clip-image-flow.checkRoutes" -}}
   {{- with .Values.gateway -}}
     {{- if and .ingress.enabled (not .ingress.hosts) -}}
-      {{- fail "values: gateway.ingress: enabled, so hosts must name one at least" -}}
+      {{- fail "values: gateway.ingress: enabled, so hosts must contain at least one host name" -}}
     {{- end -}}
     {{- if and .ingress.enabled (not .ingress.paths) -}}
-      {{- fail "values: gateway.ingress: enabled, so paths must name one at least: `/` for all" -}}
+      {{- fail "values: gateway.ingress: enabled, so paths must contain at least one path: `/` for all" -}}
     {{- end -}}
     {{- range $name := list "httpRoute" "grpcRoute" -}}
       {{- $route := get $.Values.gateway $name -}}
@@ -35,17 +35,19 @@
       {{- end -}}
       {{- with $.Values.gateway.tls -}}
         {{- if and $route.enabled .existingSecret (not .backendPolicy.hostname) -}}
-          {{- $says := "enabled, and the gateway speaks TLS: gateway.tls.backendPolicy.hostname must say what name" -}}
-          {{- fail (printf "values: gateway.%s: %s its certificate has, or it would be sent plain text" $name $says) -}}
+          {{- $says := "enabled, and the gateway uses TLS: set gateway.tls.backendPolicy.hostname to the name in" -}}
+          {{- $says = print $says " its certificate; without it the route sends plain text" -}}
+          {{- fail (printf "values: gateway.%s: %s" $name $says) -}}
         {{- end -}}
       {{- end -}}
     {{- end -}}
     {{- with .tls.backendPolicy -}}
       {{- if and .hostname (not $.Values.gateway.tls.existingSecret) -}}
-        {{- fail "values: gateway.tls.backendPolicy: set, so gateway.tls.existingSecret must name the certificate" -}}
+        {{- $says := "hostname is set, so gateway.tls.existingSecret must name the Secret with the certificate" -}}
+        {{- fail (printf "values: gateway.tls.backendPolicy: %s" $says) -}}
       {{- end -}}
       {{- if and .hostname (eq (empty .caCertificateRefs) (empty .wellKnownCACertificates)) -}}
-        {{- $says := "hostname is set, so caCertificateRefs or wellKnownCACertificates must say whom to trust" -}}
+        {{- $says := "hostname is set, so exactly one of caCertificateRefs and wellKnownCACertificates must be set" -}}
         {{- fail (printf "values: gateway.tls.backendPolicy: %s" $says) -}}
       {{- end -}}
     {{- end -}}
@@ -53,7 +55,7 @@
       "grpcRoute.hostnames" .grpcRoute.hostnames -}}
       {{- range $hosts -}}
         {{- if not (regexMatch "^(\\*\\.)?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$" .) -}}
-          {{- $says := "is no host name: lower case, without a scheme, port or path" -}}
+          {{- $says := "is not a valid host name: use lower case, without a scheme, port or path" -}}
           {{- fail (printf "values: gateway.%s: %q %s" $at . $says) -}}
         {{- end -}}
       {{- end -}}
@@ -61,8 +63,8 @@
   {{- end -}}
 {{- end }}
 
-{{/* Whoever opens the gateway to the outside says who may come in. */}}
-{{- define "clip-image-flow.checkDoors" -}}
+{{/* A gateway that is exposed outside the cluster needs tokens, or explicit permission for public access. */}}
+{{- define "clip-image-flow.checkAccess" -}}
   {{- with .Values.gateway -}}
     {{- $open := list -}}
     {{- if eq .service.type "LoadBalancer" }}{{- $open = append $open "service.type: LoadBalancer" }}{{ end -}}
@@ -70,11 +72,12 @@
       {{- if (get $.Values.gateway $name).enabled }}{{- $open = append $open (printf "%s.enabled" $name) }}{{ end -}}
     {{- end -}}
     {{- if and $open (not .auth.existingSecret) (not .auth.anonymous) -}}
-      {{- $says := "opens it to callers from outside, so auth.existingSecret must name a Secret with tokens" -}}
-      {{- fail (printf "values: gateway.%s %s, or auth.anonymous: true let everybody in" (first $open) $says) -}}
+      {{- $says := "exposes the gateway outside the cluster: set gateway.auth.existingSecret to a Secret with" -}}
+      {{- $public := "tokens, or gateway.auth.anonymous: true for public access" -}}
+      {{- fail (printf "values: gateway.%s %s %s" (first $open) $says $public) -}}
     {{- end -}}
     {{- if and .auth.existingSecret .auth.anonymous -}}
-      {{- $says := "lets everybody in, and auth.existingSecret only callers with a token: set one of them" -}}
+      {{- $says := "allows public access, but auth.existingSecret requires tokens: set only one of them" -}}
       {{- fail (printf "values: gateway.auth.anonymous: true %s" $says) -}}
     {{- end -}}
   {{- end -}}
@@ -84,37 +87,37 @@
   {{- with .Values.gateway.service -}}
     {{- $outside := printf "values: gateway.service: type is %s, so" .type -}}
     {{- if and .nodePorts (eq .type "ClusterIP") -}}
-      {{- fail (printf "%s nodePorts have no effect: set type to NodePort, or drop them" $outside) -}}
+      {{- fail (printf "%s nodePorts have no effect: set type to NodePort, or remove them" $outside) -}}
     {{- end -}}
     {{- if and .externalTrafficPolicy (eq .type "ClusterIP") -}}
-      {{- fail (printf "%s externalTrafficPolicy has no effect: set type to LoadBalancer, or drop it" $outside) -}}
+      {{- fail (printf "%s externalTrafficPolicy has no effect: set type to LoadBalancer, or remove it" $outside) -}}
     {{- end -}}
     {{- range $key := list "loadBalancerSourceRanges" "loadBalancerClass" -}}
       {{- if and (get $.Values.gateway.service $key) (ne $.Values.gateway.service.type "LoadBalancer") -}}
-        {{- fail (printf "%s %s has no effect: set type to LoadBalancer, or drop it" $outside $key) -}}
+        {{- fail (printf "%s %s has no effect: set type to LoadBalancer, or remove it" $outside $key) -}}
       {{- end -}}
     {{- end -}}
     {{- range .loadBalancerSourceRanges -}}
       {{- if not (regexMatch "^[0-9a-fA-F.:]+/[0-9]{1,3}$" .) -}}
-        {{- $says := "is no range of addresses, such as 203.0.113.0/24" -}}
+        {{- $says := "is not a valid address range: use CIDR notation, such as 203.0.113.0/24" -}}
         {{- fail (printf "values: gateway.service.loadBalancerSourceRanges: %q %s" . $says) -}}
       {{- end -}}
     {{- end -}}
     {{- with .nodePorts -}}
       {{- if gt (len .) (values . | uniq | len) -}}
-        {{- fail "values: gateway.service.nodePorts: grpc and http are the same port: give each its own" -}}
+        {{- fail "values: gateway.service.nodePorts: grpc and http use the same port: set different ports" -}}
       {{- end -}}
     {{- end -}}
-    {{- $doors := include "clip-image-flow.doors" $ | fromJson -}}
-    {{- if eq (int $doors.grpc.service) (int $doors.http.service) -}}
-      {{- $says := "grpc and http are both on %d: give each a port of its own" -}}
-      {{- fail (printf (print "values: gateway.service.ports: " $says) (int $doors.http.service)) -}}
+    {{- $ports := include "clip-image-flow.clientPorts" $ | fromJson -}}
+    {{- if eq (int $ports.grpc.service) (int $ports.http.service) -}}
+      {{- $says := "grpc and http both use port %d: set different ports" -}}
+      {{- fail (printf (print "values: gateway.service.ports: " $says) (int $ports.http.service)) -}}
     {{- end -}}
     {{- if gt (len .ipFamilies) (uniq .ipFamilies | len) -}}
-      {{- fail (printf "values: gateway.service.ipFamilies: %s is there twice" (first .ipFamilies)) -}}
+      {{- fail (printf "values: gateway.service.ipFamilies: %s is listed twice: remove one" (first .ipFamilies)) -}}
     {{- end -}}
     {{- if and (gt (len .ipFamilies) 1) (eq (.ipFamilyPolicy | default "SingleStack") "SingleStack") -}}
-      {{- $says := "names two, so ipFamilyPolicy must be PreferDualStack or RequireDualStack" -}}
+      {{- $says := "lists two, so ipFamilyPolicy must be PreferDualStack or RequireDualStack" -}}
       {{- fail (printf "values: gateway.service.ipFamilies: %s" $says) -}}
     {{- end -}}
     {{- include "clip-image-flow.checkKeys" (dict "at" "values: gateway.service.labels" "labels" .labels) -}}
@@ -124,8 +127,8 @@
 {{- end }}
 
 {{/*
-The gateway holds bodies in what its limit leaves beyond 160 MiB, an eighth of it (gateway/clip_gateway/memory.py): what
-does not fit ends it.
+The gateway uses 160 MiB, and eight bytes of memory for each byte of a request body (gateway/clip_gateway/memory.py):
+above its limit it is OOM-killed.
 */}}
 {{- define "clip-image-flow.checkGatewayMemory" -}}
   {{- $node := (include "clip-image-flow.topology" . | fromJson).gateway -}}
@@ -135,7 +138,7 @@ does not fit ends it.
     {{- $limit := include "clip-image-flow.number" . | float64 -}}
     {{- $memory := $settings.memory_bytes | default $limit | float64 -}}
     {{- if gt $memory $limit -}}
-      {{- $says := "is more than resources.limits.memory (%v): drop it, and the gateway takes the limit" -}}
+      {{- $says := "is more than resources.limits.memory (%v): remove it, and the gateway uses the limit" -}}
       {{- fail (printf (print "values: gateway.usesWith.memory_bytes (%.0f) " $says) $memory .) -}}
     {{- end -}}
     {{- $idle := 167772160.0 -}}
@@ -143,9 +146,10 @@ does not fit ends it.
     {{- range $name, $bytes := dict "max_body_bytes" $body "max_bytes_under_way" $settings.max_bytes_under_way -}}
       {{- $needed := addf $idle (mulf 8.0 ($bytes | default 0 | float64)) -}}
       {{- if gt $needed $memory -}}
-        {{- $says := "does not hold usesWith.%s (%.0f), which takes 160 MiB and eight times as much: set the limit" -}}
+        {{- $says := "is too small for usesWith.%s (%.0f), which needs 160 MiB plus eight times its size" -}}
         {{- $most := divf (subf $memory $idle) 8.0 | maxf 1.0 -}}
-        {{- fail (printf (print "values: gateway.resources.limits.memory (%v) " $says " to %s, or the option to %.0f")
+        {{- $fix := "raise the limit to %s, or lower the option to %.0f" -}}
+        {{- fail (printf (printf "values: gateway.resources.limits.memory (%%v) %s: %s" $says $fix)
           $.Values.gateway.resources.limits.memory $name ($bytes | float64)
           (include "clip-image-flow.mebibytes" $needed) $most) -}}
       {{- end -}}

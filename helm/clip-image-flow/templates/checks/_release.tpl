@@ -1,9 +1,9 @@
-{{/* Refusals of what a schema cannot say, for it takes two values to be wrong: of the whole release. */}}
+{{/* Checks of the whole release that a JSON schema cannot express, because they compare several values. */}}
 
 {{- define "clip-image-flow.check" -}}
   {{- include "clip-image-flow.checkCluster" . -}}
   {{- if not .Values.enabled -}}
-    {{- $says := "is what the `condition` of an umbrella's Chart.yaml reads, and none reads it here: leave it true" -}}
+    {{- $says := "needs a `condition` of the dependency in an umbrella's Chart.yaml: add it, or set enabled to true" -}}
     {{- fail (printf "values: enabled: false %s" $says) -}}
   {{- end -}}
   {{- include "clip-image-flow.checkShutdown" . -}}
@@ -13,30 +13,30 @@
     "annotations" .Values.serviceAccount.annotations) -}}
   {{- with .Values.serviceAccount -}}
     {{- if and .name .annotations -}}
-      {{- $says := "are for the ServiceAccount that the chart makes, and name is %s: annotate that, or drop name" -}}
+      {{- $says := "are for the ServiceAccount that the chart creates, but name is %s: annotate it, or remove name" -}}
       {{- fail (printf (print "values: serviceAccount.annotations " $says) .name) -}}
     {{- end -}}
   {{- end -}}
   {{- with .Values.networkPolicy -}}
     {{- if and .gatewayFrom (not .enabled) -}}
-      {{- $says := "says who may come in, but enabled is false, which lets everybody in: enable it, or drop" -}}
+      {{- $says := "restricts access, but networkPolicy.enabled is false, which allows all: enable it, or remove" -}}
       {{- fail (printf "values: networkPolicy.gatewayFrom %s gatewayFrom" $says) -}}
     {{- end -}}
   {{- end -}}
   {{- include "clip-image-flow.checkGateway" . -}}
 {{- end }}
 
-{{/* Pods end by the native `sleep` hook. Without a cluster Helm may claim to be of 1.20, which says nothing. */}}
+{{/* Pods use the native `sleep` hook of 1.30. Without a cluster, Helm may report version 1.20, which is ignored. */}}
 {{- define "clip-image-flow.checkCluster" -}}
   {{- $version := .Capabilities.KubeVersion.Version -}}
   {{- $nowhere := not (.Capabilities.APIVersions.Has "apps/v1/Deployment") -}}
   {{- if and (semverCompare "<1.30.0-0" $version) (not (and $nowhere (eq $version "v1.20.0"))) -}}
-    {{- $says := "the cluster runs Kubernetes %s, and the chart needs 1.30 or newer: upgrade the cluster" -}}
+    {{- $says := "the cluster runs Kubernetes %s, but the chart needs 1.30 or newer: upgrade the cluster" -}}
     {{- fail (printf $says $version) -}}
   {{- end -}}
 {{- end }}
 
-{{/* A pod that ends must have lost its connections, which takes their age, before it is told to stop. */}}
+{{/* A terminating pod must lose its connections, which takes their maximum age, before it gets its stop signal. */}}
 {{- define "clip-image-flow.checkShutdown" -}}
   {{- with .Values.shutdown -}}
     {{- if le (int .preStopSeconds) (int $.Values.connections.maxAgeSeconds) -}}
@@ -50,19 +50,19 @@
   {{- end -}}
 {{- end }}
 
-{{/* Keys (and, of labels, values) such as Kubernetes takes. `at` says where they stand. */}}
+{{/* Keys of labels and annotations, and values of labels, that Kubernetes accepts. `at` is their path. */}}
 {{- define "clip-image-flow.checkKeys" -}}
   {{- $name := "[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?" -}}
   {{- $key := printf "^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?%s$" $name -}}
   {{- range $each, $_ := merge (dict) (.labels | default dict) (.annotations | default dict) -}}
     {{- if not (regexMatch $key $each) -}}
-      {{- $says := "is no key for Kubernetes: letters, digits, `-`, `_`, `.`, 63 at most, alone or after `DOMAIN/`" -}}
+      {{- $says := "is not a valid key: use letters, digits, `-`, `_`, `.`, at most 63, optionally after `DOMAIN/`" -}}
       {{- fail (printf "%s: %q %s" $.at $each $says) -}}
     {{- end -}}
   {{- end -}}
   {{- range $each, $value := .labels -}}
     {{- if not (regexMatch (printf "^(%s)?$" $name) (toString $value)) -}}
-      {{- $says := "is no value for a label: letters, digits, `-`, `_` and `.`, 63 at most" -}}
+      {{- $says := "is not a valid label value: use letters, digits, `-`, `_` and `.`, at most 63" -}}
       {{- fail (printf "%s.%s: %q %s" $.at $each (toString $value) $says) -}}
     {{- end -}}
   {{- end -}}

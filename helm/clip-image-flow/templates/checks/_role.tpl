@@ -1,6 +1,6 @@
-{{/* Refusals of what a schema cannot say: of every role. `at` is where its values stand, `values` are these. */}}
+{{/* Checks of each role's values that a JSON schema cannot express. `at` is their path, `values` are the values. */}}
 
-{{/* `mounts` and `volumes` are the chart's own. */}}
+{{/* `mounts` (paths) and `volumes` (names) are those that the chart itself adds. */}}
 {{- define "clip-image-flow.checkRole" -}}
   {{- include "clip-image-flow.checkResources" . -}}
   {{- include "clip-image-flow.checkAutoscaling" . -}}
@@ -15,7 +15,7 @@
     {{- end -}}
     {{- range $index, $each := .tolerations -}}
       {{- if and (eq ($each.operator | default "Equal") "Exists") $each.value -}}
-        {{- $says := "operator Exists takes no value: drop value, or set operator to Equal" -}}
+        {{- $says := "operator Exists takes no value: remove value, or set operator to Equal" -}}
         {{- fail (printf "%s.tolerations[%d]: %s" $.at $index $says) -}}
       {{- end -}}
     {{- end -}}
@@ -40,14 +40,15 @@
 {{- define "clip-image-flow.checkAutoscaling" -}}
   {{- with .values.autoscaling -}}
     {{- if gt (int .minReplicas) (int .maxReplicas) -}}
-      {{- fail (printf "%s.autoscaling: minReplicas (%d) is more than maxReplicas (%d)" $.at
+      {{- $says := "minReplicas (%d) is more than maxReplicas (%d): lower minReplicas, or raise maxReplicas" -}}
+      {{- fail (printf (print "%s.autoscaling: " $says) $.at
         (int .minReplicas) (int .maxReplicas)) -}}
     {{- end -}}
     {{- $resources := include "clip-image-flow.pruned" $.values.resources | fromYaml -}}
     {{- $cpu := or (dig "requests" "cpu" "" $resources) (dig "limits" "cpu" "" $resources) -}}
     {{- if and .enabled (not .metrics) (not $cpu) -}}
-      {{- $says := "enabled, and follows the CPU: resources.requests.cpu must say of what, or metrics what else" -}}
-      {{- fail (printf "%s.autoscaling: %s to follow" $.at $says) -}}
+      {{- $says := "enabled, and uses the CPU: set resources.requests.cpu, or autoscaling.metrics" -}}
+      {{- fail (printf "%s.autoscaling: %s for other metrics" $.at $says) -}}
     {{- end -}}
   {{- end -}}
 {{- end }}
@@ -64,13 +65,13 @@
   {{- $names := .volumes -}}
   {{- range .values.extraVolumes -}}
     {{- if has .name $names -}}
-      {{- fail (printf "%s.extraVolumes: two volumes called %q: give yours another name" $.at .name) -}}
+      {{- fail (printf "%s.extraVolumes: two volumes are called %q: give yours another name" $.at .name) -}}
     {{- end -}}
     {{- $names = append $names .name -}}
   {{- end -}}
   {{- range .values.extraVolumeMounts -}}
     {{- if not (has .name $names) -}}
-      {{- $says := "no volume is called so: add it to extraVolumes" -}}
+      {{- $says := "no volume has this name: add it to extraVolumes" -}}
       {{- fail (printf "%s.extraVolumeMounts: %q: %s" $.at .name $says) -}}
     {{- end -}}
   {{- end -}}
@@ -79,19 +80,19 @@
 {{- define "clip-image-flow.checkRollout" -}}
   {{- with .values.pdb -}}
     {{- if and .enabled (has (toString .maxUnavailable) (list "0" "0%")) -}}
-      {{- $says := "would let no node ever be drained: set 1 or more, or pdb.enabled: false" -}}
+      {{- $says := "would block every node drain: set 1 or more, or pdb.enabled: false" -}}
       {{- fail (printf "%s.pdb.maxUnavailable: %v %s" $.at .maxUnavailable $says) -}}
     {{- end -}}
   {{- end -}}
   {{- with .values.strategy -}}
     {{- $rolling := .rollingUpdate | default dict -}}
     {{- if and (eq (.type | default "RollingUpdate") "Recreate") $rolling -}}
-      {{- $says := "type is Recreate, so rollingUpdate has no effect: drop it, or set type to RollingUpdate" -}}
+      {{- $says := "type is Recreate, so rollingUpdate has no effect: remove it, or set type to RollingUpdate" -}}
       {{- fail (printf "%s.strategy: %s" $.at $says) -}}
     {{- end -}}
     {{- $none := list "0" "0%" -}}
     {{- if and (has (toString $rolling.maxSurge) $none) (has (toString $rolling.maxUnavailable) $none) -}}
-      {{- $says := "maxSurge and maxUnavailable are both 0, so no pod could ever be replaced: set one of them to 1" -}}
+      {{- $says := "maxSurge and maxUnavailable are both 0, so no pod could be replaced: set one of them to 1" -}}
       {{- fail (printf "%s.strategy: %s" $.at $says) -}}
     {{- end -}}
   {{- end -}}

@@ -1,6 +1,6 @@
 {{/*
 The spec of an executor's pods. `item` is one of `clip-image-flow.executors`; `root`, `component`, `values` and `node`
-are as everywhere.
+are the same as in other templates.
 */}}
 {{- define "clip-image-flow.executorPod" -}}
 {{- $at := . }}
@@ -10,7 +10,7 @@ are as everywhere.
 {{- $limits := $resources.limits | default dict }}
 {{- $own := get $limits "ephemeral-storage" | toString }}
 {{- if and (include "clip-image-flow.caches" .item) $own }}
-  {{- /* a cache in an emptyDir counts as storage of the pod, which is evicted beyond its limit */}}
+  {{- /* an emptyDir counts as ephemeral storage of the pod, which is evicted above its limit */}}
   {{- $cache := include "clip-image-flow.number" $model.cache.size | float64 }}
   {{- $storage := include "clip-image-flow.number" $own | float64 | addf $cache }}
   {{- $_ := set $limits "ephemeral-storage" (include "clip-image-flow.mebibytes" $storage) }}
@@ -69,7 +69,7 @@ containers:
       {{- . | nindent 6 }}
       {{- end }}
     {{- with first .node.ports }}
-    # The port is closed until the model is loaded, which may take a download.
+    # The port is closed until the model is loaded, downloads included.
     startupProbe:
       grpc: {port: {{ .port }}, service: jina.JinaSingleDataRequestRPC}
       periodSeconds: 2
@@ -124,7 +124,7 @@ volumes:
   {{- end }}
 {{- end }}
 
-{{/* `yes` where each pod of an executor downloads the weights into a volume of its own. */}}
+{{/* `yes` if each pod of an executor downloads the weights into its own emptyDir. */}}
 {{- define "clip-image-flow.caches" -}}
   {{- if and (eq .values.model.source "download") (not .values.model.cache.persistent) }}yes{{ end -}}
 {{- end }}

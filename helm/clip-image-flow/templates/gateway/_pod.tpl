@@ -55,7 +55,8 @@ containers:
       periodSeconds: 2
       timeoutSeconds: 5
       failureThreshold: 60
-    # Ready once every executor has answered once, and from then on: a 503 says more than a refused connection.
+    # Ready once every executor has responded, and from then on: clients then get a 503 with a reason, which is better
+    # than a refused connection.
     readinessProbe:
       httpGet: {path: /startupz, port: http, scheme: {{ $scheme }}}
       periodSeconds: 5
@@ -75,7 +76,7 @@ containers:
       {{- include "clip-image-flow.writableMounts" .root | nindent 6 }}
       {{- if $values.auth.existingSecret }}
       - name: auth
-        mountPath: /etc/clip-gateway/auth  # the folder: a file mounted alone would not change with its Secret
+        mountPath: /etc/clip-gateway/auth  # the directory: a file mounted by subPath is not updated with its Secret
         readOnly: true
       {{- end }}
       {{- if $values.tls.existingSecret }}

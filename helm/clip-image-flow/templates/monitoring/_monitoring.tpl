@@ -1,6 +1,6 @@
-{{/* What monitoring and tracing add to pods and policies; nothing while they are off. */}}
+{{/* What monitoring and tracing add to pods and NetworkPolicies; nothing while they are disabled. */}}
 
-{{/* The port of a node's metrics, which the Flow's export names. */}}
+{{/* The metrics port of a node, from its Jina arguments in the topology. */}}
 {{- define "clip-image-flow.metricsPort" -}}
   {{- $port := "9090" -}}
   {{- range $i, $argument := .args -}}
@@ -9,7 +9,7 @@
   {{- $port -}}
 {{- end }}
 
-{{/* Arguments of Jina. */}}
+{{/* Arguments of Jina that enable metrics and traces. */}}
 {{- define "clip-image-flow.monitoringArgs" -}}
 {{- if .Values.monitoring.enabled }}
 - --monitoring
@@ -25,7 +25,7 @@
 {{- end }}
 {{- end }}
 
-{{/* The sampler, which OpenTelemetry reads from the environment; a caller's own decision goes before it. */}}
+{{/* Environment variables for OpenTelemetry's sampler; the sampling decision of a caller takes precedence. */}}
 {{- define "clip-image-flow.tracingEnv" -}}
   {{- $env := list -}}
   {{- if .Values.monitoring.tracing.enabled -}}
@@ -35,7 +35,7 @@
   {{- toJson $env -}}
 {{- end }}
 
-{{/* The container's port of metrics, beside those of the Flow. */}}
+{{/* The container's metrics port, in addition to the ports of the Flow. */}}
 {{- define "clip-image-flow.monitoringPort" -}}
 {{- if .root.Values.monitoring.enabled }}
 - name: metrics
@@ -43,7 +43,7 @@
 {{- end }}
 {{- end }}
 
-{{/* How a Prometheus that goes by annotations finds a pod's metrics, as JSON; {} where it does not. */}}
+{{/* Pod annotations with which Prometheus finds the metrics, as JSON; {} if `scrape` is another method. */}}
 {{- define "clip-image-flow.scrapeAnnotations" -}}
   {{- $annotations := dict -}}
   {{- with .root.Values.monitoring -}}
@@ -55,7 +55,7 @@
   {{- toJson $annotations -}}
 {{- end }}
 
-{{/* Whom a pod's policy lets in to metrics: those that are named, and nobody otherwise. */}}
+{{/* The NetworkPolicy ingress rule of the metrics port: allows the peers in `monitoring.from`, by default none. */}}
 {{- define "clip-image-flow.metricsIngress" -}}
 {{- if and .root.Values.monitoring.enabled .root.Values.monitoring.from }}
 - from: {{- toYaml .root.Values.monitoring.from | nindent 4 }}
@@ -64,7 +64,7 @@
 {{- end }}
 {{- end }}
 
-{{/* The way out to the collector of traces. */}}
+{{/* The NetworkPolicy egress rule for the collector of traces. */}}
 {{- define "clip-image-flow.tracingEgress" -}}
 {{- with .Values.monitoring.tracing }}
 {{- if .enabled }}
@@ -77,7 +77,7 @@
 {{- end }}
 {{- end }}
 
-{{/* What this release's series have in common. */}}
+{{/* Label matchers that select the Prometheus series of this release. */}}
 {{- define "clip-image-flow.series" -}}
   {{- printf "namespace=%q,app_kubernetes_io_instance=%q" .Release.Namespace (include "clip-image-flow.instance" .) -}}
 {{- end }}
@@ -92,11 +92,11 @@
   {{- join "|" $names -}}
 {{- end }}
 
-{{/* Two values that must fit each other. */}}
+{{/* Checks of values that depend on each other. */}}
 {{- define "clip-image-flow.checkMonitoring" -}}
   {{- with .Values.monitoring -}}
     {{- if and (not .enabled) .rules.enabled -}}
-      {{- fail "values: monitoring.rules: enabled, so monitoring.enabled must be true: alerts are about its metrics" -}}
+      {{- fail "values: monitoring.rules: enabled, so monitoring.enabled must be true: alerts need its metrics" -}}
     {{- end -}}
     {{- if and .tracing.enabled (not .tracing.host) -}}
       {{- fail "values: monitoring.tracing: enabled, so host must name a collector (OTLP over gRPC)" -}}

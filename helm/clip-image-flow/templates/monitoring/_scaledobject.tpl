@@ -1,8 +1,8 @@
-{{/* Autoscaling on what waits, by KEDA. */}}
+{{/* Autoscaling by the number of waiting items, with KEDA. */}}
 
 {{/*
-The items that waited in the queues of an executor's pods, on average over a minute: by Little's law their rate times
-their waiting time. It adds up over pods, so that divided by what may wait in one of them it is a number of pods.
+The average number of items that waited in the queues of an executor's pods during a minute: by Little's law, their
+rate times their waiting time. The sum over all pods divided by the target per pod is the number of pods.
 */}}
 {{- define "clip-image-flow.waitingQuery" -}}
   {{- $series := printf "%s,app_kubernetes_io_component=%q" (include "clip-image-flow.series" .root) .component -}}
@@ -23,7 +23,7 @@ spec:
   pollingInterval: 15
   minReplicaCount: {{ .values.autoscaling.minReplicas }}
   maxReplicaCount: {{ .values.autoscaling.maxReplicas }}
-  fallback:  # without an answer from Prometheus: as many as there are
+  fallback:  # if Prometheus does not respond: keep the current number of pods
     failureThreshold: 4
     replicas: {{ .values.autoscaling.minReplicas }}
     behavior: currentReplicasIfHigher

@@ -1,8 +1,8 @@
-{{/* The spec of the pod of `helm test`: it goes where the gateway goes. `model` is whose embedding to expect. */}}
+{{/* The spec of the `helm test` pod, scheduled like the gateway. It expects the embeddings of `model`. */}}
 {{- define "clip-image-flow.testPod" -}}
 {{- $gateway := .root.Values.gateway }}
 {{- $host := include "clip-image-flow.host" (dict "root" .root "component" "gateway") }}
-{{- $doors := include "clip-image-flow.doors" .root | fromJson }}
+{{- $ports := include "clip-image-flow.clientPorts" .root | fromJson }}
 {{- $mode := include "clip-image-flow.secretMode" .root }}
 {{- include "clip-image-flow.podSecurity" .root }}
 restartPolicy: Never
@@ -25,8 +25,8 @@ containers:
     command: [python, /test/encode.py]
     env:
       - {name: HOME, value: /home/app}
-      - {name: HTTP_ADDRESS, value: "{{ $host }}:{{ $doors.http.service }}"}
-      - {name: GRPC_ADDRESS, value: "{{ $host }}:{{ $doors.grpc.service }}"}
+      - {name: HTTP_ADDRESS, value: "{{ $host }}:{{ $ports.http.service }}"}
+      - {name: GRPC_ADDRESS, value: "{{ $host }}:{{ $ports.grpc.service }}"}
       - {name: MODEL, value: {{ .model | quote }}}
       - {name: TIMEOUT_SECONDS, value: {{ .root.Values.test.timeoutSeconds | quote }}}
       {{- if $gateway.auth.existingSecret }}
