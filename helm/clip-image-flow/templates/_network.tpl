@@ -20,13 +20,12 @@
 {{- end }}
 {{- end }}
 
-{{/* The gateway's ports for clients, without the metrics port: {grpc: {own, service}, http: ...}. */}}
+{{/* The gateway's ports for clients, without the metrics port, as its Service has them: {grpc: 51000, http: 8000}. */}}
 {{- define "clip-image-flow.clientPorts" -}}
   {{- $ports := dict -}}
   {{- range (include "clip-image-flow.topology" . | fromJson).gateway.ports -}}
     {{- if has .name (list "grpc" "http") -}}
-      {{- $service := get $.Values.gateway.service.ports .name | default .port -}}
-      {{- $_ := set $ports .name (dict "own" .port "service" $service) -}}
+      {{- $_ := set $ports .name (get $.Values.gateway.service.ports .name | default .port) -}}
     {{- end -}}
   {{- end -}}
   {{- toJson $ports -}}

@@ -109,9 +109,9 @@
       {{- end -}}
     {{- end -}}
     {{- $ports := include "clip-image-flow.clientPorts" $ | fromJson -}}
-    {{- if eq (int $ports.grpc.service) (int $ports.http.service) -}}
+    {{- if eq (int $ports.grpc) (int $ports.http) -}}
       {{- $says := "grpc and http both use port %d: set different ports" -}}
-      {{- fail (printf (print "values: gateway.service.ports: " $says) (int $ports.http.service)) -}}
+      {{- fail (printf (print "values: gateway.service.ports: " $says) (int $ports.http)) -}}
     {{- end -}}
     {{- if gt (len .ipFamilies) (uniq .ipFamilies | len) -}}
       {{- fail (printf "values: gateway.service.ipFamilies: %s is listed twice: remove one" (first .ipFamilies)) -}}

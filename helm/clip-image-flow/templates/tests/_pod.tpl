@@ -25,8 +25,8 @@ containers:
     command: [python, /test/encode.py]
     env:
       - {name: HOME, value: /home/app}
-      - {name: HTTP_ADDRESS, value: "{{ $host }}:{{ $ports.http.service }}"}
-      - {name: GRPC_ADDRESS, value: "{{ $host }}:{{ $ports.grpc.service }}"}
+      - {name: HTTP_ADDRESS, value: "{{ $host }}:{{ $ports.http }}"}
+      - {name: GRPC_ADDRESS, value: "{{ $host }}:{{ $ports.grpc }}"}
       - {name: MODEL, value: {{ .model | quote }}}
       - {name: TIMEOUT_SECONDS, value: {{ .root.Values.test.timeoutSeconds | quote }}}
       {{- if $gateway.auth.existingSecret }}
