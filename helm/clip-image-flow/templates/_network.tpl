@@ -20,7 +20,7 @@
 {{- end }}
 {{- end }}
 
-{{/* The gateway's ports for clients, without the metrics port, as its Service has them: {grpc: 51000, http: 8000}. */}}
+{{/* The gateway's ports for clients, without the metrics port, as its Service has them: {grpc: 8080, http: 8081}. */}}
 {{- define "clip-image-flow.clientPorts" -}}
   {{- $ports := dict -}}
   {{- range (include "clip-image-flow.topology" . | fromJson).gateway.ports -}}
