@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
+import os
 import resource
 import time
 from collections.abc import AsyncIterator, Callable
@@ -21,12 +22,12 @@ from clip_gateway.observing.logs import LOG
 from clip_gateway.problems import Problem
 from clip_wire.errors import TooManyRequests
 
-_PERIOD_SECONDS = 0.01  # a local client sends about 10 MB in this time
+_PERIODS_SECONDS = (0.01, 0.1)  # between two looks at the memory, the shortest and the longest
+_BYTES_A_SECOND = 8 << 30  # more than local clients send; a period is what they would need to fill the memory
 _FULL = 0.7  # share of the container's memory
 _READ = 0.25  # share of the container's memory for messages that are received at the same time
 _COLLECT_SECONDS = 0.3
 _TURN_SECONDS = 0.25  # after which the next call may receive beside a slow one
-_STATM = Path("/proc/self/statm")
 
 T = TypeVar("T")
 
@@ -40,6 +41,7 @@ class Guard:
 
     def __init__(self, memory: int, largest: int) -> None:
         self._most = int(_FULL * memory)
+        self._resident = _ResidentMemory()
         # Each message is in memory three times: received slices, one buffer, and parsed.
         self._turns = asyncio.Semaphore(max(1, int(_READ * memory) // (3 * largest)))
         self._numbers = itertools.count()
@@ -48,7 +50,7 @@ class Guard:
     async def paced(self, requests: AsyncIterator[T]) -> AsyncIterator[T]:
         """Yield `requests`; the first one waits until few other calls receive their first one."""
         await self._turns.acquire()
-        turn = _Turn(self._turns, self._most // 2)
+        turn = _Turn(self._turns, self._resident, self._most // 2)
         try:
             async for request in _each_read_to_its_end(requests):
                 turn.end()
@@ -102,14 +104,18 @@ class Guard:
         collected = 0.0
         gc.freeze()  # existing objects are permanent: `gc.collect` below skips them
         while True:
-            await asyncio.sleep(_PERIOD_SECONDS)
-            if _resident_bytes() > self._most:
+            await asyncio.sleep(self._period())
+            if self._resident.read() > self._most:
                 if time.monotonic() - collected > _COLLECT_SECONDS:
                     gc.collect()  # failed calls, with the messages that they received
                     trim()
                     collected = time.monotonic()
-                if self._reading and _resident_bytes() > self._most:
+                if self._reading and self._resident.read() > self._most:
                     self._shed()
+
+    def _period(self) -> float:
+        shortest, longest = _PERIODS_SECONDS
+        return min(max((self._most - self._resident.read()) / _BYTES_A_SECOND, shortest), longest)
 
     def _shed(self) -> None:
         problem = Problem(TooManyRequests, "the gateway's memory is full; try again")
@@ -119,17 +125,30 @@ class Guard:
         self._reading.clear()
 
 
+class _ResidentMemory:
+    """Reads the resident memory of this process, from a file that stays open: opening it costs ten times the reading."""
+
+    def __init__(self) -> None:
+        self._statm = Path("/proc/self/statm").open("rb", buffering=0)  # noqa: SIM115  # open as long as the process
+
+    def read(self) -> int:
+        """Return the resident memory in bytes."""
+        return int(os.pread(self._statm.fileno(), 128, 0).split()[1]) * resource.getpagesize()
+
+
 class _Turn:
     """Permission of a call to receive its first message.
 
     A slow call gives it up after `_TURN_SECONDS`, so that the next call can receive too, while memory is below `most`.
 
     :param turns: semaphore from which the turn was acquired.
+    :param resident: memory of this process.
     :param most: memory in bytes above which a turn is kept.
     """
 
-    def __init__(self, turns: asyncio.Semaphore, most: int) -> None:
+    def __init__(self, turns: asyncio.Semaphore, resident: _ResidentMemory, most: int) -> None:
         self._turns = turns
+        self._resident = resident
         self._most = most
         self._timer: asyncio.TimerHandle | None = None
         self._wait()
@@ -138,7 +157,7 @@ class _Turn:
         self._timer = asyncio.get_running_loop().call_later(_TURN_SECONDS, self._pass_on)
 
     def _pass_on(self) -> None:
-        if _resident_bytes() <= self._most:
+        if self._resident.read() <= self._most:
             self.end()
         else:
             self._wait()
@@ -178,7 +197,3 @@ def _forget(task: asyncio.Task[Any]) -> None:
     _READS.discard(task)
     if not task.cancelled():
         task.exception()  # marks it as retrieved, so that asyncio logs nothing if the reader is gone
-
-
-def _resident_bytes() -> int:
-    return int(_STATM.read_text().split()[1]) * resource.getpagesize()
