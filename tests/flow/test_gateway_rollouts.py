@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import grpc
-import numpy as np
 import pytest
 import requests
 from docarray import Document, DocumentArray
@@ -22,133 +18,15 @@ from jina.proto import jina_pb2_grpc
 from jina.types.request.data import DataRequest
 
 from clip_wire.parameters import PINNED, UNREAD
-from scripts import ROOT
-from scripts.processes import free_ports, kill
-from tests.conftest import encoded, photo, save_random_clip
-from tests.flow.gateways import Gateway, executor, gateway, wait_for
+from tests.conftest import encoded, save_random_clip
+from tests.flow.gateways import Gateway, gateway, wait_for
+from tests.flow.rollouts import PICTURE, Replicas, check_vectors, loads
 from tests.flow.test_gateway_routes import uri
 
-PICTURE = photo(60, 60, seed=1)
 PICTURE_BYTES = encoded(PICTURE)
 TOGETHER_SECONDS = 10.0  # within which all gateways switch
 WORDS = {"input": ["a fox"]}
 BOTH = {"input": [uri(PICTURE), "a fox"]}
-
-
-class Replicas:
-    """Executors on ports that stand for the replicas of one Deployment; what is on a port can be replaced."""
-
-    def __init__(self, kind: str, count: int, folder: Path) -> None:
-        self.kind = kind
-        self.ports = free_ports(count)
-        self._folder = folder
-        self._running: dict[int, tuple[contextlib.ExitStack, Any]] = {}
-        self._number = itertools.count()
-
-    def start(self, port: int, model: Path, **options: str) -> None:
-        name = f"{self.kind}-{next(self._number)}"
-        uses = self._folder / f"{name}.yml"
-        more = "".join(f", {key}: {value}" for key, value in options.items())
-        uses.write_text(
-            f"jtype: CLIP{self.kind.capitalize()}Encoder\n"
-            f"with: {{pretrained_model_name_or_path: {model}{more}}}\n"
-            f"py_modules: [{ROOT / 'executors' / f'clip_{self.kind}' / f'clip_{self.kind}.py'}]\n"
-        )
-        stack = contextlib.ExitStack()
-        process = stack.enter_context(executor(port, self._folder / f"{name}.log", uses))
-        self._running[port] = stack, process
-
-    def stop(self, port: int) -> None:
-        stack, process = self._running.pop(port)
-        kill(process)
-        stack.close()
-
-    def close(self) -> None:
-        for port in list(self._running):
-            self.stop(port)
-
-    def roll_out(self, old: list[int], spare: int, model: Path, **options: str) -> int:
-        """One more, then one fewer, as a Deployment does; the port that is left over."""
-        for port in old:
-            self.start(spare, model, **options)
-            time.sleep(1)
-            self.stop(port)
-            spare = port
-        time.sleep(3)
-        return spare
-
-
-@dataclass
-class Load:
-    """Callers of one gateway, each of which sends one request after the other."""
-
-    base: str
-    body: dict[str, Any] = field(default_factory=lambda: {"input": [uri(PICTURE)]})
-    answers: list[tuple[float, str, list[np.ndarray]]] = field(default_factory=list)
-    """When it came, its fingerprints and its vectors."""
-    wrong: list[str] = field(default_factory=list)
-    threads: list[threading.Thread] = field(default_factory=list)
-    ended: threading.Event = field(default_factory=threading.Event)
-
-    def start(self, callers: int) -> None:
-        self.threads = [threading.Thread(target=self._call, daemon=True) for _ in range(callers)]
-        for thread in self.threads:
-            thread.start()
-
-    def stop(self) -> None:
-        self.ended.set()
-        for thread in self.threads:
-            thread.join(60)
-
-    def _call(self) -> None:
-        with requests.Session() as session:
-            while not self.ended.is_set():
-                try:
-                    answer = session.post(f"{self.base}/v1/embeddings", json=self.body, timeout=60)
-                except requests.RequestException as error:
-                    self.wrong.append(repr(error))
-                    continue
-                came = time.monotonic()
-                if answer.status_code != 200:
-                    self.wrong.append(answer.text)
-                    continue
-                body = answer.json()
-                assert answer.headers["X-Model-Fingerprint"] == body["system_fingerprint"]
-                vectors = [np.array(one["embedding"], np.float32) for one in body["data"]]
-                self.answers.append((came, f"{body['model']} {body['system_fingerprint']}", vectors))
-                time.sleep(0.01)
-
-    @property
-    def switches(self) -> list[tuple[float, str]]:
-        """When answers were first of another kind than the one before, and of which."""
-        return [
-            (after[0], after[1]) for before, after in itertools.pairwise(sorted(self.answers)) if before[1] != after[1]
-        ]
-
-
-@contextlib.contextmanager
-def loads(*bases: str, callers: int = 3, **more: Any) -> Iterator[list[Load]]:
-    found = [Load(base, **more) for base in bases]
-    for one in found:
-        one.start(callers)
-    try:
-        yield found
-    finally:
-        for one in found:
-            one.stop()
-
-
-def check_vectors(found: list[Load]) -> None:
-    """Whatever has one name is one vector, and whatever has another name is another one."""
-    vectors: dict[str, list[np.ndarray]] = {}
-    for load in found:
-        assert len(load.answers) > 100
-        for _, kind, own in load.answers:
-            for now, known in zip(own, vectors.setdefault(kind, own), strict=True):
-                assert now @ known > 1 - 1e-6, kind
-    firsts = [own[0] for own in vectors.values()]
-    for one, other in itertools.combinations(firsts, 2):
-        assert np.abs(one - other).max() > 1e-4
 
 
 def until(running: Gateway, condition: Callable[[], Any]) -> None:

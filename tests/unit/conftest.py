@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
+from tests.conftest import WebServer
 from tests.unit.batcher_bench import Bench
+from tests.unit.hubs import Hub
 
 
 @pytest.fixture
@@ -27,3 +30,13 @@ def make() -> Iterator[Callable[..., Bench]]:
 @pytest.fixture
 def bench(make: Callable[..., Bench]) -> Bench:
     return make()
+
+
+@pytest.fixture
+def make_hub(web_server: WebServer, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, dict[str, bytes]], Hub]:
+    """Makes a hub with the repository and files that are given, which `huggingface_hub` then asks."""
+    monkeypatch.setenv("HF_ENDPOINT", web_server.url)
+    monkeypatch.delenv("CLIP_CACHE", raising=False)
+    for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    return partial(Hub, web_server)

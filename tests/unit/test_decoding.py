@@ -7,8 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,11 +20,9 @@ from PIL import Image
 from clip_image_flow import ImageEncoder
 from clip_image_flow.errors import BadDocument, ConfigError, RequestError, TakesLonger, TooLarge, UnsupportedMedia
 from clip_image_flow.image import pictures
-from clip_image_flow.image import preprocess as preprocess_module
-from clip_image_flow.image.decoding.budget import MemoryBudget
 from clip_image_flow.image.decoding.process import DecodingProcess, Options
 from clip_image_flow.image.pictures import MOST_SCANS, open_picture
-from clip_image_flow.image.preprocess import Square, preprocess, to_square
+from clip_image_flow.image.preprocess import Square, preprocess
 from fuzz.hostile import jpeg_of_many_scans, tiff_of_many_strips, tiff_that_warns, webp_of_an_empty_canvas
 from tests.conftest import encoded, photo
 
@@ -239,75 +235,12 @@ def test_an_idle_decoder_takes_no_numpy_and_little_memory(process: DecodingProce
     assert decoder.memory_full_info().uss <= 30 << 20
 
 
-STRIPS = {
-    **{mode: (mode, "PNG") for mode in ("RGB", "L", "LA", "RGBA", "P", "1", "I;16")},
-    "CMYK": ("CMYK", "JPEG"),
-}
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("kind", STRIPS)
-@pytest.mark.parametrize("exact", [True, False])
-def test_strips_change_no_bit_where_bits_count(
-    kind: str, orientation: int, exact: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mode, format = STRIPS[kind]
-    image = photo(200, 131)
-    if mode in ("LA", "RGBA"):
-        image.putalpha(Image.linear_gradient("L").resize(image.size))
-        image = image.convert(mode)
-    elif mode == "I;16":
-        image = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257 + 3)
-    else:
-        image = image.convert(mode)
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    data = encoded(image, format, exif=exif)
-    results = []
-    for strip, whole in ((1 << 30, 1 << 30), (2000, 0)):
-        monkeypatch.setattr(pictures, "STRIP_PIXELS", strip)
-        monkeypatch.setattr(preprocess_module, "_LARGEST_WHOLE", whole)
-        with open_picture(data, 50_000_000) as picture:
-            results.append([np.asarray(picture.whole()), np.asarray(to_square(picture, Square(SIZE), exact=exact))])
-    for whole, strips in zip(*results, strict=True):
-        if exact:
-            assert np.array_equal(whole, strips)
-        elif kind != "1":  # noise of black and white is what rounding between two passes shows most in
-            assert np.abs(whole.astype(int) - strips).mean() <= 1
-
-
 def test_a_side_of_more_pixels_than_a_jpeg_can_have_is_refused() -> None:
     with (
         pytest.raises(TooLarge, match="65536 x 1 pixels; at most 65535 are decoded on a side"),
         open_picture(encoded(Image.new("L", (65_536, 1))), 50_000_000),
     ):
         pass
-
-
-def test_the_budget_lets_in_what_fits_and_the_rest_in_turn() -> None:
-    budget = MemoryBudget(100)
-    order: list[str] = []
-    with budget.granting(60) as granted:
-        assert granted
-        threads = []
-        for name, count in (("large", 80), ("small", 10)):
-            threads.append(threading.Thread(target=note, args=(budget, count, order, name)))
-            threads[-1].start()
-            time.sleep(0.05)
-        assert order == []  # the small one fits, and waits its turn all the same
-    for thread in threads:
-        thread.join(30)
-    assert order == ["large", "small"]
-
-
-def test_what_is_more_than_the_budget_is_let_in_alone() -> None:
-    with MemoryBudget(100).granting(1000) as granted:
-        assert granted
-
-
-def note(budget: MemoryBudget, count: int, order: list[str], name: str) -> None:
-    with budget.granting(count):
-        order.append(name)
 
 
 @pytest.mark.parametrize("value", [0, 61, "2", True, None])

@@ -2,75 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from safetensors.torch import save
 
 from clip_image_flow import models
 from clip_image_flow.errors import ModelError
-from tests.conftest import WebServer
+from clip_image_flow.models import hub as hub_module
+from tests.unit.hubs import COMMIT, Hub
 from tests.unit.test_huggingface import DIM, PREPROCESSOR, VISION, random_tower, vision_weights
 
 NAME = "acme/clip-tiny"
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-class Hub:
-    """What `snapshot_download` asks of the hub, for one repository."""
-
-    def __init__(self, web: WebServer, files: dict[str, bytes]) -> None:
-        self.web = web
-        self.files = files
-        web.otherwise = self.answer
-
-    def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        path = urlsplit(handler.path).path
-        resolved = f"/{NAME}/resolve/{COMMIT}/"
-        if path in (f"/api/models/{NAME}", *(f"/api/models/{NAME}/revision/{known}" for known in ("main", COMMIT))):
-            siblings = [{"rfilename": name} for name in self.files]
-            self.send(handler, 200, json.dumps({"id": NAME, "sha": COMMIT, "siblings": siblings}).encode())
-        elif path.startswith(f"/api/models/{NAME}/tree/"):
-            entries = [
-                {"type": "file", "path": name, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
-                for name, data in self.files.items()
-            ]
-            self.send(handler, 200, json.dumps(entries).encode())
-        elif path.startswith(resolved) and path.removeprefix(resolved) in self.files:
-            data = self.files[path.removeprefix(resolved)]
-            self.send(handler, 200, data, {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', "X-Repo-Commit": COMMIT})
-        else:
-            of_a_revision = path.startswith(f"/api/models/{NAME}/revision/")
-            self.send(handler, 404, b"{}", {"X-Error-Code": f"{'Revision' if of_a_revision else 'Repo'}NotFound"})
-
-    def send(
-        self, handler: BaseHTTPRequestHandler, status: int, body: bytes, headers: dict[str, str] | None = None
-    ) -> None:
-        handler.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
-            handler.send_header(name, value)
-        handler.end_headers()
-        if handler.command == "GET":
-            handler.wfile.write(body)
-
-    @property
-    def fetched(self) -> list[str]:
-        """The files whose contents went out."""
-        return [asked.rpartition("/")[2] for asked in self.web.asked if asked.startswith(f"GET /{NAME}/resolve")]
 
 
 @pytest.fixture
-def hub(web_server: WebServer, monkeypatch: pytest.MonkeyPatch) -> Hub:
-    monkeypatch.setenv("HF_ENDPOINT", web_server.url)
-    monkeypatch.delenv("CLIP_CACHE", raising=False)
-    for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(variable, raising=False)
+def hub(make_hub: Callable[[str, dict[str, bytes]], Hub]) -> Hub:
     files = {
         "config.json": json.dumps({"model_type": "clip", "vision_config": VISION}).encode(),
         "preprocessor_config.json": json.dumps(PREPROCESSOR).encode(),
@@ -78,13 +29,13 @@ def hub(web_server: WebServer, monkeypatch: pytest.MonkeyPatch) -> Hub:
         "pytorch_model.bin": b"a pickle",
         "README.md": b"# CLIP",
     }
-    return Hub(web_server, files)
+    return make_hub(NAME, files)
 
 
 def test_a_repository_is_fetched_without_what_is_not_needed(hub: Hub, tmp_path: Path) -> None:
     model = models.load(NAME, str(tmp_path))
     assert (model.name, model.dim) == (NAME, DIM)
-    assert sorted(hub.fetched) == ["config.json", "model.safetensors", "preprocessor_config.json"]
+    assert hub.fetched == ["config.json", "model.safetensors", "preprocessor_config.json"]
 
 
 def test_its_files_are_fetched_once(hub: Hub, tmp_path: Path) -> None:
@@ -165,3 +116,8 @@ def test_something_else_than_the_hub_is_a_model_error(
     hub.web.otherwise = answer
     with pytest.raises(ModelError, match=f"model '{NAME}'"):
         models.load(NAME, str(tmp_path))
+
+
+def test_what_the_hub_states_no_sum_of_is_not_compared(tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(b"anything")
+    hub_module.check(tmp_path / "weights", "model")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +15,8 @@ from safetensors.torch import load_file
 
 from clip_image_flow import ImageEncoder, TextEncoder, models
 from clip_image_flow.errors import ModelError
-from clip_image_flow.models import hub as hub_module
 from clip_image_flow.models.openclip import architectures
-from clip_image_flow.models.openclip.library import open_clip
-from tests.conftest import WebServer, encoded, photo
+from tests.conftest import encoded, photo
 from tests.unit.open_clip_checkpoints import CLIP_TEXT, FAMILIES, OPENAIS, clip_like, save_checkpoint, timm_vision
 from tests.unit.tokenizer_folders import save_gemma
 
@@ -183,96 +179,6 @@ def test_weights_of_another_architecture_are_named(folder: Path) -> None:
         models.load(f"ViT-B-32::{file}")
 
 
-class Hub:
-    """The hub, with one repository whose weights it states a SHA-256 of."""
-
-    def __init__(self, web: WebServer, repository: str, folder: Path) -> None:
-        self.web, self.repository = web, repository
-        self.files = {file.name: file.read_bytes() for file in folder.iterdir()}
-        self.sums = {name: hashlib.sha256(data).hexdigest() for name, data in self.files.items()}
-        web.otherwise = self.answer
-
-    def answer(self, handler: Any) -> None:
-        commit = "0123456789abcdef0123456789abcdef01234567"
-        path, resolved = handler.path.partition("?")[0], f"/{self.repository}/resolve/{commit}/"
-        headers: dict[str, str] = {}
-        if path in (f"/api/models/{self.repository}", f"/api/models/{self.repository}/revision/main"):
-            siblings = [{"rfilename": name} for name in self.files]
-            body = json.dumps({"id": self.repository, "sha": commit, "siblings": siblings}).encode()
-        elif path.startswith(f"/api/models/{self.repository}/tree/"):
-            body = json.dumps(
-                [{"type": "file", "path": n, "size": len(d), "oid": "0" * 40} for n, d in self.files.items()]
-            ).encode()
-        elif (name := path.removeprefix(resolved)) in self.files:
-            body = self.files[name]
-            headers = {"ETag": f'"{self.sums[name]}"', "X-Repo-Commit": commit}
-        else:
-            handler.send_error(404)
-            return
-        handler.send_response(200)
-        for key, value in {"Content-Length": str(len(body)), **headers}.items():
-            handler.send_header(key, value)
-        handler.end_headers()
-        if handler.command == "GET":
-            handler.wfile.write(body)
-
-    @property
-    def fetched(self) -> list[str]:
-        return sorted(one.rpartition("/")[2] for one in self.web.asked if one.startswith(f"GET /{self.repository}/res"))
-
-
-@pytest.fixture
-def make_hub(web_server: WebServer, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Path], Hub]:
-    monkeypatch.setenv("HF_ENDPOINT", web_server.url)
-    for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(variable, raising=False)
-    return lambda repository, folder: Hub(web_server, repository, folder)
-
-
-def test_a_repository_is_fetched_once_without_its_pickles(
-    make_hub: Callable[[str, Path], Hub], folder: Path, tmp_path: Path
-) -> None:
-    (folder / "open_clip_pytorch_model.bin").write_bytes(b"a pickle")
-    (folder / "picture.png").write_bytes(b"")
-    hub = make_hub("acme/tiny", folder)
-    for _ in range(2):
-        assert models.load("hf-hub:acme/tiny", str(tmp_path / "cache")).dim == 32
-    assert hub.fetched == ["open_clip_config.json", "open_clip_model.safetensors"]
-    hub.web.close()
-    assert models.load("hf-hub:acme/tiny", str(tmp_path / "cache")).dim == 32
-    assert models.resolve("hf-hub:acme/tiny", str(tmp_path / "cache")).fingerprint()
-
-
-def test_weights_are_compared_with_the_sha256_that_the_hub_states(
-    make_hub: Callable[[str, Path], Hub], folder: Path, tmp_path: Path
-) -> None:
-    hub = make_hub("acme/tiny", folder)
-    hub.sums["open_clip_model.safetensors"] = "f" * 64
-    with pytest.raises(ModelError, match=r"does not match the hub's SHA-256; delete .*ffff and retry"):
-        models.load("hf-hub:acme/tiny", str(tmp_path / "cache"))
-
-
-def test_a_tag_leads_to_its_repository_and_is_remembered(
-    make_hub: Callable[[str, Path], Hub], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its activation is the one that the weights were trained with, which `open_clip` itself only warns of."""
-    folder = save_checkpoint(tmp_path / "checkpoint", architectures.config(TINY), OPENAIS)
-    hub = make_hub("acme/tiny", folder)
-    tags = {"mine": {"url": "", "hf_hub": "acme/tiny/", "quick_gelu": True, "resize_mode": "squash"}}
-    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, TINY, tags)
-    cache = tmp_path / "cache"
-    assert models.resolve(f"{TINY}::mine", str(cache)).fingerprint() is None
-    assert models.load(f"{TINY}::mine", str(cache)).dim == 256
-    hub.web.close()
-    monkeypatch.delitem(open_clip.pretrained._PRETRAINED, TINY)
-    checkpoint = models.resolve(f"{TINY}/mine", str(cache))
-    assert checkpoint.fingerprint()
-    assert checkpoint.prepared("image") == models.ImagePreparation(resize="squash")
-    kinds = {type(module).__name__ for module in checkpoint.load().visual.modules()}
-    assert "QuickGELU" in kinds
-    assert "GELU" not in kinds
-
-
 FRESH = """
 import sys
 from clip_image_flow import ImageEncoder, TextEncoder
@@ -328,8 +234,3 @@ def test_weights_that_are_not_for_commercial_use_are_told(
     TextEncoder(str(folder), backend="torch").close()
     messages = [record.message for record in caplog.records if "commercial" in record.message]
     assert [told in message for message in messages] == ([True] if told else [])
-
-
-def test_what_the_hub_states_no_sum_of_is_not_compared(tmp_path: Path) -> None:
-    (tmp_path / "weights").write_bytes(b"anything")
-    hub_module.check(tmp_path / "weights", "model")
