@@ -61,7 +61,7 @@ def test_shapes_of_jina_and_vllm(body: dict[str, Any], items: list[tuple[str, st
         ({"messages": []}, "", "messages must be a list of messages"),
         ({"messages": [{"content": "a"}]}, "", "messages must be a list of messages"),
         ({"messages": user(TEXT_PART, IMAGE_PART)}, "messages", "CLIP has no joint embedding"),
-        ({"messages": [user("a"), user("a")[:0] or user(TEXT_PART, TEXT_PART)]}, "messages[1]", "several parts"),
+        ({"messages": [user("a"), user("a")[:0] or user(TEXT_PART, TEXT_PART)]}, "messages[1]", "no joint embedding"),
         ({"messages": user({"type": "audio_url"})}, "messages", "text must be a string"),
         ({"input": [{"text": "a", "image": URI}]}, "input[0]", "send one of text, image, bytes, url"),
         ({"input": ["a", {}]}, "input[1]", "send one of text, image, bytes, url"),

@@ -101,14 +101,14 @@ def test_a_file_of_safetensors_needs_its_architecture(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("ViT-B-23::laion2b", "has no architecture 'ViT-B-23'; did you mean 'ViT-B-32'.*Served are .*ViT-B-16-SigLIP2"),
+        ("ViT-B-23::laion2b", "has no architecture 'ViT-B-23'; did you mean 'ViT-B-32'.*Supported: .*ViT-B-16-SigLIP2"),
         ("ViT-B-32::laion3b", "does not know the tag 'laion3b' of ViT-B-32; its tags are openai, .*laion2b_s34b_b79k"),
         ("ViT-B-32/laion3b", "does not know the tag 'laion3b' of ViT-B-32"),
         ("ViT-S-32::anything", "its tags|it has no weights for that architecture"),
         ("ViT-B-32::/nowhere/weights.pt", "there is no file /nowhere/weights.pt"),
         (
             "xlm-roberta-base-ViT-B-32::laion5b_s13b_b90k",
-            "its texts go through xlm-roberta-base.*Served are .*ViT-B-32",
+            "its texts go through xlm-roberta-base.*Supported: .*ViT-B-32",
         ),
     ],
 )
@@ -129,7 +129,7 @@ def test_what_is_not_served_is_refused_with_what_is(tmp_path: Path, name: str, w
 def test_an_architecture_that_is_not_served_is_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
     (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": clip_like(**changes)}))
     (tmp_path / "open_clip_model.safetensors").write_bytes(b"")
-    with pytest.raises(ModelError, match=f"cannot be served: .*{words}.*Served are"):
+    with pytest.raises(ModelError, match=f"cannot be used: .*{words}.*Supported: "):
         models.load(str(tmp_path))
 
 
@@ -138,7 +138,7 @@ def test_an_architecture_that_is_not_served_is_refused(tmp_path: Path, changes: 
     [
         ({"resize_mode": "crop"}, "resized by 'crop'"),
         ({"interpolation": "nearest"}, "'nearest'; supported: RGB"),
-        ({"mean": [0.5]}, r"mean \[0.5\]; three numbers"),
+        ({"mean": [0.5]}, r"mean \[0.5\]; supported: three numbers"),
         ({"std": [0.5, 0, 0.5]}, "std"),
     ],
 )

@@ -57,7 +57,7 @@ def test_a_healthy_engine_passes(encoder: Any) -> None:
         (lambda rows: -rows, "-1.000000"),
         (lambda rows: np.zeros_like(rows), "0.000000"),
         (lambda rows: np.tile(np.linspace(1, 2, rows.shape[1], dtype=np.float32), (len(rows), 1)), "cosines of 2"),
-        (lambda rows: rows * np.nan, "numbers that are not finite"),
+        (lambda rows: rows * np.nan, "values that are not finite"),
     ],
     ids=["drifts", "turns round", "gives zeros", "gives one vector for all", "gives no numbers"],
 )
@@ -163,7 +163,7 @@ def test_the_process_of_an_engine_that_drifts_ends_with_the_reason(tiny_model: P
     )
     assert ended.returncode == os.EX_SOFTWARE, ended.stderr
     assert "the self-check failed, this process ends: cosines of 2 reference items" in ended.stderr
-    assert log.read_text().startswith("the self-check failed: cosines of 2 reference items to what they were are -1.0")
+    assert log.read_text().startswith("the self-check failed: cosines of 2 reference items to their known embeddings are -1.0")
 
 
 @pytest.mark.parametrize("seconds", [-1, "often", None, float("nan")])

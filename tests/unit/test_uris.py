@@ -57,7 +57,7 @@ def test_data_uris_are_read_by_default(uri: str, expected: bytes) -> None:
         ("data:image/png;base64,aGVs!G8=", "base64"),
         ("data:image/png;base64,aGVsbG8é", "base64"),
         ("data:,100%", "a % at 3 that begins no escape"),
-        ("data:,\ud800", "characters that are none"),
+        ("data:,\ud800", "lone surrogate, which is not"),
         ("data:image/png;base64", "no comma"),
         ("data:", "no comma"),
     ],

@@ -59,7 +59,7 @@ def why_not(model_cfg: dict[str, Any]) -> str:
         return f"its attentional_pool {vision['attentional_pool']!r} is not supported"
     size = vision.get("image_size", 224)
     if isinstance(size, list) and len(set(size)) != 1:
-        return f"its pictures of {size} pixels are not square"
+        return f"its images of {size} pixels are not square"
     if unknown := text.get("tokenizer_kwargs", {}).keys() - {"clean", "strip_sep_token"}:
         return f"its tokenizer's option {min(unknown)!r} is not supported"
     return ""

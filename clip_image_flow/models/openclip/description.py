@@ -126,7 +126,7 @@ def check_architecture(model_cfg: dict[str, Any], name: str) -> None:
     """
     if why := architectures.why_not(model_cfg):
         served = ", ".join(architectures.served())
-        raise ModelError(f"model {name!r} is not supported: {why}. Supported: {served}")
+        raise ModelError(f"model {name!r} cannot be used: {why}. Supported: {served}")
 
 
 def of_folder(folder: Path, name: str, weights: Path | None = None) -> Description:
