@@ -126,7 +126,7 @@ class Guard:
 
 
 class _ResidentMemory:
-    """Reads the resident memory of this process, from a file that stays open: opening it costs ten times the reading."""
+    """Reads the resident memory of this process from a file that stays open: opening it costs ten times as much."""
 
     def __init__(self) -> None:
         self._statm = Path("/proc/self/statm").open("rb", buffering=0)  # noqa: SIM115  # open as long as the process
