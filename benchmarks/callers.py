@@ -128,6 +128,7 @@ async def bad_company(port: int, count: int) -> AsyncIterator[None]:
                     if kind == 1:
                         for i in range(600):
                             writer.write(head[i : i + 1] or b"x")
+                            await writer.drain()  # raises after the server has closed the connection
                             await asyncio.sleep(0.1)
                     elif kind == 2:
                         writer.write(head + bytes(1000))
