@@ -194,8 +194,8 @@ def kept() -> dict[str, dict[str, Any]]:
 
 def table(figures: dict[str, dict[str, Any]]) -> str:
     """The figures as a table of Markdown."""
-    columns = ("architecture", "pixels", "dim", "weights, M", "fp32", "bf16", "int8", "a text", "MB", "to open_clip")
-    columns += ("to the forward pass",)
+    names = "architecture, pixels, dim, weights (M), fp32, bf16, int8, a text, MB, to open_clip, to the forward pass"
+    columns = names.split(", ")
     rows = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for name, of in figures.items():
         ms = [of["cpu_ms"].get(way) for way in ("forward fp32", "forward bf16", "forward int8", "one text fp32")]
