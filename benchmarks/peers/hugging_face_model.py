@@ -37,7 +37,7 @@ def convert(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         "logit_scale": state["logit_scale"],
     }
     for kind in ("weight", "bias"):
-        weights[f"vision_model.pre_layrnorm.{kind}"] = state[f"visual.ln_pre.{kind}"]  # the misspelling is in transformers
+        weights[f"vision_model.pre_layrnorm.{kind}"] = state[f"visual.ln_pre.{kind}"]  # transformers' misspelling
         weights[f"vision_model.post_layernorm.{kind}"] = state[f"visual.ln_post.{kind}"]
         weights[f"text_model.final_layer_norm.{kind}"] = state[f"ln_final.{kind}"]
         for ours, theirs in (("visual.", "vision_model."), ("", "text_model.")):
