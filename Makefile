@@ -3,26 +3,27 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-# The newest of these that is there; an existing .venv keeps its own. Images have 3.11.
+# The newest installed one of these creates .venv; an existing .venv keeps its Python. Images have 3.11.
 PYTHONS := 3.13 3.12 3.11
 PYTHON ?= $(or $(firstword $(foreach v,$(PYTHONS),$(shell python$(v) -c '' 2>/dev/null && echo python$(v)))),python3.11)
 VENV := .venv
 BIN := $(VENV)/bin
 
-# torch is locked apart: its CPU build comes from PIP_FIND_LINKS if a wheel for this Python is there, else from PyTorch's
-# index, else, with a warning, the registry's CUDA build (several gigabytes), which `make setup DEVICE=cuda` asks for.
+# torch is locked separately: its CPU build comes from PIP_FIND_LINKS if that has a wheel for this Python, else from
+# PyTorch's index. If neither has one, the registry's CUDA build (several gigabytes) is installed, with a warning; `make
+# setup DEVICE=cuda` installs it on purpose.
 export TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 DEVICE ?= cpu
 READY := $(VENV)/.ready-$(DEVICE)
 
-# For generated YAML: valid, but in another style.
+# yamllint rules for generated YAML, which is valid but has another style.
 WRITTEN_YAML := {extends: relaxed, rules: {line-length: disable, indentation: {indent-sequences: whatever}, empty-lines: disable}}
 
 export WRITTEN_YAML
 # Markdown whose prose lines are checked.
 PROSE := README.md CONTRIBUTING.md SECURITY.md CHANGELOG.md $(wildcard docs/*.md training/*/README.md)
-# Docker, kind, helm and kubectl: from the kit next to the checkout if there is one, else from the PATH. The kit makes
-# the base image itself, so there it has no digest.
+# Docker, kind, helm and kubectl: from the kit next to the checkout if there is one, else from the PATH. The kit builds
+# the base image itself, which therefore has no digest.
 KIT := $(wildcard ../shared/cluster/up)
 WITH_TOOLS := $(if $(KIT),eval "$$($(KIT))";)
 export DOCKER_BUILD_FLAGS ?= $(if $(KIT),--network host)
@@ -88,7 +89,7 @@ test-unit: $(READY) ## test the library and the Executors in process
 test-flow: $(READY) ## test real Flows on real sockets, over gRPC and HTTP
 	@$(BIN)/pytest tests/flow
 
-# Each Python that is there, by its name or as one of pyenv's, with an environment of its own in .cache/pythons.
+# Each installed Python, on the PATH or in pyenv, with a separate environment in .cache/pythons.
 .PHONY: test-pythons
 test-pythons: ## lint, unit and flow tests on every installed Python of 3.11, 3.12 and 3.13
 	@for version in $(PYTHONS); do \

@@ -1,4 +1,4 @@
-"""Callers of a running Flow who take what they get: each call ends, and how it ended is counted."""
+"""Callers of a running Flow that count how each call ended, instead of failing on errors."""
 
 from __future__ import annotations
 
@@ -21,35 +21,39 @@ from jina.types.request.data import DataRequest
 from benchmarks.measure import percentile
 
 Call = Callable[[bytes], Awaitable[str]]
-SECONDS = 60.0  # that a call may take
+SECONDS = 60.0  # timeout of a call
 REFUSED = {"429", "503", "RESOURCE_EXHAUSTED", "UNAVAILABLE", "QueueFull"}
 
 
 @dataclass
 class Ends:
-    """How calls ended: seconds by `ok`, `refused` or the name of an error."""
+    """Results of calls.
+
+    :param seconds: kind of result (`ok`, `refused` or `error`) -> time of each call, in seconds.
+    :param names: `ok` or name of the error -> number of calls.
+    """
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
     names: Counter[str] = field(default_factory=Counter)
 
     def add(self, name: str, seconds: float) -> None:
-        """Count a call."""
+        """Add a call that ended with `name`, `ok` or an error, after `seconds`."""
         kind = "ok" if name == "ok" else "refused" if name in REFUSED else "error"
         self.seconds.setdefault(kind, []).append(seconds)
         self.names[name] += 1
 
     def count(self, kind: str) -> int:
-        """Calls that ended so."""
+        """Return the number of calls with a kind of result: `ok`, `refused` or `error`."""
         return len(self.seconds.get(kind, []))
 
     def ms(self, kind: str, share: float) -> float:
-        """Milliseconds that `share` of those calls did not exceed."""
+        """Return a percentile of the times of those calls, in milliseconds; `share` is from 0 to 1."""
         return 1000 * percentile(self.seconds[kind], share) if self.count(kind) else 0.0
 
 
 @contextlib.asynccontextmanager
 async def by_http(port: int) -> AsyncIterator[Call]:
-    """POST /embed on open connections."""
+    """Yield a call by POST /embed on kept-alive connections."""
     limits = {"connector": aiohttp.TCPConnector(limit=0), "timeout": aiohttp.ClientTimeout(SECONDS)}
     async with aiohttp.ClientSession(**limits) as session:  # type: ignore[arg-type]
 
@@ -66,7 +70,7 @@ async def by_http(port: int) -> AsyncIterator[Call]:
 
 @contextlib.asynccontextmanager
 async def by_grpc(port: int) -> AsyncIterator[Call]:
-    """A unary call on one open channel."""
+    """Yield a unary call on one open channel."""
     options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
         stub = jina_pb2_grpc.JinaSingleDataRequestRPCStub(channel).process_single_data
@@ -85,7 +89,7 @@ async def by_grpc(port: int) -> AsyncIterator[Call]:
 
 
 async def at_rate(call: Call, files: list[bytes], rate: float, seconds: float) -> Ends:
-    """Calls that arrive at random (Poisson), `rate` a second, whether anybody keeps up or not."""
+    """Make calls at random times (Poisson), `rate` per second, even if earlier ones have not ended."""
     ends, generator = Ends(), random.Random(0)
     tasks: list[asyncio.Task[None]] = []
 
@@ -103,7 +107,7 @@ async def at_rate(call: Call, files: list[bytes], rate: float, seconds: float) -
 
 
 async def in_turn(call: Call, files: Iterable[bytes], callers: int) -> Ends:
-    """`callers` callers, each of whom waits for an answer before the next call."""
+    """Run `callers` callers, each of which waits for the response before the next call."""
     ends, waiting = Ends(), iter(files)
 
     async def caller() -> None:
@@ -117,7 +121,7 @@ async def in_turn(call: Call, files: Iterable[bytes], callers: int) -> Ends:
 
 @contextlib.asynccontextmanager
 async def bad_company(port: int, count: int) -> AsyncIterator[None]:
-    """`count` connections that send nothing, a byte now and then, or half a request before they vanish."""
+    """Keep `count` misbehaving connections open: silent ones, slow ones, and ones that close within a request."""
     head = b"POST /embed HTTP/1.1\r\nHost: a\r\nContent-Type: image/jpeg\r\nContent-Length: 100000\r\n\r\n"
 
     async def one(kind: int) -> None:
@@ -151,7 +155,7 @@ async def bad_company(port: int, count: int) -> AsyncIterator[None]:
 
 
 def resources(group: int) -> dict[str, float]:
-    """What the processes of a group hold: memory in MB (shared pages once), descriptors, threads, processes."""
+    """Return what the processes of a group use: memory in MB (PSS), file descriptors, threads, processes."""
     found = {"mb": 0.0, "descriptors": 0, "threads": 0, "processes": 0}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, ProcessLookupError):

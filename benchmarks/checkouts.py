@@ -1,12 +1,13 @@
-"""What an image costs in this checkout against another checkout, in one run: by the clock, and in CPU time.
+"""Compare the speed of this checkout with another one in one run: wall-clock and CPU time per image.
 
     git worktree add /tmp/before COMMIT && ln -s "$PWD/.venv" /tmp/before/.venv
     python -m benchmarks.checkouts /tmp/before
 
-In process it is the library, served the gateway and the Executor; `single` is one caller alone, whose clock is the
-median latency. Both run all the time and take turns in many short rounds, so that a machine whose speed drifts is fair
-to both. A ratio is the median of those of the rounds, above 1 where this checkout is the faster one; within a round the
-one that begins alternates. The clock says little where others use the machine: CPU time does.
+The library is measured in process, and the gateway with the Executor as servers; `single` is one caller, whose
+wall-clock time is the median latency. Both checkouts run all the time and are measured alternately in many short
+rounds, so that a drifting speed of the machine affects both. A ratio is the median of the rounds' ratios, above 1 if
+this checkout is faster; which checkout is first in a round alternates. If other programs use the machine, CPU time is
+more reliable than wall-clock time.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ from scripts import ROOT
 from scripts.processes import free_ports, process_group
 
 LEAST = 0.99
-IMAGES = {BULK: 128, ONLINE: 96, SINGLE: 32}  # of one round
+IMAGES = {BULK: 128, ONLINE: 96, SINGLE: 32}  # per round
 Measured = Callable[[], tuple[float, float]]
-"""Encodes some images; returns the milliseconds that one took: by the clock, and of CPU time."""
+"""Encodes some images; returns the milliseconds per image: wall-clock time, and CPU time."""
 
 _LIBRARY = """
 import json, sys, time
@@ -53,7 +54,7 @@ for line in sys.stdin:
 
 @contextlib.contextmanager
 def in_process(checkout: Path, options: dict[str, str], pictures: Path) -> Iterator[dict[str, Measured]]:
-    """The library of a checkout, in a process of its own."""
+    """Run the library of a checkout in a separate process."""
     command = [sys.executable, "-W", "ignore", "-c", _LIBRARY, json.dumps(options), str(pictures)]
     environment = {**os.environ, "PYTHONPATH": f"{checkout}:{checkout / 'gateway'}"}
     with subprocess.Popen(
@@ -83,7 +84,7 @@ def in_process(checkout: Path, options: dict[str, str], pictures: Path) -> Itera
 
 @contextlib.contextmanager
 def served(checkout: Path, options: dict[str, str], files: list[bytes], logs: Path) -> Iterator[dict[str, Measured]]:
-    """A checkout's gateway before its Executor."""
+    """Run the gateway and the Executor of a checkout."""
     executor, grpc, http = free_ports(3)
     environment = {"JINA_LOG_LEVEL": "ERROR", "PYTHONPATH": f"{checkout}:{checkout / 'gateway'}"}
     jina = [sys.executable, "-W", "ignore", "-m", "jina"]
@@ -109,20 +110,20 @@ def served(checkout: Path, options: dict[str, str], files: list[bytes], logs: Pa
 
 
 def load(server: Server, pattern: Pattern, files: list[bytes]) -> Run:
-    """A round of `pattern`; of a single caller the median is kept."""
+    """Run a round of `pattern`; for a single caller, the time of the result is based on the median latency."""
     run = closed_loop(server, pattern, files, IMAGES[pattern])
     return Run(run.milliseconds(0.5) / 1000 * run.images, run.images) if pattern is SINGLE else run
 
 
 def cost(groups: tuple[int, ...], encode: Callable[[], Run]) -> tuple[float, float]:
-    """Milliseconds that an image takes: by the clock, and of the CPU time of the process groups."""
+    """Return the milliseconds per image: wall-clock time, and CPU time of the process groups."""
     before = cpu_seconds(groups)
     run = encode()
     return 1000 * run.seconds / run.images, 1000 * (cpu_seconds(groups) - before) / run.images
 
 
 def main() -> int:
-    """Measure, and say whether this checkout is as fast."""
+    """Measure; the exit code is 1 if a ratio is below `LEAST`."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.checkouts", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("other", type=Path, help="directory of the other checkout")
     parser.add_argument(
@@ -155,7 +156,7 @@ def main() -> int:
                 found = {}
                 for way in (ours, theirs) if turn % 2 else (theirs, ours):
                     found[way is ours] = way[name]()
-                if turn:  # the first does not count
+                if turn:  # the first round is a warm-up
                     for kind, own, other in zip(("clock", "CPU"), found[True], found[False], strict=True):
                         costs.setdefault(f"{name}, {kind}", []).append((own, other))
     for name, pairs in costs.items():

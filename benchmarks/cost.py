@@ -1,8 +1,9 @@
-"""How the cost of an image grows with the model and with the image: CPU milliseconds, of all cores, in process.
+"""Measure how the cost of an image grows with model and image size: CPU milliseconds of all cores, in process.
 
     python -m benchmarks.cost
 
-CPU time, not the clock: it adds up over cores, replicas and machines, and others on the machine disturb it little.
+CPU time can be added over cores, replicas and machines, and other programs on the machine affect it less than
+wall-clock time.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ TOWERS = {
 
 
 def forward_pass(tower: Tower, batch: int, rounds: int) -> float:
-    """CPU milliseconds of an image in one tower with random weights, fp32."""
+    """Return the CPU milliseconds per image of one tower with random weights, in fp32."""
     torch.manual_seed(0)
     visual = VisionTransformer(
         input_resolution=tower.resolution,
@@ -68,7 +69,7 @@ def forward_pass(tower: Tower, batch: int, rounds: int) -> float:
 
 
 def preparing(size: tuple[int, int], decode: str, count: int, rounds: int) -> float:
-    """CPU milliseconds to decode and preprocess a JPEG of `size`."""
+    """Return the CPU milliseconds to decode and preprocess a JPEG of `size`, in pixels."""
     exact = decode == "exact"
     reader, files = ImageReader(1 << 25, 1 << 25, UriReader()), jpegs(count, size)
     prepare = ImagePreparer(reader, Square(224), exact=exact, at_least=None if exact else int(1.5 * 224))

@@ -1,10 +1,10 @@
-"""What a door costs: images/s of one served model over `/embed`, and over the routes in the shapes of other services.
+"""Compare the routes that are compatible with other services with `/embed`: images/s of the same served model.
 
     python -m benchmarks.doors
 
-All send the same JPEGs of 640 x 427, one a request and eight in flight, and take turns; the client shares the server's
-cores. `/embed` takes the file as it is, the others take it in base64 within JSON and answer in JSON. Then bodies of 64
-pictures are sent, one after the other, and health is asked for all the while.
+All routes get the same JPEGs of 640 x 427, one per request and eight in flight, and are measured alternately; client
+and server share the cores. `/embed` takes the file itself, the others take it in base64 within JSON and respond in
+JSON. Then bodies of 64 images are sent, one after the other, while the latency of `/healthz` is measured.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MOST_HEALTH_MS = 50.0
 
 
 def data_uri(file: bytes) -> str:
-    """A JPEG as a data URI."""
+    """Return a JPEG as a data URI."""
     return f"data:image/jpeg;base64,{base64.b64encode(file).decode()}"
 
 
@@ -46,7 +46,7 @@ BODIES: dict[str, Callable[[list[bytes]], dict[str, Any]]] = {
 
 
 def asking(port: int, path: str) -> Callable[[], contextlib.AbstractAsyncContextManager[Ask]]:
-    """POST to `path` on open connections."""
+    """Return the `connect` of a `Server` that sends POST requests to `path` on kept-alive connections."""
 
     @contextlib.asynccontextmanager
     async def connect() -> AsyncIterator[Ask]:
@@ -65,7 +65,7 @@ def asking(port: int, path: str) -> Callable[[], contextlib.AbstractAsyncContext
 
 
 async def health_beside_large_bodies(port: int, files: list[bytes], bodies: int) -> list[float]:
-    """Milliseconds of `/healthz`, asked every 10 ms while bodies of 64 pictures are sent."""
+    """Return the latencies of `/healthz` in milliseconds, requested every 10 ms while bodies of 64 images are sent."""
     found: list[float] = []
     sending = asyncio.create_task(_send(port, files, bodies))
     async with aiohttp.ClientSession() as session:
@@ -86,7 +86,7 @@ async def _send(port: int, files: list[bytes], bodies: int) -> None:
 
 
 def main() -> int:
-    """Measure; the exit code is 1 when a ratio is below its floor."""
+    """Measure; the exit code is 1 with --check if a ratio is below its minimum, or `/healthz` is too slow."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=128, help="images per round")
     parser.add_argument("--rounds", type=int, default=5, help="rounds, after a warm-up round (%(default)s)")
@@ -103,7 +103,7 @@ def main() -> int:
         for turn in range(options.rounds + 1):
             for path, door in doors.items():
                 run = closed_loop(door, ONLINE, files, options.images)
-                runs[path] += [run] if turn else []  # the first one warms up
+                runs[path] += [run] if turn else []  # the first round is a warm-up
         health = asyncio.run(health_beside_large_bodies(port, files, 4))
     rates = {path: statistics.median(run.rate for run in own) for path, own in runs.items()}
     embed = [run.rate for run in runs["/embed"]]

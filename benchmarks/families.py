@@ -1,12 +1,12 @@
-"""What models of each family cost on this machine's CPUs, and how the library compares with `open_clip` itself.
+"""Measure models of each family on this machine's CPUs, and compare the library with `open_clip` itself.
 
     python -m benchmarks.families [ARCHITECTURE ...]
 
-Each is made with random weights, in the files of a real checkpoint: what it computes costs what the real one costs. All
-encode the same JPEGs of 640 x 427. `open_clip` opens, preprocesses and encodes as its README does; the bare forward
-pass gets pictures that are prepared already; the library does all of it. They take turns. CPU milliseconds are those of
-all cores together: halve them for two cores that nobody else uses. Memory is what a process holds that has both halves
-from kept conversions, after some pictures and texts.
+Each model has random weights, in the file layout of a real checkpoint: its computation takes the same time as with the
+real weights. All encode the same JPEGs of 640 x 427. `open_clip` opens, preprocesses and encodes as in its README; the
+bare forward pass gets preprocessed images; the library does all of it. They are measured alternately. CPU milliseconds
+are the sum over all cores: halve them for two idle cores. Memory is the resident memory of a process that has loaded
+both towers from cached conversions, after some images and texts.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ FAMILIES = (
 )
 LEAST = {"open_clip": 1.3, "forward": 0.9}
 _BATCH = 16
-_WORDS = 8  # of a query
+_WORDS = 8  # tokens of a query
 
 _MEMORY = """
 import sys
@@ -77,7 +77,7 @@ print(int(status.split("VmRSS:")[1].split()[0]) // 1024)
 
 
 def checkpoint(architecture: str) -> Path:
-    """A folder in OpenCLIP's layout with random weights."""
+    """Return a directory in OpenCLIP's layout with random weights; it is created once."""
     folder = FOLDER / "families" / architecture
     if not (folder / "open_clip_config.json").is_file():
         folder.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ def checkpoint(architecture: str) -> Path:
 
 
 def random_model(architecture: str) -> Any:
-    """`open_clip`'s model, with some noise on each weight: some of its networks start as nearly nothing."""
+    """Return `open_clip`'s model with noise on each weight: some networks are initialized with nearly zero output."""
     config = open_clip.get_model_config(architecture)
     whole = open_clip.CustomTextCLIP if config.pop("custom_text", False) else open_clip.CLIP
     model = whole(**config).eval()
@@ -110,13 +110,13 @@ def random_model(architecture: str) -> Any:
 
 
 def forward(backend: backends.Backend, items: np.ndarray) -> None:
-    """The engine alone, in batches of its own size."""
+    """Run only the forward passes, in batches of the backend's best size."""
     for start in range(0, len(items), backend.best_batch_size):
         backend.encode(items[start : start + backend.best_batch_size])
 
 
 def calibrated(folder: Path, files: list[bytes]) -> None:
-    """Make the int8 form of the image half, where it is not there yet."""
+    """Quantize the image tower to int8, if the cache does not have it."""
     try:
         backends.load("openvino", image_tower(str(folder), str(FOLDER)), device="cpu", precision="int8", threads=1)
     except ConfigError:
@@ -128,13 +128,13 @@ def calibrated(folder: Path, files: list[bytes]) -> None:
 
 
 def memory(folder: Path, precision: str) -> int:
-    """MB that a process holds which has both halves from kept conversions."""
+    """Return the resident memory, in MB, of a process that has loaded both towers from cached conversions."""
     command = [sys.executable, "-W", "ignore", "-c", _MEMORY, str(folder), str(FOLDER), precision]
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def of_family(architecture: str, files: list[bytes], rounds: int, precisions: list[str]) -> dict[str, Any]:
-    """All figures of one architecture."""
+    """Measure one architecture; return all of its figures."""
     folder = checkpoint(architecture)
     model, transform = open_clip.create_model_from_pretrained(f"local-dir:{folder}")
     threads = cpus.available()
@@ -186,14 +186,14 @@ def of_family(architecture: str, files: list[bytes], rounds: int, precisions: li
 
 
 def kept() -> dict[str, dict[str, Any]]:
-    """The figures of earlier runs."""
+    """Return the figures of earlier runs: architecture -> figures."""
     file = measure.RESULTS / "families.json"
     found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     return {name: of for name, of in found.items() if name != "machine"}
 
 
 def table(figures: dict[str, dict[str, Any]]) -> str:
-    """The figures as a table of Markdown."""
+    """Return the figures as a Markdown table."""
     names = "architecture, pixels, dim, weights (M), fp32, bf16, int8, a text, MB, to open_clip, to the forward pass"
     columns = names.split(", ")
     rows = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
@@ -211,7 +211,7 @@ def table(figures: dict[str, dict[str, Any]]) -> str:
 
 
 def main() -> int:
-    """Measure; the exit code is 1 when embeddings differ, or with --check when a ratio is below its floor."""
+    """Measure; the exit code is 1 if embeddings differ, or with --check if a ratio is below its minimum."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("architectures", nargs="*", default=FAMILIES, help=f"names of OpenCLIP ({', '.join(FAMILIES)})")
     parser.add_argument("--images", type=int, default=32)
@@ -224,7 +224,7 @@ def main() -> int:
     for architecture in options.architectures:
         figures[architecture] = of_family(architecture, files, options.rounds, options.precisions)
         print(f"{architecture}: {json.dumps(figures[architecture])}", flush=True)
-        measure.save("families", {**kept(), **figures})  # it takes long, and may be ended
+        measure.save("families", {**kept(), **figures})  # here, since a long run may be interrupted
     print(f"{options.images} JPEGs of 640 x 427, random weights; {measure.describe(measure.machine())}")
     print(table(figures))
     low = [

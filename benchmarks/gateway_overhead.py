@@ -1,9 +1,9 @@
-"""Requests/s of ClipGateway against Jina's own gateway, before the same no-op Executor, in one run.
+"""Compare the requests/s of ClipGateway and Jina's own gateway, with the same no-op Executor, in one run.
 
     python -m benchmarks.gateway_overhead
 
-Each request is one blob of 20 KB. Both gateways run all the time and are asked in turn, so that a machine whose speed
-drifts is fair to both; a ratio is that of the medians. Clients and servers share the machine's cores.
+Each request is one blob of 20 KB. Both gateways run all the time and are measured alternately, so that a drifting speed
+of the machine affects both; a ratio is that of the medians. Clients and servers share the machine's cores.
 
 | case | ClipGateway | Jina's gateway |
 |---|---|---|
@@ -43,13 +43,13 @@ MINIMUM = {"gRPC, Jina's Client": 0.95, "gRPC, open channel": 0.95, "HTTP": 1.0}
 
 
 def jina(*arguments: str) -> contextlib.AbstractContextManager[object]:
-    """`jina ARGUMENTS` as a process group that ends with the block."""
+    """Run `jina ARGUMENTS` as a process group, which is killed at the end of the context."""
     command = [sys.executable, "-W", "ignore", "-m", "jina", *arguments]
     return process_group(command, Path(os.devnull), {"JINA_LOG_LEVEL": "ERROR"})
 
 
 def gateway(executor: str, ports: list[str], *more: str) -> contextlib.AbstractContextManager[object]:
-    """A gateway before the Executor on the port `executor`."""
+    """Run a gateway for the Executor on the port `executor`."""
     graph = '{"encoder": ["end-gateway"], "start-gateway": ["encoder"]}'
     addresses = json.dumps({"encoder": [f"grpc://127.0.0.1:{executor}"]})
     flow = ["--graph-description", graph, "--deployments-addresses", addresses]
@@ -57,7 +57,7 @@ def gateway(executor: str, ports: list[str], *more: str) -> contextlib.AbstractC
 
 
 def by_client(ports: list[str], count: int, _name: str) -> float:
-    """Seconds for `count` calls of Jina's Client, one after the other."""
+    """Return the seconds for `count` calls of Jina's Client, one after the other."""
     client = Client(host=f"grpc://127.0.0.1:{ports[0]}")
     docs = DocumentArray([Document(blob=BLOB)])
     started = time.perf_counter()
@@ -67,7 +67,7 @@ def by_client(ports: list[str], count: int, _name: str) -> float:
 
 
 def by_channel(ports: list[str], count: int, _name: str) -> float:
-    """Seconds for `count` unary calls on one open channel, eight at a time."""
+    """Return the seconds for `count` unary calls on one open channel, eight at a time."""
 
     async def run() -> float:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{ports[0]}") as channel:
@@ -87,7 +87,7 @@ def by_channel(ports: list[str], count: int, _name: str) -> float:
 
 
 def by_http(ports: list[str], count: int, name: str) -> float:
-    """Seconds for `count` images over HTTP, eight at a time on open connections."""
+    """Return the seconds for `count` images over HTTP, eight at a time on kept-alive connections."""
     url = f"http://127.0.0.1:{ports[1]}"
     body = {"data": [{"blob": base64.b64encode(BLOB).decode()}], "execEndpoint": "/"}
 
@@ -111,7 +111,7 @@ def by_http(ports: list[str], count: int, name: str) -> float:
 
 
 async def timed(one: Callable[[], Coroutine[Any, Any, None]], count: int, together: int = 8) -> float:
-    """Seconds for `count` of them, `together` at a time."""
+    """Return the seconds for `count` calls of `one`, `together` at a time."""
     left = iter(range(count))
 
     async def worker() -> None:
@@ -131,7 +131,7 @@ CASES: dict[str, Callable[[list[str], int, str], float]] = {
 
 
 def main() -> int:
-    """Measure; the exit code is 1 when a ratio is below its minimum."""
+    """Measure; the exit code is 1 if a ratio is below its minimum."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=150, help="requests per run (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=7, help="runs per gateway (default: %(default)s)")
@@ -147,13 +147,13 @@ def main() -> int:
     ):
         for port in (executor, ports["clip"][0], ports["jina"][0]):
             wait_for_grpc(int(port))
-        time.sleep(2)  # ClipGateway looks for its executors
+        time.sleep(2)  # until ClipGateway has connected to its executors
         for case, run in CASES.items():
             rates: dict[str, list[float]] = {"clip": [], "jina": []}
             for turn in range(arguments.rounds + 1):
                 for name in ("clip", "jina") if turn % 2 else ("jina", "clip"):
                     rate = arguments.requests / run(ports[name], arguments.requests, name)
-                    if turn:  # the first one warms up
+                    if turn:  # the first round is a warm-up
                         rates[name].append(rate)
             medians = {name: round(statistics.median(values), 1) for name, values in rates.items()}
             results[case] = {**medians, "ratio": round(medians["clip"] / medians["jina"], 3), "minimum": MINIMUM[case]}

@@ -1,9 +1,9 @@
-"""What the worst files cost: CPU time and memory of the service, and how long others wait beside each.
+"""Measure the cost of the most expensive files: CPU time, memory, and the latency of other requests meanwhile.
 
     python -m benchmarks.hostile
 
-The embedded model in this process, with its decoding processes. A small picture is encoded every 10 ms; one hostile
-file after the other is sent beside that for a second, four at a time with `--at-once 4`.
+The embedded model runs in this process, with its decoding processes. A small image is encoded every 10 ms; meanwhile
+each hostile file is sent repeatedly for a second, four at a time with `--at-once 4`.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from fuzz.hostile import HOSTILE
 PAUSE_SECONDS = 0.01
 LOOK_SECONDS = 0.02
 QUIET_SECONDS = 5.0
-ROW_SECONDS = 1.0  # at least, for neighbours enough to have a percentile
-MOST = {"cpu_seconds": 2.5, "mb": 400.0}  # of one file; the small picture's own costs are counted too
+ROW_SECONDS = 1.0  # minimum time per file, so that there are enough small images for a percentile
+MOST = {"cpu_seconds": 2.5, "mb": 400.0}  # per file, without the cost of the small images
 
 
 class Neighbour:
-    """Encodes a small picture again and again."""
+    """Encodes a small image repeatedly, in a thread."""
 
     def __init__(self, encoder: ImageEncoder) -> None:
         self.seconds: list[float] = []
@@ -51,7 +51,7 @@ class Neighbour:
             self.seconds.append(time.perf_counter() - begin)
 
     def take(self) -> list[float]:
-        """The seconds that it took since this was asked last."""
+        """Return the latencies since the last call of this method, in seconds."""
         taken, self.seconds = self.seconds, []
         return taken
 
@@ -62,13 +62,13 @@ class Neighbour:
 
 
 def processes() -> list[psutil.Process]:
-    """This one and those that decode for it."""
+    """Return this process and its decoding processes."""
     own = psutil.Process()
     return [own, *own.children(recursive=True)]
 
 
 def cpu_seconds() -> float:
-    """What they have computed so far, those that have ended included."""
+    """Return the CPU seconds that these processes have used so far, including those that have ended."""
     own = psutil.Process().cpu_times()
     total = float(own.user + own.system + own.children_user + own.children_system)
     for process in processes()[1:]:
@@ -79,7 +79,7 @@ def cpu_seconds() -> float:
 
 
 def memory_mb() -> float:
-    """What they hold, shared pages counted once."""
+    """Return the memory of these processes in MB, with shared pages counted once (PSS)."""
     total = 0.0
     for process in processes():
         with contextlib.suppress(psutil.Error, ProcessLookupError):
@@ -89,7 +89,10 @@ def memory_mb() -> float:
 
 @contextlib.contextmanager
 def memory_peak() -> Iterator[list[float]]:
-    """The most memory in MB, in a list of one, while the block runs. To look holds the neighbours up a little."""
+    """Measure the peak of memory in MB during the context; yield a list with it as the only item.
+
+    Measuring slows down the other requests slightly.
+    """
     peak, ended = [0.0], threading.Event()
 
     def watch() -> None:
@@ -106,7 +109,7 @@ def memory_peak() -> Iterator[list[float]]:
 
 
 def one(encoder: ImageEncoder, data: bytes, at_once: int, idle: float, neighbour: Neighbour) -> dict[str, Any]:
-    """A row of the table."""
+    """Measure one file; return its row of the table."""
     with memory_peak() as peak:
         row = _cost(encoder, data, at_once, neighbour)
     return {**row, "mb": max(0.0, peak[0] - idle)}
@@ -136,7 +139,7 @@ def _cost(encoder: ImageEncoder, data: bytes, at_once: int, neighbour: Neighbour
 
 
 def main() -> int:
-    """Measure; the exit code is 1 when a file costs more than it may."""
+    """Measure; the exit code is 1 if a file costs more than its limit."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--at-once", type=int, default=1, help="concurrent requests per file (default: %(default)s)")
     options = parser.parse_args()

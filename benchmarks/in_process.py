@@ -1,10 +1,10 @@
-"""Images/s of the library in one process, against a plain loop with `clip` and against its engine's bare forward pass.
+"""Compare the images/s of the library in one process with a plain loop over `clip`, and with a bare forward pass.
 
     python -m benchmarks.in_process
 
 All encode the same 256 JPEGs of 640 x 427 with the same random ViT-B/32 weights. The plain loop opens, preprocesses and
-encodes as OpenAI's README does, in batches of 32; the bare forward pass gets pictures that are prepared already; the
-library does all of it. They take turns.
+encodes as in OpenAI's README, in batches of 32; the bare forward pass gets preprocessed images; the library does all of
+it. They are measured alternately.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from clip_image_flow.towers import image_tower
 
 BATCH = 32
 LEAST = {"fp32": 2.3, "bf16": 3.8, "int8": 5.5, "fp32 of its forward pass": 0.88, "12 megapixels, decode: fast": 2.0}
-LARGEST_DIFFERENCE = 1e-4  # of an element, in fp32
+LARGEST_DIFFERENCE = 1e-4  # per element, in fp32
 
 
 def plainly(model: Any, transform: Callable[[Image.Image], torch.Tensor], files: list[bytes], batch: int) -> np.ndarray:
-    """What the READMEs of `clip` and `open_clip` do, `batch` pictures at a time: float32 (n, dim)."""
+    """Encode as in the READMEs of `clip` and `open_clip`, `batch` images at a time; return float32 (n, dim)."""
     rows = []
     with torch.no_grad():
         for start in range(0, len(files), batch):
@@ -52,14 +52,14 @@ def plainly(model: Any, transform: Callable[[Image.Image], torch.Tensor], files:
 
 
 def plain_loop(weights: Path) -> Callable[[list[bytes]], np.ndarray]:
-    """`clip` as its README uses it: float32 (n, 512)."""
+    """Return a function that encodes images with `clip` as in its README: float32 (n, 512)."""
     torch.set_num_threads(cpus.available())
     model, transform = clip.load(str(weights), device="cpu")
     return lambda files: plainly(model, transform, files, BATCH)
 
 
 def bare_forward_pass(weights: Path, precision: str, files: list[bytes]) -> Callable[[], None]:
-    """The engine alone, in batches of its own size, on pictures that are prepared already."""
+    """Return a function that runs only the forward passes on preprocessed images, in batches of the best size."""
     options = {"device": "cpu", "precision": precision, "threads": cpus.available()}
     backend = backends.load("auto", image_tower(str(weights), str(FOLDER)), **options)  # type: ignore[arg-type]
     prepare = ImagePreparer(ImageReader(1 << 25, 1 << 25, UriReader()), Square(backend.item_shape[0]))
@@ -73,7 +73,7 @@ def bare_forward_pass(weights: Path, precision: str, files: list[bytes]) -> Call
 
 
 def calibrate(weights: Path, files: list[bytes]) -> None:
-    """Make the int8 model, where NNCF is installed and it is not there yet."""
+    """Quantize the model to int8, if NNCF is installed and the cache does not have it."""
     try:
         ImageEncoder(str(weights), precision="int8", cache_dir=str(FOLDER)).close()
     except ConfigError:
@@ -87,7 +87,7 @@ def calibrate(weights: Path, files: list[bytes]) -> None:
 
 
 def main() -> int:
-    """Measure; the exit code is 1 when a ratio is below its floor or the embeddings differ."""
+    """Measure; the exit code is 1 if embeddings differ, or with --check if a ratio is below its minimum."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--large", type=int, default=24, help="number of 12-megapixel photographs")

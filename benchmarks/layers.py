@@ -1,9 +1,9 @@
-"""Where a forward pass spends its time, layer by layer, and how near its matrix products are to what this CPU can do.
+"""Measure the time of each kind of layer in a forward pass, and the GFLOP/s compared with the maximum of this CPU.
 
     python -m benchmarks.layers
 
-ViT-B/32 with random weights on OpenVINO. The yardstick is torch's product of two large square matrices in the same
-precision, about the most that this CPU multiplies; torch has none for int8.
+The model is ViT-B/32 with random weights on OpenVINO. The maximum is estimated by torch's product of two large square
+matrices in the same precision; torch has none for int8.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ SQUARE = 2048
 
 
 def median_seconds(way: Callable[[], object], rounds: int) -> float:
-    """By the clock."""
+    """Return the median wall-clock time of `way`, in seconds."""
     return statistics.median(measure.repeat(way, rounds).seconds)
 
 
 def flops(tower: Tower) -> float:
-    """Floating-point operations of a forward pass of `BATCH` pictures, multiplications and additions."""
+    """Return the floating-point operations (multiplications and additions) of a forward pass of `BATCH` images."""
     module: Any = laid_out(tower.load())  # a Module has no types for its attributes
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         module(torch.zeros(BATCH, *module.item_shape, dtype=torch.uint8))
@@ -48,7 +48,7 @@ def flops(tower: Tower) -> float:
 
 
 def yardstick(precision: str, rounds: int) -> float | None:
-    """GFLOP/s of torch's own matrix product."""
+    """Return the GFLOP/s of torch's matrix product; None if torch has none in this precision."""
     dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16}
     if precision not in dtypes:
         return None
@@ -59,7 +59,7 @@ def yardstick(precision: str, rounds: int) -> float | None:
 
 
 def layers(precision: str, tower: Tower, rounds: int) -> tuple[float, Counter[str]]:
-    """Seconds of a forward pass, and of each kind of layer in it."""
+    """Return the seconds of a forward pass, and of each kind of layer in it."""
     compiled = openvino.Core().compile_model(
         model_in(precision, tower),
         "CPU",

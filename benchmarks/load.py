@@ -1,4 +1,4 @@
-"""Load on one server: callers that each wait for their answer (closed loop), or arrivals at a rate (open loop)."""
+"""Load on one server: callers that each wait for their response (closed loop), or requests at a rate (open loop)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.servers import Server
 
 @dataclass(frozen=True)
 class Pattern:
-    """`callers` requests in flight, of `images` images each."""
+    """A pattern of load: `callers` requests in flight, with `images` images each."""
 
     name: str
     callers: int
@@ -27,7 +27,12 @@ SINGLE = Pattern("single", 1, 1)
 
 @dataclass
 class Run:
-    """What one or more runs of a pattern gave."""
+    """Results of one or more runs of a pattern.
+
+    :param seconds: wall-clock time, in seconds.
+    :param images: number of images.
+    :param latencies: latency of each request, in seconds.
+    """
 
     seconds: float = 0.0
     images: int = 0
@@ -39,18 +44,18 @@ class Run:
         return self.images / self.seconds
 
     def add(self, other: Run) -> None:
-        """Count `other` in."""
+        """Add the results of `other`."""
         self.seconds += other.seconds
         self.images += other.images
         self.latencies += other.latencies
 
     def milliseconds(self, share: float) -> float:
-        """The latency that `share` of the requests did not exceed."""
+        """Return a percentile of the latencies, in milliseconds; `share` is from 0 to 1."""
         return 1000 * percentile(self.latencies, share)
 
 
 def closed_loop(server: Server, pattern: Pattern, files: list[bytes], images: int) -> Run:
-    """`images` images, `pattern.callers` requests in flight all the time."""
+    """Send `images` images, with `pattern.callers` requests in flight all the time."""
     return asyncio.run(_closed_loop(server, pattern, files, images))
 
 
@@ -74,7 +79,7 @@ async def _closed_loop(server: Server, pattern: Pattern, files: list[bytes], ima
 
 
 def open_loop(server: Server, rate: float, files: list[bytes], images: int) -> Run:
-    """`images` single images that arrive at random (Poisson), `rate` a second, whether the server keeps up or not."""
+    """Send `images` single images at random times (Poisson), `rate` per second, even if the server does not keep up."""
     return asyncio.run(_open_loop(server, rate, files, images))
 
 

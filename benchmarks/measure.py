@@ -1,4 +1,4 @@
-"""How benchmarks measure: ways take turns, ratios are taken within a turn, and a report says on which machine."""
+"""Measures and reports: alternatives run alternately, ratios are computed per round, results name the machine."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass
 class Turns:
-    """What one way took in each turn.
+    """Times of one alternative, one value per round.
 
-    :param seconds: by the clock.
-    :param cpu_seconds: of all cores. Where others use the machine too, it says more than the clock does.
+    :param seconds: wall-clock time, in seconds.
+    :param cpu_seconds: CPU time of all cores, in seconds; more reliable if other programs use the machine.
     """
 
     seconds: list[float] = field(default_factory=list)
     cpu_seconds: list[float] = field(default_factory=list)
 
     def add(self, way: Callable[[], object]) -> None:
-        """Run `way` once more."""
+        """Run `way` once, and add its times."""
         cpu, clock = time.process_time(), time.perf_counter()
         way()
         self.seconds.append(time.perf_counter() - clock)
@@ -41,7 +41,7 @@ class Turns:
 
 
 def repeat(way: Callable[[], object], rounds: int) -> Turns:
-    """`rounds` runs of one way, after one that does not count."""
+    """Run one alternative `rounds` times, after a warm-up run."""
     turns = Turns()
     way()
     for _ in range(rounds):
@@ -50,9 +50,12 @@ def repeat(way: Callable[[], object], rounds: int) -> Turns:
 
 
 def take_turns(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Turns]:
-    """Each way in each of `rounds` turns, after a turn that does not count.
+    """Run each alternative once per round, after a warm-up round.
 
-    A machine whose speed drifts, or that others use too, is so fair to all of them.
+    A drifting speed of the machine, or other programs on it, then affect all alternatives.
+
+    :param ways: name -> alternative.
+    :param rounds: number of rounds, without the warm-up round.
     """
     turns = {name: Turns() for name in ways}
     with tqdm(total=(rounds + 1) * len(ways), unit="run", disable=not sys.stderr.isatty()) as progress:
@@ -64,18 +67,22 @@ def take_turns(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[st
 
 
 def times_faster(slow: list[float], fast: list[float]) -> float:
-    """How many times faster, from the seconds of both in the same turns: the median of the turns' ratios."""
+    """Return how many times faster `fast` is than `slow`: the median of the rounds' ratios.
+
+    :param slow: seconds per round.
+    :param fast: seconds per round, in the same rounds.
+    """
     return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
 
 
 def percentile(values: list[float], share: float) -> float:
-    """The value that `share` of `values` do not exceed."""
+    """Return a percentile of `values`; `share` is from 0 to 1."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on, and with."""
+    """Return the machine and the versions that the figures are measured with."""
     versions = {"python": platform.python_version()}
     for package in ("torch", "openvino", "nncf", "jina", "Pillow", "numpy"):
         try:
@@ -92,14 +99,14 @@ def machine() -> dict[str, Any]:
 
 
 def describe(about: Mapping[str, Any]) -> str:
-    """One line of `machine()`."""
+    """Return a line of text with the values of `machine()`."""
     versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
     busy = f"; load average {about['load_average']}, so others used it too" if about["load_average"] > 3 else ""
     return f"{about['cpus']} CPUs ({about['cpu']}), {about['memory_gb']} GB; {versions}{busy}"
 
 
 def save(name: str, figures: Mapping[str, Any]) -> Path:
-    """Keep the figures of one benchmark with the machine they came from."""
+    """Save the figures of a benchmark, with the machine, in benchmarks/results/NAME.json; return the path."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps({"machine": machine(), **figures}, indent=2) + "\n", encoding="utf-8")
@@ -107,10 +114,11 @@ def save(name: str, figures: Mapping[str, Any]) -> Path:
 
 
 def exit_code(failed: bool, low: Sequence[str], otherwise: str) -> int:
-    """1 for what failed, with a word on why.
+    """Return the exit code, 1 if a check failed; print what failed to standard error.
 
-    :param low: names of ratios that are below their floors.
-    :param otherwise: what failed where there are none.
+    :param failed: whether a check failed.
+    :param low: names of ratios that are below their minimums.
+    :param otherwise: name of what failed if `low` is empty.
     """
     if failed:
         print(f"below its floor: {', '.join(low) or otherwise}", file=sys.stderr)
@@ -118,13 +126,13 @@ def exit_code(failed: bool, low: Sequence[str], otherwise: str) -> int:
 
 
 def rss_mb(pid: int) -> float:
-    """Resident memory of one process, in MB."""
+    """Return the resident memory of a process, in MB."""
     fields = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()
     return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def cpu_seconds(pid: int) -> float:
-    """What one process has computed so far, all threads and modes."""
+    """Return the CPU seconds that a process has used so far, in all threads, in user and kernel mode."""
     stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
     return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
 

@@ -1,9 +1,9 @@
-"""Whether memory stays flat: resident MB of gateway and executor over 10,000 requests.
+"""Check that memory does not grow: resident MB of gateway and executor over 10,000 requests.
 
     python -m benchmarks.memory
 
-The embedded model, so that it takes minutes; half of the requests by gRPC, half by /embed, eight in flight, with
-pictures of many sizes and now and then one that cannot be read.
+The model is the embedded one, so that a run takes minutes. Half of the requests use gRPC, half /embed, eight in flight,
+with images of several sizes; a few are invalid.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from benchmarks.pictures import jpegs
 from clip_image_flow.models import EMBEDDED
 from scripts.processes import free_ports
 
-MOST_GROWTH = 1.05  # of the last three tenths over the first three
-WARM_UP = 2  # tenths before them: threads start, pools and arenas fill
+MOST_GROWTH = 1.05  # mean of the last three tenths of the requests, relative to the first three
+WARM_UP = 2  # tenths before the first one, in which threads start, and pools and arenas fill
 
 
 async def send_what_cannot_be_read(port: int, requests: int) -> None:
-    """Errors are part of a server's life, and their memory too."""
+    """Send `requests` invalid images to /embed, since errors can leak memory too."""
     async with aiohttp.ClientSession() as session:
         for _ in range(requests):
             async with session.post(f"http://127.0.0.1:{port}/embed", data=b"no picture") as answer:
@@ -36,7 +36,7 @@ async def send_what_cannot_be_read(port: int, requests: int) -> None:
 
 
 def main() -> int:
-    """Measure; the exit code is 1 when memory grows."""
+    """Measure; the exit code is 1 if memory grows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=10_000)
     options = parser.parse_args()

@@ -1,10 +1,10 @@
-"""What metrics cost: the Flow with and without them under the same callers, in turns.
+"""Measure the cost of metrics: the Flow with and without them, alternately, with the same callers.
 
     python -m benchmarks.observed [--model emoji-tiny] [--before CHECKOUT]
 
-Online callers: eight, one image each, over /embed. With `--before` a checkout of another version is asked too, without
-metrics. The quicker the model, the more metrics weigh. The ratio of rates is what callers see, that of CPU seconds is
-less disturbed by others on the machine.
+Eight callers send one image per request to /embed. With `--before` a checkout of another version is measured too,
+without metrics. The faster the model, the larger the share of metrics. The ratio of rates is what callers see; that of
+CPU seconds is less affected by other programs on the machine.
 """
 
 from __future__ import annotations
@@ -26,14 +26,18 @@ from scripts import ROOT
 from scripts.processes import free_ports, process_group
 
 FLOOR = 0.99
-"""Of the rate without metrics."""
+"""Minimum of the rate with metrics, relative to the rate without."""
 
 
 @contextlib.contextmanager
 def serving(name: str, checkout: Path, model: str, logs: Path, *more: str) -> Iterator[Server]:
-    """Executor and gateway of a checkout.
+    """Run executor and gateway of a checkout.
 
-    :param more: arguments for both.
+    :param name: name of the server in the report.
+    :param checkout: root directory of the checkout.
+    :param model: model name or path.
+    :param logs: directory for logs.
+    :param more: further arguments for both programs.
     """
     executor, grpc, http, *metrics = free_ports(5)
     environment = {"JINA_LOG_LEVEL": "ERROR", "PYTHONPATH": f"{checkout}:{checkout / 'gateway'}"}
@@ -56,7 +60,7 @@ def serving(name: str, checkout: Path, model: str, logs: Path, *more: str) -> It
 
 
 def main() -> int:
-    """Measure, print and keep the figures; the exit code is 1 when the rate falls below its floor."""
+    """Measure, print and save the figures; the exit code is 1 if a ratio of rates is below `FLOOR`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="model name or path (default: ViT-B/32 with random weights)")
     parser.add_argument("--before", type=Path, help="directory of another checkout")
@@ -77,7 +81,7 @@ def main() -> int:
             for server in found if turn % 2 else reversed(found):
                 used = server.cpu_seconds()
                 run = closed_loop(server, ONLINE, files, options.images)
-                if turn:  # the first does not count
+                if turn:  # the first round is a warm-up
                     rates.setdefault(server.name, []).append(run.rate)
                     cpu.setdefault(server.name, []).append((server.cpu_seconds() - used) / run.images)
     base = found[0].name

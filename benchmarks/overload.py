@@ -1,10 +1,10 @@
-"""What happens beyond capacity: who is served and how fast, who is refused and how soon, and what it costs.
+"""Load test above capacity: share and latency of served and rejected requests, memory, and time to recover.
 
     python -m benchmarks.overload
 
-Gateway and executor with the embedded model. Over HTTP and gRPC, single pictures arrive at 1 and 3 times what the Flow
-can do, and at 1 time beside 200 connections that are silent, slow or vanish. After each the load stops, and the seconds
-are counted until a single call is as fast as before.
+Gateway and executor serve the embedded model. Over HTTP and gRPC, single images arrive at 1 and 3 times the capacity of
+the Flow, and at 1 time the capacity together with 200 connections that are silent, slow or closed within a request.
+After each phase the load stops, and the time is measured until single calls are about as fast as before.
 """
 
 from __future__ import annotations
@@ -26,12 +26,19 @@ from clip_image_flow.models import EMBEDDED
 from scripts.processes import free_ports
 
 PHASES = (("1 time", 1.0, 0), ("3 times", 3.0, 0), ("1 time, slow clients", 1.0, 200))
-RECOVERED = 2.0  # times the latency of an idle Flow
-MOST_SECONDS = 60.0  # to wait for it
+RECOVERED = 2.0  # latency after recovery, relative to that of an idle Flow
+MOST_SECONDS = 60.0  # maximum time to wait for recovery
 
 
 async def measured(call: Call, files: list[bytes], http_port: int, groups: tuple[int, ...], seconds: float) -> Any:
-    """The phases of one protocol."""
+    """Measure all phases of one protocol.
+
+    :param call: call to make.
+    :param files: images to send.
+    :param http_port: port for the misbehaving connections.
+    :param groups: process groups whose memory is measured.
+    :param seconds: length of a phase, in seconds.
+    """
     alone = (await callers.in_turn(call, files[:20], 1)).ms("ok", 0.5)
     begin = time.perf_counter()
     ends = await callers.in_turn(call, itertools.islice(itertools.cycle(files), 400), 16)
@@ -69,7 +76,7 @@ async def measured(call: Call, files: list[bytes], http_port: int, groups: tuple
 
 
 async def _peaks(groups: tuple[int, ...]) -> list[float]:
-    """The most memory that each group held until this is cancelled."""
+    """Measure memory until the task is cancelled; return the peak of each process group, in MB."""
     peaks = [0.0] * len(groups)
     try:
         while True:
@@ -100,7 +107,7 @@ def _print(row: dict[str, Any]) -> None:
 
 
 def main() -> int:
-    """Measure; the exit code is 1 when a call ended in anything but an answer or a refusal."""
+    """Measure; the exit code is 1 if a call was neither served nor rejected as overload."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=15, help="seconds per phase (default: %(default)s)")
     options = parser.parse_args()

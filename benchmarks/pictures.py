@@ -1,4 +1,4 @@
-"""The pictures and the weights that all benchmarks share; made once, in .cache/bench."""
+"""The images and the weights that the benchmarks share; the weights are created once, in .cache/bench."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TWELVE_MEGAPIXELS = (4032, 3024)
 
 
 def jpegs(count: int, size: tuple[int, int] = SIZE) -> list[bytes]:
-    """Different photographs of `size` as JPEG files, at 640 x 427 of about 90 kB each."""
+    """Return different photographs of `size` pixels as JPEG files, about 90 kB each at 640 x 427."""
     photographs = [Image.fromarray(pixels) for pixels in load_sample_images().images]
     random = np.random.default_rng(0)
     files = []
@@ -31,7 +31,7 @@ def jpegs(count: int, size: tuple[int, int] = SIZE) -> list[bytes]:
             size, Image.Resampling.BICUBIC, box=(left, top, left + 0.8 * width, top + 0.8 * height)
         )
         picture = ImageEnhance.Brightness(picture).enhance(random.uniform(0.7, 1.2))
-        if size != SIZE:  # enlarged, they are smoother than photographs are
+        if size != SIZE:  # enlarged images are smoother than photographs
             noise = random.normal(0, 4, (size[1], size[0], 1))
             picture = Image.fromarray(np.clip(np.asarray(picture) + noise, 0, 255).astype(np.uint8))
         buffer = io.BytesIO()
@@ -41,7 +41,7 @@ def jpegs(count: int, size: tuple[int, int] = SIZE) -> list[bytes]:
 
 
 def random_vit_b_32() -> Path:
-    """A ViT-B/32 in OpenAI's format with random weights: what it computes costs what the real one costs."""
+    """Return the file of a ViT-B/32 in OpenAI's format with random weights, which is as fast as the real one."""
     path = FOLDER / "vit-b-32.pt"
     if not path.is_file():
         FOLDER.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The plot of docs/measurements.md from results/served.json: throughput and latency against callers.
+"""Draw the plot of docs/measurements.md from results/served.json: throughput and latency over callers.
 
 python -m benchmarks.plot
 """
@@ -20,7 +20,7 @@ PLOT = ROOT / "docs" / "speed.png"
 
 
 def draw(load: dict[str, Any], title: str) -> None:
-    """One panel of images/s, one of p50 and p99, a line for each way to ask."""
+    """Draw a panel of images/s and one of p50 and p99, with a line per server."""
     figure, (rates, latencies) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     for colour, (name, figures) in zip(("tab:blue", "tab:orange"), load.items(), strict=False):
         points = figures["callers"]
@@ -41,7 +41,7 @@ def draw(load: dict[str, Any], title: str) -> None:
 
 
 def main() -> None:
-    """Draw what benchmarks.served --load measured."""
+    """Draw the results of `benchmarks.served --load`."""
     served = json.loads((RESULTS / "served.json").read_text(encoding="utf-8"))
     about = served["machine"]
     draw(served["load"], f"ViT-B/32, 640 x 427 JPEGs, one replica; {about['cpus']} CPUs, clients on the same ones")

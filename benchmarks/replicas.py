@@ -1,10 +1,10 @@
-"""What replicas bring: requests/s of 1, 2, 4 and 8 of an Executor that sleeps, behind the gateway.
+"""Measure how throughput scales with replicas: requests/s of 1, 2, 4 and 8 replicas of an Executor that sleeps.
 
     python -m benchmarks.replicas          # processes on this machine
     python -m benchmarks.replicas --kind   # pods of the chart, on the cluster of `make images kind-up`
 
-Asleep, eight replicas fit on two cores, and what is measured is the gateway and its balancing: how near n replicas come
-to n times one. Each request takes 0.2 s and each replica works on one at a time.
+Since they sleep, eight replicas fit on two cores, and the result depends only on the gateway and its load balancing: n
+replicas should have n times the throughput of one. A request takes 0.2 s, and a replica processes one at a time.
 """
 
 from __future__ import annotations
@@ -31,21 +31,22 @@ from scripts.processes import free_ports, process_group
 SECONDS = 0.2
 REPLICAS = (1, 2, 4, 8)
 LEAST = {2: 1.95, 8: 7.5}
-# For each replica. Round robin does not make up for what a replica misses while its connection is renewed, so the work
-# that waits before each is a random walk; with half as many, eight pods are now and then idle (6.9 times one).
+# Per replica. Round robin does not compensate for the requests that a replica misses while its connection is renewed,
+# so the length of each replica's queue is a random walk; with half as many callers, some of eight pods are idle at
+# times (6.9 times the throughput of one).
 CALLERS = 8
-CLUSTER = "clip-image-flow"  # of scripts/cluster/kind.sh, with the gateway's gRPC port on this one
+CLUSTER = "clip-image-flow"  # from scripts/cluster/kind.sh, which maps the gateway's gRPC port to GRPC_PORT
 GRPC_PORT = 51000
 RELEASE = "sleeping"
-# A new pod gets its share once the gateway has renewed its connections, every 5 s.
+# A new pod gets its share of requests once the gateway has renewed its connections, every 5 s.
 SETTLE_SECONDS = 15
 Serve = Callable[[int], contextlib.AbstractContextManager[int]]
-"""Replicas -> the gateway's gRPC port."""
+"""Number of replicas -> context manager that yields the gateway's gRPC port."""
 
 
 @contextlib.contextmanager
 def processes() -> Iterator[Serve]:
-    """On this machine: all replicas run all the time, and a gateway knows as many of them as it should."""
+    """Run replicas as processes: all of them all the time, and for each number a gateway for that many."""
     with tempfile.TemporaryDirectory() as logs, contextlib.ExitStack() as stack:
         ports = free_ports(max(REPLICAS))
         jina = [sys.executable, "-W", "ignore", "-m", "jina"]
@@ -66,7 +67,7 @@ def processes() -> Iterator[Serve]:
 
 @contextlib.contextmanager
 def pods() -> Iterator[Serve]:
-    """On the kind cluster: the chart as it is, with an image of the sleeping Executor in the encoder's place."""
+    """Run replicas as pods on the kind cluster: the unchanged chart, with the image of the sleeping Executor."""
     tag = version("clip-image-flow")
     image, folder = f"sleeping-executor:{tag}", "benchmarks/sleeping_executor"
     gateway = node_images(DEFAULT_FLOW)[0].image
@@ -109,14 +110,19 @@ def _run(*command: str) -> None:
 
 
 def requests_per_second(port: int, replicas: int, requests: int) -> float:
-    """Of `requests` for each replica, with as many callers for each that none of them waits for work."""
+    """Return the requests per second, with enough callers that no replica is idle.
+
+    :param port: gRPC port of the gateway.
+    :param replicas: number of replicas.
+    :param requests: requests per replica.
+    """
     server, pattern = Server(f"{replicas}", servers.asking_jina(port), ()), Pattern("", CALLERS * replicas, 1)
     closed_loop(server, pattern, [bytes(20_000)], 2 * replicas)
     return closed_loop(server, pattern, [bytes(20_000)], requests * replicas).rate
 
 
 def main() -> int:
-    """Measure; the exit code is 1 when replicas bring less than they should."""
+    """Measure; the exit code is 1 if the throughput scales worse than `LEAST`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=200, help="requests per replica (default: %(default)s)")
     parser.add_argument(

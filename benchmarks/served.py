@@ -1,11 +1,11 @@
-"""Images/s and latency of the served Flow, over gRPC and HTTP, beside its peers and the library in process.
+"""Compare images/s and latency of the served Flow, over gRPC and HTTP, with its peers and the library in process.
 
     python -m benchmarks.served [--peers] [--text]
 
-All servers run all the time and are asked in turn; the client shares their cores. Patterns: bulk is 32 images a request
-and two in flight (over /embed, which takes one image: 32 in flight), online one image and eight in flight, single one
-at a time. With `--text` queries of 5 to 15 tokens stand for the images. With `--load`: 1, 8 and 64 callers, and
-arrivals at 50, 80 and 120 % of what it can do.
+All servers run all the time and are measured alternately; client and servers share the cores. Patterns: bulk is 32
+images per request and two in flight (over /embed, which takes one image: 32 in flight), online one image and eight in
+flight, single one at a time. With `--text` queries of 5 to 15 tokens are sent instead of images. `--load` also measures
+1 to 64 callers, and arrivals at 50, 80 and 120 % of the capacity.
 """
 
 from __future__ import annotations
@@ -35,13 +35,19 @@ LIBRARY = "library in process, fp32"
 
 
 def pattern_for(server: Server, pattern: Pattern) -> Pattern:
-    """`/embed` takes one image a request."""
+    """Return the pattern for a server: `/embed` takes one image per request, so bulk has 32 requests in flight."""
     return BULK_HTTP if pattern is BULK and server.name.endswith("/embed") else pattern
 
 
 @contextlib.contextmanager
 def running(weights: Path, kind: str, with_peers: bool, logs: Path) -> Iterator[list[Server]]:
-    """All servers there are, running, for items of one kind."""
+    """Run all servers that are compared.
+
+    :param weights: file of the model.
+    :param kind: kind of the items, image or text.
+    :param with_peers: whether to run the peers, instead of two replicas of this project's Executor.
+    :param logs: directory for logs.
+    """
     encoder_of = ImageEncoder if kind == IMAGE else TextEncoder
     ports = iter(free_ports(20))
     with contextlib.ExitStack() as stack:
@@ -71,7 +77,7 @@ def running(weights: Path, kind: str, with_peers: bool, logs: Path) -> Iterator[
 
 
 def measure_patterns(found: list[Server], files: list[bytes], images: int, rounds: int) -> dict[str, dict[str, Any]]:
-    """Server -> pattern -> rate (of each turn) and latencies."""
+    """Measure all patterns; return server -> pattern -> rate (of each round) and latencies."""
     runs: dict[tuple[str, str], list[Run]] = {}
     cpu: dict[str, float] = {}
     for turn in range(rounds + 1):
@@ -80,7 +86,7 @@ def measure_patterns(found: list[Server], files: list[bytes], images: int, round
             for server in found:
                 before = server.cpu_seconds()
                 run = closed_loop(server, pattern_for(server, pattern), files, share)
-                if turn:  # the first one warms up
+                if turn:  # the first round is a warm-up
                     runs.setdefault((server.name, pattern.name), []).append(run)
                     if pattern is BULK:
                         cpu[server.name] = cpu.get(server.name, 0) + server.cpu_seconds() - before
@@ -103,7 +109,7 @@ def measure_patterns(found: list[Server], files: list[bytes], images: int, round
 
 
 def measure_load(found: list[Server], files: list[bytes], images: int) -> dict[str, dict[str, list[dict[str, float]]]]:
-    """Throughput and latency against concurrency, and against the rate of arrivals; servers take turns."""
+    """Measure throughput and latency over the number of callers and over the rate of arrivals, alternating servers."""
     load: dict[str, dict[str, list[dict[str, float]]]] = {s.name: {"callers": [], "arrivals": []} for s in found}
     for callers in (1, 2, 4, 8, 16, 32, 64):
         runs = {server.name: Run() for server in found}
@@ -125,7 +131,7 @@ def _summary(run: Run) -> dict[str, float]:
 
 
 def show(figures: dict[str, dict[str, Any]]) -> None:
-    """Print a table."""
+    """Print the figures as a table."""
     print(f"{'':<34}{'bulk':>8}{'online':>9}  online p50 / p99 ms  single p50 ms  CPU ms/image  RSS MB")
     for name, own in figures.items():
         bulk, online, single = (own[pattern.name] for pattern in PATTERNS)
@@ -137,7 +143,10 @@ def show(figures: dict[str, dict[str, Any]]) -> None:
 
 
 def ratios(figures: dict[str, dict[str, Any]]) -> dict[str, float]:
-    """Ours to in process, and to the best of the peers for each figure; rates are medians of the turns' ratios."""
+    """Return ratios of the served Flow to the library in process, and to the best peer for each figure.
+
+    Ratios of rates are medians of the rounds' ratios.
+    """
 
     def rates(name: str, pattern: str) -> list[float]:
         return list(figures[name][pattern]["rates"])
@@ -164,7 +173,7 @@ def ratios(figures: dict[str, dict[str, Any]]) -> dict[str, float]:
 
 
 def main() -> int:
-    """Measure, print, keep."""
+    """Measure, print and save the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--images", type=int, default=256, help="images per bulk run; half of it online, an eighth single"

@@ -1,6 +1,6 @@
-"""The servers that are compared, each as a process group on ports of its own, and how a client asks each of them.
+"""The servers that are compared, each as a separate process group, and clients for their protocols.
 
-The peers run in environments of their own, which benchmarks/peers/setup.sh makes; where one is missing it is left out.
+The peers run in separate environments, which benchmarks/peers/setup.sh creates.
 """
 
 from __future__ import annotations
@@ -37,12 +37,18 @@ from scripts.processes import process_group
 PEERS = Path(os.environ.get("PEERS_DIR", ROOT / ".cache" / "peers"))
 START_SECONDS = 240
 Ask = Callable[[list[bytes]], Awaitable[None]]
-"""Has items encoded: files of pictures, or texts in UTF-8."""
+"""Sends items to be encoded: image files, or texts in UTF-8."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running server: `connect` opens what asks it, `groups` are its process groups, `port` is where it listens."""
+    """A running server.
+
+    :param name: name in the report.
+    :param connect: opens a connection; yields a function that sends items.
+    :param groups: process groups of the server; none for the library in the client's process.
+    :param port: HTTP port, 0 if it is not needed.
+    """
 
     name: str
     connect: Callable[[], contextlib.AbstractAsyncContextManager[Ask]]
@@ -50,15 +56,15 @@ class Server:
     port: int = 0
 
     def rss_mb(self) -> float:
-        """Resident memory of all its processes, in MB."""
+        """Return the resident memory of all its processes, in MB."""
         return sum(measure.rss_mb(pid) for pid in processes(self.groups))
 
     def rss_of_groups(self) -> list[float]:
-        """The same, for each of `groups`."""
+        """Return the resident memory of each of `groups`, in MB."""
         return [Server(self.name, self.connect, (group,)).rss_mb() for group in self.groups]
 
     def cpu_seconds(self) -> float:
-        """What its processes have computed so far."""
+        """Return the CPU seconds that its processes have used so far."""
         return cpu_seconds(self.groups)
 
 
@@ -75,14 +81,17 @@ def cpu_seconds(groups: Sequence[int]) -> float:
 
 
 def wait_for_grpc(port: int) -> None:
-    """Until the gRPC server on `port` is healthy."""
+    """Wait until the gRPC server on `port` is healthy."""
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         check = health_pb2_grpc.HealthStub(channel).Check
         check(health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=START_SECONDS)
 
 
 def wait_for_http(url: str) -> None:
-    """Until `url` answers with 200."""
+    """Wait until `url` responds with a success status.
+
+    :raises TimeoutError: if it does not within START_SECONDS.
+    """
     end = time.monotonic() + START_SECONDS
     while True:
         with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5):
@@ -93,7 +102,7 @@ def wait_for_http(url: str) -> None:
 
 
 def asking_jina(port: int, kind: str = IMAGE) -> Callable[[], contextlib.AbstractAsyncContextManager[Ask]]:
-    """Blobs or texts in unary calls on one open gRPC channel."""
+    """Return the `connect` of a `Server` that sends blobs or texts in unary calls on one open gRPC channel."""
 
     @contextlib.asynccontextmanager
     async def connect() -> AsyncIterator[Ask]:
@@ -118,7 +127,7 @@ def _document(item: bytes, kind: str) -> Document:
 
 
 def library(encoder: ImageEncoder | TextEncoder, name: str) -> Server:
-    """The library in the client's own process, to be asked as a server is."""
+    """Return the library in the client's process as a `Server`."""
 
     @contextlib.asynccontextmanager
     async def connect() -> AsyncIterator[Ask]:
@@ -132,7 +141,7 @@ def library(encoder: ImageEncoder | TextEncoder, name: str) -> Server:
 
 
 def asking_embed(port: int, kind: str = IMAGE) -> Callable[[], contextlib.AbstractAsyncContextManager[Ask]]:
-    """One item per POST /embed on open connections; what is more is asked one after the other."""
+    """Return the `connect` of a `Server` that sends one item per POST /embed, one after the other."""
 
     @contextlib.asynccontextmanager
     async def connect() -> AsyncIterator[Ask]:
@@ -152,7 +161,7 @@ def asking_embed(port: int, kind: str = IMAGE) -> Callable[[], contextlib.Abstra
 
 
 def asking_infinity(port: int, kind: str = IMAGE) -> Callable[[], contextlib.AbstractAsyncContextManager[Ask]]:
-    """Data URIs or texts, base64 answers, as its documentation says is fastest."""
+    """Return the `connect` of a `Server` for infinity: base64 responses, which its documentation calls fastest."""
 
     @contextlib.asynccontextmanager
     async def connect() -> AsyncIterator[Ask]:
@@ -175,7 +184,12 @@ def asking_infinity(port: int, kind: str = IMAGE) -> Callable[[], contextlib.Abs
 
 @contextlib.contextmanager
 def gateway(executors: list[int], ports: list[int], logs: Path) -> Iterator[tuple[int, int, int]]:
-    """The gateway on `ports` before the executors on theirs: its gRPC port, HTTP port and process group."""
+    """Run the gateway; yield its gRPC port, its HTTP port and its process group.
+
+    :param executors: ports of the executors.
+    :param ports: gRPC port and HTTP port of the gateway.
+    :param logs: directory for logs.
+    """
     grpc_port, http_port = ports
     addresses = {"encoder": [f"grpc://127.0.0.1:{port}" for port in executors]}
     graph = {"encoder": ["end-gateway"], "start-gateway": ["encoder"]}
@@ -191,9 +205,14 @@ def gateway(executors: list[int], ports: list[int], logs: Path) -> Iterator[tupl
 def ours(
     weights: Path, ports: Iterator[int], logs: Path, *, kind: str = IMAGE, replicas: int = 1, **uses_with: object
 ) -> Iterator[tuple[Server, Server]]:
-    """The gateway before `replicas` of the Executor, to be asked by gRPC and by HTTP.
+    """Run the gateway and `replicas` of the Executor; yield a server for gRPC and one for HTTP.
 
-    :param ports: free ones; as many as are needed are taken.
+    :param weights: file of the model.
+    :param ports: free ports; the first ones are used.
+    :param logs: directory for logs.
+    :param kind: kind of the items, image or text.
+    :param replicas: number of replicas of the Executor.
+    :param uses_with: options of the Executor.
     """
     grpc_port, http_port, *executors = itertools.islice(ports, 2 + replicas)
     label = f"clip-image-flow {uses_with.get('precision', 'fp32')}" + (f", {replicas} replicas" if replicas > 1 else "")
@@ -221,10 +240,10 @@ def ours(
 def clip_as_service(
     port: int, logs: Path, kind: str = IMAGE, *, replicas: int = 1, dynamic_batching: bool = False
 ) -> Iterator[Server]:
-    """clip-server; on two cores `replicas: 2` is its best for bulk, and Jina's dynamic batching for many callers."""
+    """Run clip-server; on two cores `replicas: 2` is fastest for bulk, and dynamic batching for many callers."""
     label = f"clip-as-service, {'dynamic batching' if dynamic_batching else f'replicas {replicas}'}"
     flow = logs / f"clip-server-{port}.yml"
-    # Eight, as many as the online callers are: a batch of theirs then waits for nobody.
+    # Equal to the number of online callers, so that their batches are full without waiting for the timeout.
     batching = "    uses_dynamic_batching: {/default: {preferred_batch_size: 8, timeout: 20}}\n"
     flow.write_text(
         "jtype: Flow\nversion: '1'\n"
@@ -245,7 +264,7 @@ def clip_as_service(
 
 @contextlib.contextmanager
 def infinity(port: int, logs: Path, *options: str, kind: str = IMAGE) -> Iterator[Server]:
-    """infinity with `options`, such as `--compile` or `--dtype int8`."""
+    """Run infinity with `options`, such as `--compile` or `--dtype int8`."""
     command = [str(PEERS / "vinf" / "bin" / "infinity_emb"), "v2", "--model-id", str(PEERS / "inf-model")]
     command += ["--served-model-name", "clip", "--engine", "torch", "--device", "cpu", "--port", str(port)]
     command += ["--no-bettertransformer", *(options or ("--no-compile",))]
@@ -257,5 +276,5 @@ def infinity(port: int, logs: Path, *options: str, kind: str = IMAGE) -> Iterato
 
 
 def peers_are_there() -> bool:
-    """Whether the peers' environments were made."""
+    """Return whether the peers' environments exist."""
     return (PEERS / "vcas" / "bin" / "python").is_file() and (PEERS / "inf-model").is_dir()

@@ -1,10 +1,11 @@
-"""An hour in a life: mixed callers, good and hostile, and whether anything grows.
+"""Soak test: run normal and malicious clients for an hour, and check for leaks.
 
     python -m benchmarks.soak --minutes 60
 
-Gateway and executor with the embedded model. Eight callers, half by HTTP and half by gRPC, send pictures of many sizes
-and formats, broken ones and hostile ones; calls are called off, connections come and go, and some are silent, slow or
-vanish. Each tenth of the time is a row. The verdict is a ratio: the last three rows over the three after the first.
+Gateway and executor serve the embedded model. Eight callers, half over HTTP and half over gRPC, send images of many
+sizes and formats, broken ones and hostile ones; some calls are cancelled, and some connections are silent, slow or
+closed within a request. Each tenth of the time is a row. The result is a ratio: the last three rows over the three
+after the first.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ from scripts.processes import free_ports
 
 ROWS = 10
 MOST_GROWTH = {"mb": 1.10, "descriptors": 1.10, "threads": 1.10}
-LARGE = {"jpeg-fill-bytes", "png-exif", "tiff-strips", "tiff-rationals"}  # 20 MB each: now and then
+LARGE = {"jpeg-fill-bytes", "png-exif", "tiff-strips", "tiff-rationals"}  # not sent, since each has up to 20 MB
 CALLERS = 8
 
 
 def pictures() -> tuple[list[bytes], list[bytes]]:
-    """Good ones, and broken and hostile ones."""
+    """Return valid images, and broken and hostile ones."""
     good = [*jpegs(8), *jpegs(4, (320, 240)), *jpegs(2, (1600, 1200))]
     good += [encoded(photograph(300, 200), format) for format in ("PNG", "WEBP", "GIF", "BMP", "TIFF")]
     broken = [file[: len(file) // 2] for file in good] + [b"no picture"]
@@ -42,12 +43,19 @@ def pictures() -> tuple[list[bytes], list[bytes]]:
 
 
 async def row(seconds: float, ports: list[int], good: list[bytes], bad: list[bytes], seed: int) -> Ends:
-    """One row of mixed load."""
+    """Run mixed load for one row.
+
+    :param seconds: length of the row, in seconds.
+    :param ports: gRPC port and HTTP port of the gateway.
+    :param good: valid images.
+    :param bad: broken and hostile images.
+    :param seed: seed of the random choices.
+    """
     ends, end = Ends(), time.monotonic() + seconds
     dice = random.Random(seed)
 
     async def caller(connect: Any, port: int) -> None:
-        while time.monotonic() < end:  # each some calls on a connection of their own
+        while time.monotonic() < end:  # a new connection after some calls
             async with connect(port) as call:
                 for _ in range(dice.randrange(1, 40)):
                     file = dice.choice(bad if dice.random() < 0.1 else good)
@@ -67,7 +75,7 @@ async def row(seconds: float, ports: list[int], good: list[bytes], bad: list[byt
 
 
 def main() -> int:
-    """Run; the exit code is 1 when something grows, or a call failed by our own fault."""
+    """Run; the exit code is 1 if memory, descriptors or threads grow, or a call failed with an internal error."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=60)
     options = parser.parse_args()

@@ -1,9 +1,9 @@
-"""Texts/s of the library in one process, against `clip.tokenize` and `encode_text`; and the texts of all benchmarks.
+"""Compare the texts/s of the library in one process with `clip.tokenize` and `encode_text`.
 
     python -m benchmarks.texts
 
-Both encode the same texts in batches of 32 with the same random ViT-B/32 weights and take turns: queries of 5 to 15
-tokens, and captions that fill the context of 77. A single query is one at a time.
+Both encode the same texts in batches of 32 with the same random ViT-B/32 weights, alternately: queries of 5 to 15
+tokens, and captions that fill the context of 77 tokens. Single queries are encoded one at a time.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from clip_image_flow.platform import cpus
 
 BATCH = 32
 LEAST = {"queries": 3.0, "captions": 1.2}
-LARGEST_DIFFERENCE = 1e-4  # of an element, in fp32
+LARGEST_DIFFERENCE = 1e-4  # per element, in fp32
 _WORDS = ["a", "photo", "of", "the", "red", "dog", "cat", "house", "in", "park", "with", "big", "small", "blue", "tree"]
 
 
 def queries(count: int) -> list[str]:
-    """Texts of 5 to 15 tokens, with those for the start and the end."""
+    """Return texts of 5 to 15 tokens, including the start and end tokens."""
     return [_words(random.Random(i), random.Random(i).randint(3, 13)) for i in range(count)]
 
 
 def captions(count: int) -> list[str]:
-    """Texts of 77 tokens."""
+    """Return texts of 77 tokens, including the start and end tokens."""
     return [_words(random.Random(i), 75) for i in range(count)]
 
 
@@ -47,7 +47,7 @@ def _words(chosen: random.Random, count: int) -> str:
 
 
 def plain(weights: Path) -> Callable[[list[str]], np.ndarray]:
-    """`clip` as its README uses it: float32 (n, 512)."""
+    """Return a function that encodes texts with `clip` as in its README: float32 (n, 512)."""
     torch.set_num_threads(cpus.available())
     model, _ = clip.load(str(weights), device="cpu")
 
@@ -60,7 +60,7 @@ def plain(weights: Path) -> Callable[[list[str]], np.ndarray]:
 
 
 def single_ms(encode: Callable[[list[str]], object], texts: list[str]) -> float:
-    """Milliseconds of the median text, one at a time."""
+    """Return the median time to encode one text, in milliseconds."""
     seconds = []
     for text in texts:
         begin = time.perf_counter()
@@ -70,7 +70,7 @@ def single_ms(encode: Callable[[list[str]], object], texts: list[str]) -> float:
 
 
 def main() -> int:
-    """Measure; the exit code is 1 when a ratio is below its floor or the embeddings differ."""
+    """Measure; the exit code is 1 if embeddings differ, or with --check if a ratio is below its minimum."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=3, help="rounds, after a warm-up round (%(default)s)")

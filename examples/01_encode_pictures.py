@@ -1,4 +1,4 @@
-"""Encode pictures over gRPC: files in, embeddings out.
+"""Encode images over gRPC: files in, embeddings out.
 
 python examples/01_encode_pictures.py --host grpc://127.0.0.1:51000 cat.jpg dog.png
 """
@@ -17,16 +17,16 @@ parser.add_argument("--host", default="grpc://127.0.0.1:51000", help="a running 
 parser.add_argument("pictures", nargs="*", type=Path, metavar="PICTURE", help="files (default: the committed pictures)")
 arguments = parser.parse_args()
 
-# Jina reports every Client to its makers unless this is set.
+# Jina sends telemetry for every Client unless this is set.
 os.environ.setdefault("JINA_OPTOUT_TELEMETRY", "1")
 client = Client(host=arguments.host)
 
-# Send files as they are, as blobs: decoded into tensors they would take forty times as long over HTTP.
+# Files are sent as blobs: sending decoded tensors would take forty times as long over HTTP.
 files = arguments.pictures or sorted(PICTURES.glob("*.png"))
 docs = DocumentArray(Document(id=file.name, blob=file.read_bytes()) for file in files)
 
-# `/` is the Executor's default endpoint. A large array travels in several requests, whose answers may come in another
-# order: the ids say which is which.
+# `/` is the Executor's default endpoint. A large array is sent in several requests, and their responses may come in
+# another order: the ids identify the documents.
 encoded = client.post("/", docs, parameters={"drop_image_content": True}, request_size=32)
 
 for doc in encoded:

@@ -1,4 +1,4 @@
-"""The same over HTTP: first with Jina's Client, then as plain JSON that any language can send.
+"""Encode an image over HTTP: first with Jina's Client, then as plain JSON that any language can send.
 
 python examples/02_http.py --host http://127.0.0.1:8000 cat.jpg
 """
@@ -22,7 +22,7 @@ parser.add_argument("picture", nargs="?", type=Path, default=PICTURE, help="a fi
 arguments = parser.parse_args()
 blob = arguments.picture.read_bytes()
 
-# Jina reports every Client to its makers unless this is set.
+# Jina sends telemetry for every Client unless this is set.
 os.environ.setdefault("JINA_OPTOUT_TELEMETRY", "1")
 client = Client(host=arguments.host)
 by_client = client.post("/", DocumentArray([Document(blob=blob)]))[0].embedding
@@ -34,5 +34,5 @@ request = urllib.request.Request(
 )
 with urllib.request.urlopen(request) as response:
     answer = json.load(response)
-by_json = np.array(answer["data"][0]["embedding"], dtype=np.float32)  # JSON knows no float32
+by_json = np.array(answer["data"][0]["embedding"], dtype=np.float32)  # JSON has no float32
 print("plain JSON, normalised:", by_json.shape, by_json[:4], "length", round(float(np.linalg.norm(by_json)), 4))

@@ -1,4 +1,4 @@
-"""A document made of parts: its image chunks become one matrix, a row each, or each chunk gets a vector of its own.
+"""Encode a document of text and images: it gets a row per image chunk, or each chunk gets a vector.
 
 python examples/03_chunks.py --host grpc://127.0.0.1:51000
 """
@@ -16,13 +16,13 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("--host", default="grpc://127.0.0.1:51000", help="a running Flow (default: %(default)s)")
 arguments = parser.parse_args()
 
-# Jina reports every Client to its makers unless this is set.
+# Jina sends telemetry for every Client unless this is set.
 os.environ.setdefault("JINA_OPTOUT_TELEMETRY", "1")
 client = Client(host=arguments.host)
 
 
 def page() -> Document:
-    """A page with two pictures and a line of text between them."""
+    """Return a page with two images and a line of text between them."""
     fox, owl = ((PICTURES / f"{name}.png").read_bytes() for name in ("fox", "owl"))
     chunks = [
         Document(modality="image", blob=fox),
@@ -32,7 +32,7 @@ def page() -> Document:
     return Document(id="page", chunks=DocumentArray(chunks))
 
 
-# Roots, which is the default; chunks, where words get vectors as pictures do; both.
+# The root documents, which is the default; the chunks, where texts get vectors like images; both.
 for path in ("@r", "@c", "@r,c"):
     doc = client.post("/", DocumentArray([page()]), parameters={"traversal_paths": path})[0]
     print(f"traversal_paths {path!r}")

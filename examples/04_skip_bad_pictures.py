@@ -1,4 +1,4 @@
-"""Pictures that cannot be read, and options of one request.
+"""Handle images that cannot be read, and set options of one request.
 
 python examples/04_skip_bad_pictures.py --host grpc://127.0.0.1:51000
 """
@@ -18,7 +18,7 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("--host", default="grpc://127.0.0.1:51000", help="a running Flow (default: %(default)s)")
 arguments = parser.parse_args()
 
-# Jina reports every Client to its makers unless this is set.
+# Jina sends telemetry for every Client unless this is set.
 os.environ.setdefault("JINA_OPTOUT_TELEMETRY", "1")
 client = Client(host=arguments.host)
 
@@ -31,14 +31,15 @@ docs = DocumentArray(
     ]
 )
 
-# By default one bad document refuses the whole request. The Client raises BadServer; its argument is the answer.
+# By default the whole request is rejected if one document is invalid. The Client raises BadServer; its argument is the
+# response.
 for parameters in ({}, {"batch_size": 0}):
     try:
         client.post("/", docs, parameters=parameters)
     except BadServer as error:
         print(f"refused: {error.args[0].status.description}")
 
-# The others are encoded, and the bad ones say why they were not.
+# With `on_error: skip` the valid documents are encoded, and the invalid ones have the reason in their tags.
 for doc in client.post("/", docs, parameters={"on_error": "skip", "batch_size": 8, "normalize": True}):
     if doc.embedding is None:
         print(f"{doc.id}: {doc.tags['error']}")

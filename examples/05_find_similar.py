@@ -1,4 +1,4 @@
-"""Find pictures that look alike: embed a folder, keep the vectors in memory, compare by cosine.
+"""Find similar images: encode a folder, keep the vectors in memory, compare them by cosine.
 
 python examples/05_find_similar.py --host grpc://127.0.0.1:51000 --folder holidays cat.jpg
 """
@@ -21,21 +21,21 @@ parser.add_argument(
 )
 arguments = parser.parse_args()
 
-# Jina reports every Client to its makers unless this is set.
+# Jina sends telemetry for every Client unless this is set.
 os.environ.setdefault("JINA_OPTOUT_TELEMETRY", "1")
 client = Client(host=arguments.host)
 
 
 def embed(files: list[Path]) -> np.ndarray:
-    """Unit vectors, float32 (n, dim), so that a dot product is the cosine."""
+    """Return unit vectors, float32 (n, dim), so that a dot product is the cosine."""
     docs = DocumentArray(Document(blob=file.read_bytes()) for file in files)
     encoded = client.post("/", docs, parameters={"normalize": True, "drop_image_content": True}, request_size=32)
-    # The requests of one array may be answered out of order: look each document up by its id.
+    # The responses to the requests of one array may come in another order, so each document is looked up by its id.
     return np.stack([encoded[doc.id].embedding for doc in docs])
 
 
 files = sorted(file for file in arguments.folder.iterdir() if file.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))
-index = embed(files)  # save it with np.save; for millions of pictures a vector database does the same
+index = embed(files)  # np.save saves it; for millions of images, use a vector database
 cosines = index @ embed([arguments.picture])[0]
 print(f"most like {arguments.picture.name}, of {len(files)} pictures:")
 for row in np.argsort(-cosines)[:6]:

@@ -1,4 +1,4 @@
-"""The same embeddings in your own process: the library without Jina, no Flow needed.
+"""Encode images in your own process: the library without Jina; no Flow is needed.
 
 python examples/06_without_jina.py --model emoji-tiny cat.jpg dog.png
 """

@@ -1,4 +1,4 @@
-"""The same with OpenAI's own client: pictures go as data URIs.
+"""Encode images with OpenAI's own client: images are sent as data URIs.
 
 python examples/07_openai_client.py --host http://127.0.0.1:8000 cat.jpg dog.png
 """
@@ -25,7 +25,7 @@ model = client.models.list().data[0].id
 
 
 def data_uri(file: Path) -> str:
-    """The file in a form that fits into JSON."""
+    """Return the file as a data URI, which can be sent in JSON."""
     kind = mimetypes.guess_type(file)[0] or "image/png"
     return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
 

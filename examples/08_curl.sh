@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# With nothing but curl: an image goes as it is.
+# Encodes an image with curl; the request body is the file itself.
 #
 #   examples/08_curl.sh http://127.0.0.1:8000 cat.jpg
 set -euo pipefail

@@ -1,4 +1,4 @@
-"""Search a folder of pictures by words: the Flow embeds both, and the cosine says how well they fit.
+"""Search a folder of images by text: the Flow encodes both, and the cosine is the similarity.
 
 python examples/09_search_by_words.py --host grpc://127.0.0.1:51000 holidays "a dog on a beach" "a red car"
 """
@@ -20,11 +20,11 @@ parser.add_argument("folder", nargs="?", type=Path, default=PICTURES, help="pict
 parser.add_argument("words", nargs="*", default=QUERIES, metavar="WORDS", help=f"(default: {QUERIES})")
 arguments = parser.parse_args()
 
-# Jina reports every Client to its makers unless this is set.
+# Jina sends telemetry for every Client unless this is set.
 os.environ.setdefault("JINA_OPTOUT_TELEMETRY", "1")
 client = Client(host=arguments.host)
 
-# The pictures, in the folder and below. What is no picture is skipped, and no picture is sent back.
+# The images in the folder and its subfolders. Files that are not images are skipped, and images are not sent back.
 files = sorted(
     file for file in arguments.folder.rglob("*") if file.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp")
 )
@@ -34,10 +34,10 @@ docs = DocumentArray(Document(uri=str(file.relative_to(arguments.folder)), blob=
 answer = client.post("/", docs, parameters={"on_error": "skip", "drop_image_content": True}, request_size=32)
 pictures = DocumentArray(doc for doc in answer if doc.embedding is not None)
 
-# The words: a document with a text is all there is to it.
+# The queries: each is a document with a text.
 queries = client.post("/", DocumentArray(Document(text=words) for words in arguments.words))
 
-# Compared here, in memory; a vector database does the same for millions of pictures.
+# They are compared here, in memory; for millions of images, use a vector database.
 queries.match(pictures, metric="cosine", limit=arguments.best)
 for query in queries:
     print(f"{query.text}, among {len(pictures)} pictures:")

@@ -1,4 +1,4 @@
-"""Labels for a picture, of which the model was told nothing before: the endpoint `/rank` says how likely each is.
+"""Label an image without training: the endpoint `/rank` returns the probability of each label.
 
 python examples/10_zero_shot_labels.py --host grpc://127.0.0.1:51000 cat.jpg "a photo of a cat" "a photo of a dog"
 """
@@ -19,17 +19,18 @@ parser.add_argument("picture", nargs="?", type=Path, default=PICTURE, help="a fi
 parser.add_argument("labels", nargs="*", default=LABELS, metavar="LABEL", help=f"(default: {LABELS})")
 arguments = parser.parse_args()
 
-# Jina reports every Client to its makers unless this is set.
+# Jina sends telemetry for every Client unless this is set.
 os.environ.setdefault("JINA_OPTOUT_TELEMETRY", "1")
 client = Client(host=arguments.host)
 
-# The picture is the document, the labels are its matches. Either may be a picture or a text.
+# The image is the document, and the labels are its matches. Each of them can be an image or a text.
 picture = Document(
     blob=arguments.picture.read_bytes(), matches=DocumentArray(Document(text=label) for label in arguments.labels)
 )
 (ranked,) = client.post("/rank", DocumentArray([picture]), parameters={"drop_image_content": True})
 
-# The matches come back sorted. Their probabilities are CLIP's own: the softmax of the cosines, times its logit scale.
+# The matches are returned sorted. Their probabilities are computed as in CLIP: the softmax of the cosines times its
+# logit scale.
 print(f"{arguments.picture.name}:")
 for match in ranked.matches:
     probability, cosine = match.scores["clip_score"].value, match.scores["clip_score_cosine"].value

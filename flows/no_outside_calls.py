@@ -1,7 +1,7 @@
-"""Loaded with the Flow, so that nothing leaves the machine when it starts.
+"""Disables the network requests that Jina makes when a Flow starts; the Flow files load this module.
 
-Jina reports every start to its makers unless the environment says not to, and asks three web sites for this machine's
-public address to print it.
+Jina sends telemetry on each start unless an environment variable disables it, and requests this machine's public IP
+address from three web sites to print it.
 """
 
 import os

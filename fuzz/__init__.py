@@ -1,12 +1,12 @@
-"""A fuzzer of everything that a stranger can send: pictures, texts, data URIs, gRPC messages, JSON bodies, forms.
+"""Fuzzes all untrusted input: images, texts, data URIs, gRPC messages, JSON bodies, forms.
 
 | module | what it does |
 |---|---|
-| `mutants` | mutant k of a seed, always the same bytes |
-| `hostile` | files made by hand that are small and cost a lot |
-| `targets` | what is done with a mutant: the product's own functions |
-| `child` | runs mutants one after the other, within bounds; it may die of one |
-| `__main__` | runs children, keeps what they find in `corpus/` |
+| `mutants` | generates mutants, reproducibly from a seed and a number |
+| `hostile` | generates small files that are expensive to decode |
+| `targets` | runs the project's own functions on a mutant |
+| `child` | runs mutants one after the other, with limits of CPU time and memory; a mutant may end its process |
+| `__main__` | runs child processes, and saves failing inputs in `corpus/` |
 
 `make fuzz` runs it; the tests replay the corpus and a short sample.
 """

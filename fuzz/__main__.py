@@ -1,9 +1,9 @@
-"""Fuzz for some minutes, and keep what is found.
+"""Fuzz for some minutes, and save failing inputs.
 
     python -m fuzz --minutes 10 --seed 1 --kinds picture message
 
-Each finding is a file in `fuzz/corpus/KIND/`, made as small as a simple search gets it, with the reason beside it in
-`.txt`. A run goes on where the last one of the same seed ended; .cache/fuzz.json knows where that was.
+Each failing input is a file in `fuzz/corpus/KIND/`, minimized by a simple search, with the reason in a `.txt` file next
+to it. A run continues where the last one with the same seed ended; the position is in .cache/fuzz.json.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from fuzz.mutants import KINDS, mutant
 ROOT = Path(__file__).parents[1]
 CORPUS = Path(__file__).with_name("corpus")
 STATE = ROOT / ".cache" / "fuzz.json"
-BATCH = {"picture": 2000}  # mutants of one child
+BATCH = {"picture": 2000}  # mutants per child process
 OTHERS = 1000
-WALL_SECONDS = 600  # of one child
+WALL_SECONDS = 600  # timeout for a child process to exit after its last line
 
 
 def lines_of(*arguments: str) -> Iterator[dict[str, object]]:
-    """What a child prints, and at the end how it ended, if that was not as it should."""
+    """Run a child process; yield the lines that it prints, and a last one with `died` if it failed."""
     with tempfile.TemporaryFile() as errors:
         child = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "fuzz.child", *arguments],
@@ -59,7 +59,7 @@ def lines_of(*arguments: str) -> Iterator[dict[str, object]]:
 
 
 def failure_of(kind: str, data: bytes) -> str:
-    """What is wrong with an input; "" for nothing."""
+    """Return the failure of an input; "" if there is none."""
     with tempfile.NamedTemporaryFile() as file:
         Path(file.name).write_bytes(data)
         for line in lines_of(kind, file.name):
@@ -69,7 +69,13 @@ def failure_of(kind: str, data: bytes) -> str:
 
 
 def smallest(kind: str, data: bytes, why: str, tries: int = 60) -> bytes:
-    """`data` without blocks that do not matter for this failure."""
+    """Return `data` without blocks that are not needed for the failure.
+
+    :param kind: kind of the input.
+    :param data: failing input.
+    :param why: its failure.
+    :param tries: maximum number of shorter inputs to run.
+    """
     size = len(data) // 2
     while size and tries > 0:
         start = 0
@@ -85,7 +91,7 @@ def smallest(kind: str, data: bytes, why: str, tries: int = 60) -> bytes:
 
 
 def keep(kind: str, data: bytes, why: str) -> Path:
-    """Write a finding into the corpus."""
+    """Write a failing input, minimized, and its reason to the corpus; return the path of the input."""
     data = smallest(kind, data, why)
     path = CORPUS / kind / hashlib.sha256(data).hexdigest()[:16]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,7 +101,7 @@ def keep(kind: str, data: bytes, why: str) -> Path:
 
 
 def batch(kind: str, seed: int, first: int, count: int) -> tuple[Counter[str], list[tuple[int, str]]]:
-    """Run mutants `first` to `first + count`: how they ended, and what was found with which."""
+    """Run `count` mutants from number `first` on; return how often each end occurred, and (number, failure) pairs."""
     ends: Counter[str] = Counter()
     found: list[tuple[int, str]] = []
     number, end = first, first + count
@@ -115,7 +121,7 @@ def batch(kind: str, seed: int, first: int, count: int) -> tuple[Counter[str], l
 
 
 def main() -> int:
-    """Fuzz; the exit code is 1 when something was found."""
+    """Fuzz; the exit code is 1 if an input failed."""
     parser = argparse.ArgumentParser(
         prog="python -m fuzz", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -138,7 +144,7 @@ def main() -> int:
             for number, why in found:
                 reason = why.splitlines()[0][:60]
                 print(f"{kind} {number} of seed {options.seed}: {reason}", flush=True)
-                if f"{kind} {reason}" not in seen:  # one of each is enough
+                if f"{kind} {reason}" not in seen:  # save one input per reason
                     seen.add(f"{kind} {reason}")
                     print(f"  kept in {keep(kind, mutant(kind, options.seed, number), why)}", flush=True)
             state[place] = first + count

@@ -1,8 +1,9 @@
-"""Runs mutants, one after the other; what one does to this process, its parent sees.
+"""Runs mutants one after the other; the parent process detects if one ends this process.
 
     python -m fuzz.child KIND SEED FIRST COUNT      or      python -m fuzz.child KIND FILE
 
-It prints a JSON line before and after each. More CPU time or memory than a mutant may take ends it.
+It prints a JSON line before and after each mutant. A mutant that exceeds the limit of CPU time ends the process; one
+that exceeds the limit of memory fails or ends it.
 """
 
 from __future__ import annotations
@@ -18,28 +19,28 @@ from pathlib import Path
 from fuzz.mutants import mutant
 from fuzz.targets import TARGETS
 
-SECONDS = {"picture": 3.0}  # of CPU time; decoding processes have a bound of their own
+SECONDS = {"picture": 3.0}  # CPU time per mutant; decoding processes have a separate limit
 PARSER_SECONDS = 0.5
-BYTES = 1 << 30  # of memory, over what the process has at the start
+BYTES = 1 << 30  # address space in addition to that at the start
 
 
 def run(kind: str, data: bytes) -> dict[str, object]:
-    """How a mutant ended: `end`, or `failure` with the traceback of what should not have come out."""
+    """Run a mutant; return `end`, or for an unexpected exception `failure` and its traceback in `trace`."""
     signal.setitimer(signal.ITIMER_PROF, SECONDS.get(kind, PARSER_SECONDS))
     try:
         return {"end": TARGETS[kind](data)}
     except MemoryError:
         return {"failure": "MemoryError"}
-    except Exception as error:  # whatever is not the caller's to mend
+    except Exception as error:  # any exception that the target did not handle is a bug
         return {"failure": f"{type(error).__name__}: {str(error)[:200]}", "trace": traceback.format_exc()[-2000:]}
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def main() -> None:
-    """See the top of this module."""
+    """Run mutants, or a file, as described at the top of this module."""
     kind = sys.argv[1]
-    for target in TARGETS:  # imports, caches and pools are nobody's cost
+    for target in TARGETS:  # so that no mutant pays for imports, caches and pools
         TARGETS[target](b"{}")
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + BYTES, resource.RLIM_INFINITY))

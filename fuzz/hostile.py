@@ -1,4 +1,4 @@
-"""Files that are small, within every stated limit, and made to cost far more than a picture."""
+"""Generates small files that are within all documented limits, but much more expensive to decode than an image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 from clip_image_flow.image.pictures import MOST_SCANS
 from fuzz.mutants import encoded
 
-_SIDE = 7000  # pixels; 49 million of 50 that are allowed
+_SIDE = 7000  # pixels; 49 megapixels, with a limit of 50
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
@@ -19,7 +19,15 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _png(width: int, height: int, colour_type: int, depth: int, row_bytes: int, *ancillary: bytes) -> bytes:
-    """A PNG of zeros."""
+    """Return a PNG of zeros.
+
+    :param width: width in pixels.
+    :param height: height in pixels.
+    :param colour_type: PNG's colour type.
+    :param depth: bits per sample.
+    :param row_bytes: bytes of pixels per row, without the filter type.
+    :param ancillary: chunks before the pixels.
+    """
     header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0))
     compressor = zlib.compressobj(9)
     pixels = b"".join(compressor.compress(bytes(1 + row_bytes)) for _ in range(height)) + compressor.flush()
@@ -35,12 +43,12 @@ def _tiff(entries: list[bytes], tail: bytes) -> bytes:
 
 
 def _behind(entries: int) -> int:
-    """Where the data begin that follow so many entries."""
+    """Return the offset of the data that follow a directory of `entries` entries."""
     return 8 + 2 + 12 * entries + 4
 
 
 def jpeg_of_many_scans(scans: int = 10_000, side: int = 2048) -> bytes:
-    """A progressive JPEG with empty scans, for each of which a decoder looks at all of its coefficients."""
+    """Return a progressive JPEG with empty scans, for each of which a decoder visits all coefficients."""
     data = encoded(Image.new("RGB", (side, side)), "JPEG", progressive=True, quality=5)
     empty = b"\xff\xda\x00\x08\x01\x01\x00\x01\x3f\x10" + bytes(2)
     return data[:-2] + scans * empty + data[-2:]
@@ -65,7 +73,7 @@ def png_of_exif(count: int = 15_000_000) -> bytes:
 
 
 def webp_of_an_empty_canvas() -> bytes:
-    """150 bytes that declare a canvas of 49 megapixels."""
+    """Return a WebP of 150 bytes that declares a canvas of 49 megapixels."""
     data = encoded(Image.new("RGBA", (1, 1)), "WEBP", lossless=True)
     side = struct.pack("<I", _SIDE - 1)[:3]
     canvas = b"VP8X" + struct.pack("<I", 10) + b"\x10\0\0\0" + side + side
@@ -73,7 +81,7 @@ def webp_of_an_empty_canvas() -> bytes:
 
 
 def tiff_of_many_strips(count: int = 2_400_000) -> bytes:
-    """Many more strips than rows."""
+    """Return a TIFF with many more strips than rows."""
     offsets = _behind(9)
     return _tiff(
         [
@@ -97,7 +105,7 @@ def tiff_of_many_rationals(count: int = 2_400_000) -> bytes:
 
 
 def tiff_of_large_tiles() -> bytes:
-    """Ten pixels a side, in a tile of 169 megapixels."""
+    """Return a TIFF of 10 x 10 pixels in a tile of 169 megapixels."""
     pixels = zlib.compress(bytes(13_008 * 13_008))
     return _tiff(
         [
@@ -110,7 +118,7 @@ def tiff_of_large_tiles() -> bytes:
 
 
 def tiff_that_warns() -> bytes:
-    """A fax of many rows, all of them broken: libtiff writes a line about each to standard error."""
+    """Return a fax TIFF of many broken rows, for each of which libtiff writes a line to standard error."""
     return _tiff(
         [
             *(_entry(256, 4, 1, 50), _entry(257, 4, 1, 65_000), _entry(258, 3, 1, 1), _entry(259, 3, 1, 3)),
@@ -129,7 +137,7 @@ def bmp_of_run_lengths() -> bytes:
 
 HOSTILE: dict[str, Callable[[], bytes]] = {
     "jpeg-scans": jpeg_of_many_scans,
-    "jpeg-most-scans": lambda: jpeg_of_many_scans(MOST_SCANS - 10, _SIDE),  # those of the picture itself are ten
+    "jpeg-most-scans": lambda: jpeg_of_many_scans(MOST_SCANS - 10, _SIDE),  # the image itself has ten
     "jpeg-fill-bytes": jpeg_of_fill_bytes,
     "png-column": png_of_one_column,
     "png-rgba": lambda: _png(_SIDE, _SIDE, 6, 8, 4 * _SIDE),
@@ -143,4 +151,4 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "tiff-warnings": tiff_that_warns,
     "bmp-run-lengths": bmp_of_run_lengths,
 }
-"""By what is too much of in them; none is larger than 20 MiB."""
+"""Name of the excessive part -> function that returns the file; none is larger than 20 MiB."""

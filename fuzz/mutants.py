@@ -1,4 +1,4 @@
-"""Mutants: valid inputs of each kind, changed at random. Mutant k of seed s is always the same bytes."""
+"""Generates mutants: valid inputs of each kind with random changes. Mutant k of seed s is always the same bytes."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from PIL import Image
 
 KINDS = ("picture", "uri", "message", "body", "form", "text")
 BOUNDARY = "a-boundary"
-"""Between the fields of a form."""
-_LARGEST = 1 << 20  # bytes of a mutant
+"""Boundary between the fields of a form."""
+_LARGEST = 1 << 20  # maximum size of a mutant, in bytes
 _NUMBERS = (0, 1, 2, 7, 8, 16, 127, 128, 255, 256, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 _WORDS = (b"{}", b"[", b"]", b",", b'"', b"\\ud800", b"1e999", b"-", b"%", b"%4", b"=", b"\0", b"null", b"\xff\xff")
 
 
 def photograph(width: int = 90, height: int = 60) -> Image.Image:
-    """A picture with structure."""
+    """Return an image with structure."""
     y, x = np.mgrid[0:height, 0:width]
     waves = np.stack([np.sin(x / 7), np.cos(y / 5), np.sin((x + y) / 11)], axis=-1)
     return Image.fromarray((128 + 90 * waves).astype(np.uint8))
 
 
 def encoded(image: Image.Image, format: str, **options: object) -> bytes:
-    """`image` as the bytes of a file."""
+    """Return `image` as the bytes of a file."""
     buffer = io.BytesIO()
     image.save(buffer, format, **options)
     return buffer.getvalue()
@@ -40,7 +40,7 @@ def encoded(image: Image.Image, format: str, **options: object) -> bytes:
 
 @functools.cache
 def valid(kind: str) -> list[bytes]:
-    """Valid inputs of a kind."""
+    """Return valid inputs of a kind."""
     return {
         "picture": _pictures,
         "uri": _uris,
@@ -136,7 +136,7 @@ def _texts() -> list[bytes]:
 
 
 def mutant(kind: str, seed: int, number: int) -> bytes:
-    """Mutant `number` of `seed`."""
+    """Return mutant `number` of `seed`."""
     dice = random.Random(f"{kind} {seed} {number}")
     inputs = valid(kind)
     data = bytearray(dice.choice(inputs))
@@ -144,7 +144,7 @@ def mutant(kind: str, seed: int, number: int) -> bytes:
         if data:
             dice.choice(_CHANGES)(data, dice, inputs)
     if kind == "picture" and data[:8] == b"\x89PNG\r\n\x1a\n" and dice.random() < 0.7:
-        data = _with_checksums(data)  # else hardly any mutant gets past the first chunk
+        data = _with_checksums(data)  # decoders stop at the first chunk with a wrong checksum
     return bytes(data[:_LARGEST])
 
 
@@ -153,7 +153,7 @@ def _flip(data: bytearray, dice: random.Random, _: list[bytes]) -> None:
 
 
 def _number(data: bytearray, dice: random.Random, _: list[bytes]) -> None:
-    """A field of 1, 2 or 4 bytes becomes a number at the edge of something."""
+    """Replace a field of 1, 2 or 4 bytes by a boundary value."""
     form = dice.choice(("<B", "<H", ">H", "<I", ">I"))
     place = _place(data, dice)
     mask = (1 << 8 * struct.calcsize(form)) - 1
@@ -188,7 +188,7 @@ def _splice(data: bytearray, dice: random.Random, inputs: list[bytes]) -> None:
 
 
 def _place(data: bytearray, dice: random.Random) -> int:
-    """Somewhere, and more often near the beginning, where headers are."""
+    """Return a random position, more often near the beginning, where headers are."""
     return dice.randrange(min(len(data), dice.choice((16, 64, 256, 1 << 20))))
 
 
@@ -198,7 +198,7 @@ _CHANGES: tuple[Callable[[bytearray, random.Random, list[bytes]], None], ...] = 
 
 
 def _with_checksums(data: bytearray) -> bytearray:
-    """A PNG whose chunks have the checksums of what is in them now."""
+    """Return a PNG with the checksums of its chunks corrected."""
     position = 8
     while position + 12 <= len(data):
         length = int.from_bytes(data[position : position + 4], "big")

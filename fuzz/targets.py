@@ -1,6 +1,6 @@
-"""What is done with a mutant: what the product does, up to the point where it is refused in words or accepted.
+"""Runs the project's own functions on a mutant, until it is accepted or rejected with an error of the API.
 
-A target returns how it ended, for the statistics; any exception that comes out of it is a finding.
+A target returns how the mutant ended, for the statistics; any exception that it raises is a failure.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _READER = ImageReader(20 << 20, MAX_PIXELS, UriReader())
 
 
 def picture(data: bytes) -> str:
-    """Decoded and prepared, as a decoding process does it."""
+    """Decode and preprocess an image, like a decoding process."""
     try:
         with open_picture(data, MAX_PIXELS) as opened:
             assert to_square(opened, Square(64), exact=True).size == (64, 64)
@@ -49,7 +49,7 @@ def picture(data: bytes) -> str:
 
 
 def uri(data: bytes) -> str:
-    """Read as an executor does it; nothing but data URIs is allowed."""
+    """Read a URI, like an executor that allows only data URIs."""
     try:
         UriReader().read(data.decode("utf-8", "surrogatepass" if b"\xed" in data else "replace"), 20 << 20)
     except RequestError as error:
@@ -60,7 +60,7 @@ def uri(data: bytes) -> str:
 
 
 def message(data: bytes) -> str:
-    """Taken in by the gateway, and looked through by an executor."""
+    """Parse a gRPC message, like the gateway, and select its documents, like an executor."""
     request = DataRequest(data)
     try:
         if not parse(request):
@@ -71,7 +71,7 @@ def message(data: bytes) -> str:
 
 
 def body(data: bytes) -> str:
-    """The same for a JSON body, of `/post` and of the routes in the shapes of other services."""
+    """Parse a JSON body of `/post`, or of the routes that are compatible with other services."""
     try:
         check_json(data, DEFAULT_LIMITS)
         value: Any = json.loads(data)
@@ -98,7 +98,7 @@ def body(data: bytes) -> str:
 
 
 def form(data: bytes) -> str:
-    """A form of `/embed`, with the boundary that the valid ones have."""
+    """Parse a form of `/embed`, with the boundary of the valid inputs."""
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": data, "more_body": False}
@@ -113,7 +113,7 @@ def form(data: bytes) -> str:
 
 
 def text(data: bytes) -> str:
-    """Made into tokens, as an executor does it."""
+    """Tokenize a text, like an executor."""
     try:
         tokens = _tokenizer()(data.decode("utf-8", "surrogatepass" if b"\xed" in data else "replace"))
     except RequestError as error:
@@ -132,7 +132,7 @@ def _tokenizer() -> ClipTokenizer:
 def _through_an_executor(request: DataRequest) -> str:
     try:
         parameters = EncodeParameters().override(request.parameters)
-    except ValueError:  # a number that is not finite: the gateway finds that when it sends the request
+    except ValueError:  # a number that is not finite, which the gateway rejects when it sends the request
         raise BadParameter("a number is not finite") from None
     set_reserved(request, "fuzz", 0.0)
     documents = DataRequest(request.proto.SerializeToString()).docs

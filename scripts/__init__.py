@@ -6,6 +6,9 @@
 | `demo` | runs the demo (`make demo`) |
 | `export` | converts the Flow file to Kubernetes objects (`make export`); `export_k8s.py` is the command |
 | `cluster` | builds images, starts a kind cluster, and deploys to it (`make images`, `make kind-up`, `make deploy`) |
+| `watch` | runs the Flow under a light load, with Prometheus (`make watch`) |
+| `zero_shot` | measures the accuracy of zero-shot classification (`make eval-zero-shot`) |
+| `lock` | resolves the lock files (`make lock`) |
 | `prose` | checks the line lengths of Markdown (`make lint`) |
 | `processes` | finds free ports, and runs process groups in a context manager |
 """

@@ -1,4 +1,4 @@
-"""Models and pictures that the tests share."""
+"""Fixtures that all tests share: models, images, Executors, a web server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ from clip_image_flow.models.openai_clip import clip
 
 
 def save_random_clip(path: Path, seed: int = 0, **changes: Any) -> Path:
-    """A checkpoint in OpenAI's format: random weights, a ViT of 64 pixels and 32 dimensions unless told otherwise."""
+    """Write a checkpoint in OpenAI's format with random weights; return its path.
+
+    :param path: file to write.
+    :param seed: seed of the weights.
+    :param changes: arguments of `clip.model.CLIP`; by default a ViT of 64 pixels and 32 dimensions.
+    """
     torch.manual_seed(seed)
     shape = {
         "embed_dim": 32,
@@ -39,7 +44,7 @@ def save_random_clip(path: Path, seed: int = 0, **changes: Any) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Converted models of one run are nobody else's."""
+    """Use a new cache directory for each test run, so that converted models of earlier runs are not used."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLIP_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -47,13 +52,13 @@ def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random CLIP that computes in a millisecond."""
+    """Return the file of a random CLIP whose forward pass takes a millisecond."""
     return save_random_clip(tmp_path_factory.mktemp("models") / "tiny.pt")
 
 
 @pytest.fixture(scope="session")
 def vit_b_32(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random CLIP of ViT-B/32's shape; its text tower, which no test runs, is kept small."""
+    """Return the file of a random CLIP with ViT-B/32's image tower; its text tower, which no test runs, is small."""
     return save_random_clip(
         tmp_path_factory.mktemp("models") / "vit-b-32.pt",
         embed_dim=512,
@@ -70,7 +75,7 @@ def encoder(tiny_model: Path) -> ImageEncoder:
 
 
 def photo(width: int = 90, height: int = 60, seed: int = 0) -> Image.Image:
-    """A picture with structure: smooth colours and some noise."""
+    """Return an image with structure: smooth colours and some noise."""
     y, x = np.mgrid[0:height, 0:width]
     waves = np.stack([np.sin(x / 7 + seed), np.cos(y / 5 + seed), np.sin((x + y) / 11)], axis=-1)
     noise = np.random.default_rng(seed).normal(0, 12, waves.shape)
@@ -78,7 +83,7 @@ def photo(width: int = 90, height: int = 60, seed: int = 0) -> Image.Image:
 
 
 def encoded(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
-    """`image` as the bytes of a file."""
+    """Return `image` as the bytes of a file."""
     buffer = io.BytesIO()
     image.save(buffer, format, **options)
     return buffer.getvalue()
@@ -86,7 +91,10 @@ def encoded(image: Image.Image, format: str = "PNG", **options: object) -> bytes
 
 @pytest.fixture
 def make_executor(tiny_model: Path) -> Iterator[Callable[..., Any]]:
-    """Makes Executors of this process, of the tiny model unless told otherwise: (class, **uses_with) -> Executor."""
+    """Return a function that creates Executors in this process: (class, **uses_with) -> Executor.
+
+    By default it is the image encoder, with the tiny model.
+    """
     from clip_image import CLIPImageEncoder
 
     made = []
@@ -102,7 +110,7 @@ def make_executor(tiny_model: Path) -> Iterator[Callable[..., Any]]:
 
 @pytest.fixture(scope="session")
 def clip_embeddings() -> Callable[[Path, list[Image.Image]], np.ndarray]:
-    """What `clip` itself makes of RGB pictures in one batch: (model path, pictures) -> float32 (n, dim)."""
+    """Return a function that encodes RGB images with `clip` in one batch: (model path, images) -> float32 (n, dim)."""
 
     def embed(model_path: Path, images: list[Image.Image]) -> np.ndarray:
         model, transform = clip.load(str(model_path), device="cpu")
@@ -115,9 +123,9 @@ def clip_embeddings() -> Callable[[Path, list[Image.Image]], np.ndarray]:
 class WebServer:
     """A web server on this machine.
 
-    :param answers: path -> the body of a 200, or a function that answers by itself.
-    :param otherwise: answers any other path, by default with a 404.
-    :param asked: what came in so far, such as "GET /cat.jpg".
+    :ivar answers: path -> body of a response with status 200, or a function that sends the response.
+    :ivar otherwise: function that sends the response for any other path, by default 404.
+    :ivar asked: requests so far, such as "GET /cat.jpg".
     """
 
     def __init__(self) -> None:
@@ -149,7 +157,7 @@ class WebServer:
             block_on_close = False
 
             def handle_error(self, *_: object) -> None:
-                pass  # callers that hang up are part of the tests
+                pass  # some tests close connections early
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self.port: int = self._server.server_address[1]
@@ -157,7 +165,7 @@ class WebServer:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self) -> None:
-        """From now on connections are refused."""
+        """Stop the server: further connections are refused."""
         self._server.shutdown()
         self._server.server_close()
 

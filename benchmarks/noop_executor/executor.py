@@ -1,4 +1,4 @@
-"""An Executor that costs next to nothing: what is measured in front of it is the gateway."""
+"""An Executor that does almost no work, so that a measurement of the Flow is that of the gateway."""
 
 import numpy as np
 from docarray import DocumentArray

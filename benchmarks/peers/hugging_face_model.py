@@ -1,4 +1,4 @@
-"""Weights in OpenAI's format as a CLIPModel of transformers, with OpenAI's preprocessing and tokenizer.
+"""Convert weights in OpenAI's format to a CLIPModel of transformers, with OpenAI's preprocessing and tokenizer.
 
     python hugging_face_model.py STATE_DICT BPE_FILE FOLDER
 
@@ -25,7 +25,7 @@ _SPECIAL = {"bos_token": "<|startoftext|>"} | dict.fromkeys(("eos_token", "pad_t
 
 
 def convert(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """OpenAI's keys -> those of transformers."""
+    """Convert a state dict from OpenAI's keys to those of transformers."""
     weights = {
         "vision_model.embeddings.class_embedding": state["visual.class_embedding"],
         "vision_model.embeddings.patch_embedding.weight": state["visual.conv1.weight"],
@@ -37,7 +37,7 @@ def convert(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         "logit_scale": state["logit_scale"],
     }
     for kind in ("weight", "bias"):
-        weights[f"vision_model.pre_layrnorm.{kind}"] = state[f"visual.ln_pre.{kind}"]  # the misspelling is theirs
+        weights[f"vision_model.pre_layrnorm.{kind}"] = state[f"visual.ln_pre.{kind}"]  # transformers' misspelling
         weights[f"vision_model.post_layernorm.{kind}"] = state[f"visual.ln_post.{kind}"]
         weights[f"text_model.final_layer_norm.{kind}"] = state[f"ln_final.{kind}"]
         for ours, theirs in (("visual.", "vision_model."), ("", "text_model.")):
@@ -52,7 +52,7 @@ def convert(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def tokenizer(bpe: Path) -> tuple[dict[str, int], list[str]]:
-    """The vocabulary and the merges of OpenAI's file."""
+    """Return the vocabulary and the merges of OpenAI's file."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     rest = [byte for byte in range(256) if byte not in printable]
     letters = [chr(byte) for byte in printable] + [chr(256 + i) for i in range(len(rest))]
@@ -62,7 +62,7 @@ def tokenizer(bpe: Path) -> tuple[dict[str, int], list[str]]:
 
 
 def main(weights: str, bpe: str, folder: str) -> None:
-    """Write the model's folder."""
+    """Write the model's directory."""
     out = Path(folder)
     out.mkdir(parents=True, exist_ok=True)
     config = CLIPConfig()  # its defaults are ViT-B/32 with quick_gelu

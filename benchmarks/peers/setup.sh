@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# clip-server 0.8.3 (clip-as-service) and infinity-emb 0.0.78, each in an environment of its own below .cache/peers, with the
-# random ViT-B/32 of benchmarks/pictures.py. Needs python3.11 and a pip that finds a CPU build of torch 2.13.0
-# (PIP_FIND_LINKS or PIP_EXTRA_INDEX_URL). Run it by `make bench-peers`.
+# Installs clip-server 0.8.3 (clip-as-service) and infinity-emb 0.0.78 into separate environments in .cache/peers, with
+# the random ViT-B/32 of benchmarks/pictures.py. Needs python3.11 and a pip that finds a CPU build of torch 2.13.0
+# (PIP_FIND_LINKS or PIP_EXTRA_INDEX_URL). `make bench-peers` runs it.
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
 root="$(cd "$here/../.." && pwd)"
@@ -9,7 +9,7 @@ peers="${PEERS_DIR:-$root/.cache/peers}"
 weights="$root/.cache/bench/vit-b-32.pt"
 mkdir -p "$peers"
 
-environment() { # name, and the import shim for a torchvision that was built for another torch
+environment() { # environment NAME: create it, with the shim for a torchvision that was built for another torch
   [ -x "$peers/$1/bin/python" ] || "${PYTHON:-python3.11}" -m venv "$peers/$1"
   local site
   site="$("$peers/$1/bin/python" -c 'import site; print(site.getsitepackages()[0])')"
@@ -28,7 +28,7 @@ pip vcas --no-deps "torchvision==0.28.0"
 pip vcas --no-deps --no-build-isolation "open_clip_torch>=2.8.0,<2.9.0" "clip-server==0.8.3" "clip-anytorch==2.6.0"
 mkdir -p "$peers/cas-home/.cache/clip"
 cp "$weights" "$peers/cas-home/.cache/clip/ViT-B-32.pt"
-# The one change made to it: what lies in its cache is taken, whatever its MD5, since these weights are random.
+# The only change to clip-server: the cached weights are used whatever their MD5, since they are random.
 sed -i 's/^\( *\)actual_md5sum = md5file(download_target)$/\1actual_md5sum = md5sum/' \
   "$("$peers/vcas/bin/python" -c 'import importlib.util as u; print(u.find_spec("clip_server").submodule_search_locations[0])')/model/pretrained_models.py"
 

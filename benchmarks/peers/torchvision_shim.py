@@ -1,14 +1,14 @@
-"""Loaded by a .pth file: declares torchvision's operators just before torchvision is first imported.
+"""Declares torchvision's operators just before torchvision is first imported; loaded by a .pth file.
 
 A torchvision that was built for another torch cannot load its C++ library and fails with `operator torchvision::nms
-does not exist`; its transforms need the declarations alone.
+does not exist`; its transforms need only the declarations.
 """
 
 import importlib.abc
 import sys
 from typing import Any
 
-_libraries: list[Any] = []  # what a Library declares goes with it
+_libraries: list[Any] = []  # a Library's declarations are removed when it is deleted
 
 
 class _Finder(importlib.abc.MetaPathFinder):

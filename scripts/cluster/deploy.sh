@@ -113,7 +113,7 @@ PYTHON
 down() {
   if helm status "$release" --namespace "$namespace" >/dev/null 2>&1; then
     helm uninstall "$release" --namespace "$namespace" --wait
-    kubectl --namespace "$namespace" delete pod "$release-test" --ignore-not-found  # a hook's, of which Helm keeps no count
+    kubectl --namespace "$namespace" delete pod "$release-test" --ignore-not-found  # created by a hook, so Helm does not delete it
   else
     echo "there is no release $release in the namespace $namespace of $context"
   fi

@@ -71,7 +71,7 @@ class Picture:
 
     @property
     def name(self) -> str:
-        """`face-with-tears-of-joy.png` -> `face with tears of joy`."""
+        """Name of what the image shows: `face with tears of joy` for `face-with-tears-of-joy.png`."""
         return self.path.stem.replace("-", " ").replace("_", " ")
 
     @property

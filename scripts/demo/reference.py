@@ -1,4 +1,4 @@
-"""Encodes images and texts with `clip` itself, as the demo's reference.
+"""Encode images and texts with `clip` itself, as the demo's reference.
 
     python -m scripts.demo.reference MODEL OUTPUT.npz <<< '{"pictures": ["cat.jpg"], "texts": ["a cat"]}'
 

@@ -134,7 +134,7 @@ def say(text: str) -> None:
 
 @contextlib.contextmanager
 def reference(model: str, pictures: Sequence[Picture], texts: Sequence[str]) -> Iterator[Callable[[], Reference]]:
-    """Run `clip` on the same images and texts in a separate process; yields a function that waits for the result."""
+    """Run `clip` on the same images and texts in a separate process; yield a function that waits for the result."""
     with tempfile.TemporaryDirectory(prefix="clip-image-flow-demo-") as folder:
         request, result = Path(folder, "request.json"), Path(folder, "reference.npz")
         request.write_text(json.dumps({"pictures": [str(p.path) for p in pictures], "texts": texts}), encoding="utf-8")

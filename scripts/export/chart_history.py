@@ -1,7 +1,7 @@
-"""What earlier charts had in values.yaml: `helm upgrade --reuse-values` brings it to the templates of today.
+"""Keys of values.yaml in earlier charts: `helm upgrade --reuse-values` renders current templates with old values.
 
-REQUIRED is of the charts of November 2026 and never grows: a key that came later is missing in older values, which is
-no mistake. Templates then take its default.
+REQUIRED lists the keys of the charts of November 2026 and never grows: older values lack keys that were added later,
+which is valid. Templates use the defaults of missing keys.
 """
 
 from __future__ import annotations
@@ -38,17 +38,20 @@ REQUIRED: dict[str, str] = {
     "executorDefaults.pdb": "enabled maxUnavailable",
     "test": "timeoutSeconds",
 }
-"""By the path of a map: keys that cannot be null."""
+"""Path of a map -> its keys that cannot be null, separated by spaces."""
 
 LEFT_OUT = frozenset({"gateway.replicas", "executorDefaults.replicas", "executorDefaults.gpu.nodeSelector"})
-"""Keys that every chart has had, and that a null leaves out: missing, they get no default."""
+"""Keys that every chart has had, and for which null means that the field is omitted: templates use no default."""
 
 
 def older(executor_keys: Sequence[str]) -> Schema:
-    """What the schema says of the first charts' values, in which the model stands under `executorDefaults`.
+    """Return the part of the schema for values of the first charts, which have the model under `executorDefaults`.
 
-    As a chart's own values (`--reuse-values`) they have no `model` at the top, and may have no `flow`. As a file
-    (`--values`, `--reset-then-reuse-values`) they have the model there whole; a part of it is a mistake of today.
+    As values of an earlier release (`--reuse-values`) they have no top-level `model`, and may have no `flow`. As a file
+    (`--values`, `--reset-then-reuse-values`) they have all keys of the model under `executorDefaults`; only some of
+    them there is an error in current values.
+
+    :param executor_keys: current keys of `executorDefaults`, without `model`.
     """
     whole: Schema = {"required": ["model"], "properties": {"model": {"required": ["source", "claim", "cache"]}}}
     only_these: Schema = {"additionalProperties": False, "properties": dict.fromkeys(executor_keys, True)}

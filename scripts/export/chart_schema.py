@@ -1,11 +1,11 @@
-"""Write the files of the chart that follow from values.yaml: values.schema.json and files/defaults.yaml.
+"""Write the chart's files that are generated from values.yaml: values.schema.json and files/defaults.yaml.
 
-A key of values.yaml has the type of its default. `chart_types` has the types of keys whose default (null, an empty list
-or map) has no type or not enough; a key without a type is an error, and so is an entry without a key. The names of
-Flows come from files/topologies.
+A key of values.yaml has the type of its default. `chart_types` has the types of keys whose type cannot be derived from
+the default (null, an empty list or map); a key without a type is an error, and so is an entry without a key. The names
+of Flows come from files/topologies.
 
 files/defaults.yaml has the defaults by path. Templates use them for missing keys, since `helm upgrade --reuse-values`
-brings the values.yaml of an older chart; so only keys that every chart has had are required (`chart_history`).
+renders them with the values of an older chart; so only keys that every chart has had are required (`chart_history`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _DEFAULTS = "# values.yaml by path, written by `make export`, for upgrades with 
 
 
 class SchemaError(RuntimeError):
-    """values.yaml and `_TYPES` do not match."""
+    """values.yaml and `TYPES` do not match."""
 
 
 def schema(values: dict[str, Any], flows: Sequence[str]) -> Schema:
@@ -41,12 +41,12 @@ def schema(values: dict[str, Any], flows: Sequence[str]) -> Schema:
 
     :param values: content of values.yaml.
     :param flows: names of the Flows with a topology in the chart.
-    :raises SchemaError: if a key has no type, or an entry of `_TYPES` no key.
+    :raises SchemaError: if a key has no type, or an entry of `TYPES` matches no key.
     """
     used: set[str] = set()
     properties = {key: _of(key, value, used) for key, value in values.items() if key != "executors"}
     properties["flow"] = {"enum": sorted(flows)}
-    properties["global"]["additionalProperties"] = True  # an umbrella's other keys
+    properties["global"]["additionalProperties"] = True  # an umbrella chart has other global keys
     executor = properties["executorDefaults"]
     own = {**executor, "properties": {**executor["properties"], "model": properties["model"]}}
     properties["executors"] = {"type": "object", "additionalProperties": or_null(_override(own))}
@@ -65,7 +65,7 @@ def schema(values: dict[str, Any], flows: Sequence[str]) -> Schema:
 
 
 def defaults(values: dict[str, Any]) -> dict[str, Any]:
-    """The defaults by path, `gateway.replicas`; without nulls, and without keys that a null leaves out."""
+    """Return the defaults by path, such as `gateway.image.pullPolicy`, without nulls and the keys in `LEFT_OUT`."""
     found: dict[str, Any] = {}
 
     def walk(path: str, default: object) -> None:
@@ -103,7 +103,7 @@ def _of_map(path: str, default: dict[str, Any], used: set[str]) -> Schema:
 
 
 def _required(path: str, default: dict[str, Any]) -> list[str]:
-    """Return the keys that may not be null: those that every chart has had, which templates need."""
+    """Return the keys that may not be null: those that every chart has had, and that templates need."""
     return [key for key in default if key in REQUIRED.get(path, "").split()]
 
 
@@ -160,7 +160,7 @@ def _bare(node: Any, names: bool = False) -> Any:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the schema; the exit code is 1 if `--check` finds it stale, or it cannot be generated."""
+    """Write the files; the exit code is 1 if `--check` finds one stale, or the schema cannot be generated."""
     parser = argparse.ArgumentParser(prog="python -m scripts.export.chart_schema", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; print a diff and fail if it is stale")
     parser.add_argument("--chart", type=Path, default=CHART, help="directory of the chart (default: %(default)s)")

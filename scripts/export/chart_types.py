@@ -1,6 +1,6 @@
-"""The types of the chart's values that their defaults do not tell, by patterns of their paths.
+"""The types of the chart's values that cannot be derived from their defaults, by patterns of their paths.
 
-Kubernetes' own types come from its published schemas, so a misspelt toleration is refused before anything is installed.
+Kubernetes' own types come from its published schemas, so Helm rejects a misspelt toleration before the installation.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _list(items: Schema) -> Schema:
 
 
 def or_null(schema: Schema) -> Schema:
-    """`schema`, or null. Said within the schema where that can be, for then a refusal is one line."""
+    """Return a schema that also allows null, without `anyOf` if possible: Helm's error is then one line."""
     if "$ref" in schema or "anyOf" in schema:
         return {"anyOf": [{"type": "null"}, schema]}
     if "enum" in schema:

@@ -78,8 +78,8 @@ def _hermetic(home: str) -> Iterator[None]:
 def _quiet() -> Iterator[None]:
     """Suppress Jina's output and its warnings about options.
 
-    JINA_LOG_LEVEL would be written into the manifests. For the warnings Jina builds all of its parsers;
-    `_check_options` takes a tenth of the time.
+    The variable JINA_LOG_LEVEL is not set for this, since Jina would write it into the manifests. The check that leads
+    to the warnings is disabled: Jina builds all of its parsers for it, and `_check_options` takes a tenth of the time.
     """
     with (
         warnings.catch_warnings(),

@@ -31,7 +31,7 @@ def main(file: str, ready_file: str) -> None:
 
 def _end_with_parent() -> None:
     os.read(sys.stdin.fileno(), 1)
-    os.kill(os.getpid(), signal.SIGINT)  # as Ctrl-C: on other signals Jina leaves its processes behind
+    os.kill(os.getpid(), signal.SIGINT)  # the signal of Ctrl-C: on others Jina does not stop its processes
 
 
 if __name__ == "__main__":

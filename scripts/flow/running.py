@@ -10,7 +10,7 @@ SIGTERM.
 | CLIP_GRPC_PORT, CLIP_HTTP_PORT | ports of the gateway |
 | CLIP_MODEL | model of the executors that have one (`scripts.flow.names.model_option`) |
 | REPLICAS | number of replicas of the executors with the option `replicas` |
-| CLIP_MONITORING_PORT | enables metrics: port of the gateway's; those of each replica are on the next ports |
+| CLIP_MONITORING_PORT | enables metrics: port of the gateway's metrics; those of each replica are on the next ports |
 | CLIP_TRACES_PORT | enables traces: port of a collector on this machine, OTLP over gRPC without TLS |
 
 Export, deploy and chart default to `flows/encode_flow.yml`, for images only; see `scripts.flow.names`.
@@ -80,7 +80,7 @@ def load_flow(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
 
 
 def _monitor(flow: dict[str, Any], port: int) -> None:
-    """Have every process of the Flow show metrics, on ports from `port` on."""
+    """Enable metrics in every process of the Flow, on ports from `port` on."""
     flow["with"] = {**(flow.get("with") or {}), "monitoring": True}
     flow["gateway"]["port_monitoring"] = port
     for executor in flow["executors"]:
@@ -90,7 +90,7 @@ def _monitor(flow: dict[str, Any], port: int) -> None:
 
 
 def monitoring_ports(flow: dict[str, Any]) -> dict[str, list[int]]:
-    """The ports of metrics by process: `gateway`, and each executor with those of its replicas."""
+    """Return the ports of metrics: `gateway` -> its port, and executor name -> the ports of its replicas."""
     nodes = [{"name": "gateway", **flow["gateway"]}, *flow["executors"]]
     ports = {node["name"]: node.get("port_monitoring") for node in nodes}
     return {name: port if isinstance(port, list) else [port] for name, port in ports.items() if port}
@@ -154,7 +154,7 @@ def running_flow(environment: Mapping[str, str] = os.environ, output: IO[bytes] 
     grpc_port, http_port = flow["gateway"]["port"]
     with tempfile.TemporaryDirectory(prefix="clip-image-flow-") as home:
         file, ready = Path(home) / "flow.yml", Path(home) / "ready"
-        file.write_text(yaml.safe_dump(flow, sort_keys=False), encoding="utf-8")  # Jina wants jtype first
+        file.write_text(yaml.safe_dump(flow, sort_keys=False), encoding="utf-8")  # Jina requires that jtype comes first
         process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "scripts.flow.process", str(file), str(ready)],
             env=_process_environment(environment, home),
@@ -196,7 +196,7 @@ def _process_environment(environment: Mapping[str, str], home: str) -> dict[str,
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Stop the Flow by SIGINT, on which alone Jina stops its processes; then kill what is left."""
+    """Stop the Flow with SIGINT, the only signal on which Jina stops its processes; then kill those that are left."""
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -1,9 +1,9 @@
-"""The Flow under a little load, watched by a Prometheus on this machine (`make watch`).
+"""Runs the Flow under a light load, with Prometheus on this machine (`make watch`).
 
-| module | what it holds |
+| module | what it does |
 |---|---|
-| `prometheus` | a Prometheus as a process, which scrapes the Flow as one in a cluster would |
-| `load` | requests at a rate, whether they are answered in time or not |
-| `dashboard` | the chart's dashboard: its queries, and its panels as a picture |
-| `story` | all of it, until Ctrl-C |
+| `prometheus` | runs Prometheus as a process, which scrapes the Flow with the labels of a cluster |
+| `load` | sends requests at a fixed rate, even if earlier ones are not answered yet |
+| `dashboard` | reads the queries of the chart's dashboard, and draws its panels as an image |
+| `story` | runs all of them until Ctrl-C |
 """

@@ -1,7 +1,7 @@
-"""The chart's dashboard: the queries of its panels, and a picture of them.
+"""Reads the queries of the chart's dashboard, and draws its panels as an image.
 
-Grafana draws the same queries in a cluster. Here matplotlib does, which knows lines, stacks, single numbers and tables;
-colours and fonts are its own.
+In a cluster Grafana draws the same queries. Here matplotlib draws lines, stacked areas, single numbers and tables, with
+other colours and fonts.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from scripts.watch.prometheus import NAMESPACE, RELEASE, Prometheus, Series
 
 FILE = CHART / "files" / "dashboards" / "clip-image-flow.json"
 _COLOURS = {"green": "#3f9142", "orange": "#e08a1e", "red": "#c0392b", "blue": "#3567a8"}
-_WIDTH = 24  # of Grafana's grid
+_WIDTH = 24  # columns of Grafana's grid
 
 
 @dataclass(frozen=True)
 class Query:
-    """One query of a panel; `legend` may hold names of labels, as `{{tower}}`."""
+    """One query of a panel; `legend` can contain names of labels, such as `{{tower}}`."""
 
     expression: str
     legend: str
@@ -34,7 +34,8 @@ class Panel:
     """One panel.
 
     :param kind: `stat`, `timeseries`, `table` or `row`.
-    :param place: x, y, width and height on Grafana's grid.
+    :param place: x, y, width and height in units of Grafana's grid.
+    :param steps: thresholds: (lowest value, colour), in ascending order.
     """
 
     title: str
@@ -47,9 +48,10 @@ class Panel:
 
 
 def panels(window: str, file: Path = FILE) -> list[Panel]:
-    """The panels, with this machine's values for the variables of their queries.
+    """Return the panels, with the variables of their queries replaced by the values of `scripts.watch.prometheus`.
 
-    :param window: of rates, such as `30s`; Grafana's `$__rate_interval`.
+    :param window: window of rates, such as `30s`, for Grafana's `$__rate_interval`.
+    :param file: dashboard as JSON.
     """
     values = {"$__rate_interval": window, "$namespace": NAMESPACE, "$release": RELEASE}
     return [_panel(one, values) for one in json.loads(file.read_text(encoding="utf-8"))["panels"]]
@@ -71,7 +73,7 @@ def _panel(one: dict[str, Any], values: dict[str, str]) -> Panel:
 
 
 def legend(query: Query, series: Series) -> str:
-    """A series' name."""
+    """Return the name of a series: the query's legend with the values of its labels."""
     text = query.legend
     for name, value in series.labels.items():
         text = text.replace("{{" + name + "}}", value)
@@ -79,7 +81,7 @@ def legend(query: Query, series: Series) -> str:
 
 
 def shown(value: float, unit: str) -> str:
-    """A value with its unit, as Grafana writes it."""
+    """Format a value with its unit, like Grafana."""
     if math.isnan(value):
         return "no data"
     if unit == "percentunit":
@@ -92,7 +94,13 @@ def shown(value: float, unit: str) -> str:
 
 
 def draw(source: Prometheus, seconds: float, output: Path, window: str = "15s") -> None:
-    """Write a picture of the dashboard over the last `seconds`."""
+    """Draw the dashboard.
+
+    :param source: Prometheus to query.
+    :param seconds: time range of the panels, in seconds before now.
+    :param output: image file to write.
+    :param window: window of rates, such as `15s`.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -153,7 +161,7 @@ def _lines(axes: Any, panel: Panel, source: Prometheus, seconds: float) -> None:
             axes.plot([moment - end for moment, _ in values], [value / scale for _, value in values], label=name)
     axes.set_ylabel(word, fontsize=7)
     axes.tick_params(labelsize=7)
-    axes.set_ylim(0, 1.35 * axes.get_ylim()[1])  # room for the names
+    axes.set_ylim(0, 1.35 * axes.get_ylim()[1])  # space for the legend
     axes.grid(alpha=0.3)
     if drawn:
         axes.legend(fontsize=6, loc="upper left", ncols=2)

@@ -1,4 +1,4 @@
-"""Requests that arrive at random, so many a second, whether those before them are answered or not."""
+"""Sends requests at random times with a fixed average rate, even if earlier ones are not answered yet."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TEXTS = ("a red apple", "a cat", "the sea at night", "a bicycle in front of a ho
 
 @dataclass(frozen=True)
 class Body:
-    """What one request sends to `/embed`."""
+    """Body of a request to `/embed`, with its media type."""
 
     data: bytes
     media_type: str
@@ -28,21 +28,26 @@ class Body:
 
 @dataclass
 class Answers:
-    """What came of the requests: by status how many, and the seconds of those that were answered with 200."""
+    """Results of the requests.
+
+    :param statuses: HTTP status -> number of responses; 0 for requests without a response.
+    :param seconds: latency of each request with status 200, in seconds.
+    """
 
     statuses: dict[int, int] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
 
     def percentile(self, share: float) -> float:
-        """The seconds that `share` of them do not exceed."""
+        """Return a percentile of the latencies, in seconds; `share` is from 0 to 1."""
         ordered = sorted(self.seconds)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def bodies(words: bool, broken: bool = True) -> Iterator[Body]:
-    """Pictures for ever, a text now and then, and seldom something broken.
+    """Yield bodies endlessly: images, with every third a text and every fiftieth invalid.
 
-    :param words: whether the Flow encodes texts.
+    :param words: whether the Flow encodes texts; without it there are none.
+    :param broken: whether to include invalid bodies.
     """
     pictures = [Body(file.read_bytes(), "image/png") for file in sorted(Path(PICTURES).glob("*.png"))]
     texts = cycle(Body(text.encode(), "text/plain") for text in TEXTS)
@@ -56,10 +61,13 @@ def bodies(words: bool, broken: bool = True) -> Iterator[Body]:
 
 
 async def arrivals(url: str, rate: float, seconds: float, what: Iterator[Body], seed: int = 0) -> Answers:
-    """Send requests for some seconds, and wait for their answers.
+    """Send requests, and wait for their responses.
 
-    :param url: of the gateway.
-    :param rate: requests a second, on average; the times between them are exponential.
+    :param url: HTTP address of the gateway.
+    :param rate: average number of requests per second; the times between them are exponentially distributed.
+    :param seconds: time to send requests, in seconds.
+    :param what: bodies to send.
+    :param seed: seed of the times between requests.
     """
     found, chance = Answers(), random.Random(seed)
 
@@ -88,6 +96,6 @@ async def arrivals(url: str, rate: float, seconds: float, what: Iterator[Body], 
 
 
 def waves(most: float) -> Sequence[float]:
-    """Rates of a load that rises to `most` requests a second, and falls again."""
+    """Return the rates of a load that rises to `most` requests per second, and falls again."""
     shares = (0.2, 0.4, 0.6, 0.8, 1.0, 0.6, 0.2)
     return [most * share for share in shares]

@@ -1,4 +1,4 @@
-"""A Prometheus on this machine, which gives a Flow's series the labels that they have in a cluster."""
+"""Runs Prometheus on this machine, with the labels that the Flow's series have in a cluster."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ import yaml
 from scripts.processes import free_ports, process_group
 
 NAMESPACE, RELEASE = "local", "clip"
-"""What the dashboard's variables are here."""
+"""Values of the dashboard's variables on this machine."""
 _START_SECONDS = 30
 
 
 class PrometheusError(RuntimeError):
-    """There is no Prometheus, or it refuses a query."""
+    """Prometheus is not installed, does not start, or rejects a query."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """What a query found: labels, and (seconds, value) by time."""
+    """A series in the result of a query: labels, and (Unix time in seconds, value) pairs in order of time."""
 
     labels: Mapping[str, str]
     values: Sequence[tuple[float, float]]
@@ -47,16 +47,20 @@ class Prometheus:
         return f"http://127.0.0.1:{self.port}"
 
     def query(self, expression: str) -> list[Series]:
-        """What `expression` is now.
+        """Return the current values of `expression`.
 
-        :raises PrometheusError: it is no query.
+        :raises PrometheusError: if it is not a valid query.
         """
         return [Series(one["metric"], [_value(one["value"])]) for one in self._ask("query", query=expression)]
 
     def query_range(self, expression: str, seconds: float, end: float, step: float) -> list[Series]:
-        """What it was in the `seconds` before `end` (Unix time), every `step` seconds.
+        """Return the values of `expression` over a range of time.
 
-        :raises PrometheusError: it is no query.
+        :param expression: PromQL query.
+        :param seconds: length of the range, in seconds.
+        :param end: end of the range, Unix time in seconds.
+        :param step: time between two values, in seconds.
+        :raises PrometheusError: if it is not a valid query.
         """
         found = self._ask("query_range", query=expression, start=end - seconds, end=end, step=step)
         return [Series(one["metric"], [*map(_value, one["values"])]) for one in found]
@@ -76,12 +80,12 @@ def _value(pair: Sequence[Any]) -> tuple[float, float]:
 
 @contextlib.contextmanager
 def prometheus(metrics: Mapping[str, Sequence[int]], seconds: float = 1, port: int = 0) -> Iterator[Prometheus]:
-    """A Prometheus that scrapes a Flow; what it has stored ends with it.
+    """Run Prometheus, which scrapes a Flow, during the context; its data is deleted at the end.
 
-    :param metrics: ports by process, as `RunningFlow.metrics` has them.
-    :param seconds: between two scrapes.
-    :param port: its own; 0 for a free one.
-    :raises PrometheusError: there is no such program on the PATH, or it does not start.
+    :param metrics: ports of metrics, as in `RunningFlow.metrics`.
+    :param seconds: time between two scrapes, in seconds.
+    :param port: port of Prometheus; 0 for a free one.
+    :raises PrometheusError: if the program is not on the PATH, or does not start.
     """
     if not (program := shutil.which("prometheus")):
         raise PrometheusError("prometheus is not on the PATH (Debian: apt-get install prometheus)")

@@ -1,4 +1,4 @@
-"""Run the Flow with metrics, a Prometheus that scrapes it and a little load, until Ctrl-C."""
+"""Run the Flow with metrics, Prometheus, and a light load until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Ctrl-C ends it.
 
 
 def main(environment: Mapping[str, str] = os.environ) -> int:
-    """Watch; the exit code is 0 after Ctrl-C, SIGTERM or the time that was asked for."""
+    """Run all of them; the exit code is 0 after Ctrl-C, SIGTERM or the last wave."""
     options = _parser().parse_args()
     signal.signal(signal.SIGTERM, _interrupt)
     settings = {"CLIP_MONITORING_PORT": "9300", **environment}

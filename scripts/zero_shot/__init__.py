@@ -1,1 +1,1 @@
-"""How often a model finds the class of a picture by its name, as the Flow serves it: `make eval-zero-shot`."""
+"""Measures the accuracy of zero-shot image classification of a model that the Flow serves: `make eval-zero-shot`."""

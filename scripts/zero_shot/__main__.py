@@ -1,10 +1,10 @@
-"""Accuracy of zero-shot classification of pictures of your own, as the Flow serves a model.
+"""Measure the accuracy of zero-shot classification of your images, with a model that the Flow serves.
 
     make eval-zero-shot MODEL=ViT-B-32::laion2b_s34b_b79k PICTURES=~/pictures
 
-PICTURES has a folder per class, such as `golden_retriever/`, whose name is what the model is asked with.
-flows/clip_flow.yml runs meanwhile, so that what is measured is what is served: checkpoint, preprocessing, tokenizer and
-precision.
+PICTURES has one folder per class, such as `golden_retriever/`; its name is inserted into the text prompt. The images
+and prompts are encoded by flows/clip_flow.yml, so the result includes the checkpoint, preprocessing, tokenizer and
+precision that are served.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 import yaml
 
 with warnings.catch_warnings():
-    # The package asks for a module that setuptools has marked as outdated.
+    # Hides a warning about a dependency of Jina that imports pkg_resources.
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
     from docarray import Document, DocumentArray
     from jina import Client
@@ -35,7 +35,7 @@ _REQUEST_SIZE = 64
 
 
 def encode(flow: RunningFlow, documents: Sequence[Document]) -> np.ndarray:
-    """Vectors of length 1, float32 (n, dim), in order."""
+    """Return embeddings of length 1, float32 (n, dim), in the order of `documents`."""
     parameters = {"normalize": True, "drop_image_content": True}
     answer = Client(host=flow.grpc).post(
         "/", DocumentArray(documents), parameters=parameters, request_size=_REQUEST_SIZE, show_progress=True
@@ -44,7 +44,7 @@ def encode(flow: RunningFlow, documents: Sequence[Document]) -> np.ndarray:
 
 
 def main() -> int:
-    """Print the accuracies; the exit code is 1 where one is below its bar, or the Flow does not start."""
+    """Print the accuracies; the exit code is 1 if accuracy@1 is below `--at-least`, or on an error."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="a name or path as in pretrained_model_name_or_path")
     parser.add_argument("pictures", type=Path, help="a folder with one folder of images per class")
@@ -78,9 +78,11 @@ def main() -> int:
 
 
 def _environment(model: str, precision: str | None, folder: Path) -> dict[str, str]:
-    """The environment of a Flow that serves `model` in `precision`.
+    """Return the environment of a Flow that serves `model` in `precision`.
 
-    :param folder: where a Flow file may be written.
+    :param model: model name or path.
+    :param precision: precision of both encoders; None for the default.
+    :param folder: directory for a temporary Flow file.
     """
     ports = dict(zip(("CLIP_GRPC_PORT", "CLIP_HTTP_PORT"), map(str, free_ports(2)), strict=True))
     environment = {**os.environ, **ports, "CLIP_MODEL": model, "REPLICAS": "1"}

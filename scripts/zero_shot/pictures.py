@@ -1,4 +1,4 @@
-"""Pictures in a folder per class, and how often the right class comes first."""
+"""Lists images in one folder per class, and computes the accuracy of their classification."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", "
 
 
 def classes_in(folder: Path) -> dict[str, list[Path]]:
-    """Name of a class -> its pictures: one folder each, whose name is the class's with `_` for a space.
+    """Return class name -> image files, from one folder per class; `_` in a folder's name stands for a space.
 
-    :raises ValueError: there are fewer than two of them with pictures.
+    :raises ValueError: if fewer than two folders have images.
     """
     found: dict[str, list[Path]] = {}
     for one in sorted(path for path in folder.iterdir() if path.is_dir()):
@@ -26,12 +26,12 @@ def classes_in(folder: Path) -> dict[str, list[Path]]:
 
 
 def accuracy(pictures: np.ndarray, texts: np.ndarray, right: Sequence[int], cuts: Sequence[int]) -> dict[int, float]:
-    """Which share of the pictures has its class among the first 1, 5, ... of all.
+    """Return the top-k accuracy for each k in `cuts`: k -> share of images, from 0 to 1.
 
-    :param pictures: vectors of length 1, float (n, dim).
-    :param texts: the same of the classes, float (k, dim).
-    :param right: of each picture, its class.
-    :param cuts: how many of the first count.
+    :param pictures: embeddings of the images, of length 1, float (n, dim).
+    :param texts: embeddings of the classes, of length 1, float (k, dim).
+    :param right: class index of each image.
+    :param cuts: values of k.
     """
     scores = pictures @ texts.T
     own = scores[np.arange(len(right)), list(right)]

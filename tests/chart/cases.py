@@ -1,4 +1,4 @@
-"""The table of values that the chart is rendered with: what holds for every pod is asserted for each of them."""
+"""Sets of values that the chart is rendered with: tests check the properties of every pod for each set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The chart, rendered once for each set of values and shared; the tools it takes, found on the PATH or missed aloud."""
+"""Renders the chart, once per set of values and test run; without Helm tests are skipped, or fail in CI."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Object = dict[str, Any]
 
 
 def deployments(chart: Path = CHART, flow: str = "") -> list[str]:
-    """The names of the Deployments: the gateway's, and one for each executor of the Flow (by default the chart's)."""
+    """Return the names of the Deployments: the gateway's, and one per executor of the Flow (by default the chart's)."""
     flow = flow or yaml.safe_load((chart / "values.yaml").read_text(encoding="utf-8"))["flow"]
     topology = yaml.safe_load(topology_file(flow, chart).read_text(encoding="utf-8"))
     return [f"{RELEASE}-{name}" for name in ("gateway", *(node["component"] for node in topology["executors"]))]
@@ -33,27 +33,27 @@ ROLES = deployments()
 
 
 class RefusedError(Exception):
-    """Helm did not render; the text is what it says."""
+    """Helm did not render the chart; the text is Helm's error."""
 
 
 @dataclass(frozen=True)
 class Rendering:
-    """What `helm template` gives for one set of values."""
+    """The output of `helm template` for one set of values."""
 
     text: str
     objects: list[Object]
 
     def of_kind(self, kind: str) -> list[Object]:
-        """The objects of one kind."""
+        """Return the objects of one kind."""
         return [one for one in self.objects if one["kind"] == kind]
 
     def one(self, kind: str, name: str) -> Object:
-        """The object of that kind and name."""
+        """Return the object of that kind and name."""
         (found,) = [one for one in self.of_kind(kind) if one["metadata"]["name"] == name]
         return found
 
     def pods(self) -> dict[str, Object]:
-        """Every pod (metadata and spec), by the name of what it belongs to."""
+        """Return all pods: `KIND/NAME` of the owner, or of the pod itself -> metadata and spec."""
         templates = {o["metadata"]["name"]: o["spec"]["template"] for o in self.of_kind("Deployment")}
         alone = {o["metadata"]["name"]: o for o in self.of_kind("Pod")}
         return {f"Deployment/{name}": one for name, one in templates.items()} | {
@@ -62,14 +62,14 @@ class Rendering:
 
 
 def argument(container: Object, name: str) -> str:
-    """The value after `name` in a container's arguments."""
+    """Return the value after `name` in a container's arguments."""
     arguments: list[str] = container["args"]
     assert arguments.count(name) == 1, f"{name} in {arguments}"
     return arguments[arguments.index(name) + 1]
 
 
 def container(deployment: Object) -> Object:
-    """The one container of a Deployment."""
+    """Return the only container of a Deployment."""
     (one,) = deployment["spec"]["template"]["spec"]["containers"]
     return dict(one)
 
@@ -82,10 +82,14 @@ def render(
     release: str = RELEASE,
     flags: tuple[str, ...] = (),
 ) -> Rendering:
-    """The chart with `values`, rendered once a session.
+    """Render the chart with `values`, once per test run.
 
-    :param flags: more for `helm template`: what the cluster has (`--api-versions`, `--kube-version`), `--set`.
-    :raises RefusedError: Helm refuses.
+    :param values: values that override those of the chart.
+    :param chart: directory of the chart.
+    :param helm: name of the Helm program.
+    :param release: name of the release.
+    :param flags: further flags of `helm template`, such as `--api-versions`, `--kube-version` and `--set`.
+    :raises RefusedError: if Helm does not render the chart.
     """
     return _render(json.dumps(values or {}, sort_keys=True), chart, helm, release, flags)
 
@@ -101,7 +105,7 @@ def _render(values: str, chart: Path, helm: str, release: str, flags: tuple[str,
 
 
 def notes(values: Values, chart: Path = CHART) -> str:
-    """NOTES.txt as it is printed. Without a cluster Helm prints it in a dry run on the client alone."""
+    """Return the rendered NOTES.txt, from a dry run of the client, which needs no cluster."""
     command = [
         tool("helm"),
         "install",
@@ -118,18 +122,18 @@ def notes(values: Values, chart: Path = CHART) -> str:
 
 
 def profile(name: str, chart: Path = CHART) -> Values:
-    """The values of profiles/NAME.yaml."""
+    """Return the values in profiles/NAME.yaml."""
     text = (chart / "profiles" / f"{name}.yaml").read_text(encoding="utf-8")
     return dict(yaml.safe_load(text))
 
 
 def encoder(**values: Any) -> Object:
-    """The encoder's Deployment with values of its own."""
+    """Render the chart with values of the encoder; return the encoder's Deployment."""
     return render({"executors": {"encoder": values}}).one("Deployment", "clip-encoder")
 
 
 def gateway(**values: Any) -> Object:
-    """The gateway's Deployment with values of its own."""
+    """Render the chart with values of the gateway; return the gateway's Deployment."""
     return render({"gateway": values}).one("Deployment", "clip-gateway")
 
 
@@ -138,5 +142,5 @@ def uses_with(deployment: Object) -> dict[str, Any]:
 
 
 def pod(owner: Object) -> Object:
-    """The spec of the pods of a Deployment, or of a pod."""
+    """Return the spec of a pod, or of the pods of a Deployment."""
     return dict(owner["spec"]["template"]["spec"] if "template" in owner["spec"] else owner["spec"])

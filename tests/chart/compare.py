@@ -1,8 +1,8 @@
-"""What a change of the chart changes: every set of values rendered by the chart of a commit and by the one here.
+"""Compare the rendered chart of a commit with the current one, for all sets of values.
 
     python -m tests.chart.compare COMMIT
 
-Prints a diff for each object that differs, and of the notes; the exit code is 1 when there is one.
+It prints a diff of each object that differs, and of the notes; the exit code is 1 if there is a difference.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.chart.chart import CHART, ROOT, Rendering, notes, profile, render
 
 
 def chart_of(commit: str, folder: Path) -> Path:
-    """The chart as it was at `commit`, under `folder`."""
+    """Extract the chart of `commit` into `folder`; return its directory."""
     name = CHART.relative_to(ROOT)
     archive = subprocess.run(
         ["git", "-C", str(ROOT), "archive", commit, str(name)], capture_output=True, timeout=60, check=True
@@ -36,8 +36,10 @@ def chart_of(commit: str, folder: Path) -> Path:
 
 
 def as_it_was(case: str, chart: Path) -> dict[str, Any]:
-    """The values of `case` as that chart takes them: its own profile, or its model in `executorDefaults`, where the
-    model was before it stood at the top; without keys that came later.
+    """Return the values of `case` in the form that an older chart accepts.
+
+    A profile is that of the older chart. Keys that it does not have are removed, and the model is moved to
+    `executorDefaults` if the chart has no top-level `model`.
     """
     if (chart / "profiles" / f"{case}.yaml").is_file():
         return profile(case, chart)
@@ -49,7 +51,7 @@ def as_it_was(case: str, chart: Path) -> dict[str, Any]:
 
 
 def only_known(values: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
-    """`values` without the keys that came after a values.yaml, which has `known`."""
+    """Return `values` without the keys that are not in `known`, the content of a values.yaml."""
     return {
         key: only_known(value, known[key]) if isinstance(value, dict) and known[key] else value
         for key, value in values.items()
@@ -58,14 +60,14 @@ def only_known(values: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
 
 
 def difference(what: str, old: str, new: str) -> str:
-    """A unified diff; empty when the texts are the same."""
+    """Return a unified diff, empty if the texts are equal."""
     return "".join(
         difflib.unified_diff(old.splitlines(keepends=True), new.splitlines(keepends=True), f"{what} before", what)
     )
 
 
 def texts(rendering: Rendering) -> dict[str, str]:
-    """Each object as YAML, by its kind and name."""
+    """Return `KIND/NAME` -> object as YAML."""
     return {f"{o['kind']}/{o['metadata']['name']}": yaml.safe_dump(o) for o in rendering.objects}
 
 

@@ -1,4 +1,4 @@
-"""Another Flow, of two executors: its export, a copy to change, and the chart with its topology."""
+"""Fixtures for a Flow of two executors: its export, a copy to change, and the chart with its topology."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.chart.exporting import FLOW, chart_with, export
 
 @pytest.fixture(scope="session")
 def export_of_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with the export: `k8s/` and `topology.yaml`."""
+    """Return the directory of the export: `k8s/` and `topology.yaml`."""
     made = tmp_path_factory.mktemp("export")
     assert export(FLOW, made) == 0
     return made
@@ -22,20 +22,20 @@ def export_of_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def topology(export_of_two: Path) -> dict[str, Any]:
-    """Its topology."""
+    """Return the topology in the export."""
     return dict(yaml.safe_load((export_of_two / "topology.yaml").read_text(encoding="utf-8")))
 
 
 @pytest.fixture
 def changed_flow(tmp_path: Path) -> Path:
-    """A copy of the Flow and what it names, to be changed."""
+    """Return a copy of the Flow file, with the files that it refers to, which a test can change."""
     shutil.copytree(FLOW.parent, tmp_path / "flow")
     return tmp_path / "flow" / FLOW.name
 
 
 @pytest.fixture(scope="session")
 def two_executors(export_of_two: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The chart, no template touched, with that topology beside its own and as the default of `flow`."""
+    """Return a copy of the chart with that topology in addition to its own, and as the default of `flow`."""
     chart = chart_with(export_of_two / "topology.yaml", "two_executors", tmp_path_factory.mktemp("charts"))
     values = (chart / "values.yaml").read_text(encoding="utf-8")
     assert "\nflow: encode\n" in values

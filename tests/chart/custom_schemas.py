@@ -1,7 +1,7 @@
-"""Schemas of the custom resources that the chart makes, as strict as Kubernetes' own: unknown fields are refused.
+"""Schemas of the custom resources that the chart creates; like Kubernetes' strict schemas they reject unknown fields.
 
-Of each resource they hold the fields that the chart may use, with the types, names and choices of its published
-definition: Prometheus Operator's `monitoring.coreos.com/v1`, KEDA's `keda.sh/v1alpha1`.
+They have the fields that the chart may use, with the types, names and choices of the published definitions: Prometheus
+Operator's `monitoring.coreos.com/v1`, KEDA's `keda.sh/v1alpha1`.
 """
 
 from __future__ import annotations
@@ -107,10 +107,10 @@ SCHEMAS: dict[str, Schema] = {
 }
 
 CUSTOM = {"HTTPRoute", "GRPCRoute", "BackendTLSPolicy", *SCHEMAS}
-"""Kinds that Kubernetes' own schemas do not have. Those of Gateway API are asserted field by field."""
+"""Kinds that Kubernetes' own schemas do not have. Tests check those of Gateway API field by field."""
 
 
 def custom_refusal(one: dict[str, Any]) -> str | None:
-    """Why a custom resource is not valid; None when it is."""
+    """Return the reason why a custom resource is not valid; None if it is valid."""
     error = next(Draft202012Validator(SCHEMAS[one["kind"]]).iter_errors(one), None)
     return error and f"{one['kind']}: {'.'.join(str(part) for part in error.absolute_path)}: {error.message}"

@@ -1,4 +1,4 @@
-"""The Flow of two executors, exported as the command does it, and changed."""
+"""Exports and changes the Flow of two executors."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ Flow = dict[str, Any]
 
 
 def export(flow: Path, folder: Path, *options: str) -> int:
-    """Run the command into `folder`."""
+    """Run the export command with `folder` for its output; return the exit code."""
     return export_k8s.main(
         ["--flow", str(flow), "--k8s", str(folder / "k8s"), "--topology", str(folder / "topology.yaml"), *options]
     )
 
 
 def exported(folder: Path) -> dict[str, bytes]:
-    """Every file under `folder`, by its path there."""
+    """Return the files in `folder`: relative path -> content."""
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 def chart_with(topology: Path, name: str, folder: Path) -> Path:
-    """A copy of the chart in `folder` that has one topology more, as `make export` leaves it: no template touched."""
+    """Copy the chart to `folder` and add a topology, like `make export`, which changes no template; return the copy."""
     chart = folder / CHART.name
     shutil.copytree(CHART, chart)
     shutil.copy(topology, topology_file(name, chart))
@@ -39,7 +39,12 @@ def chart_with(topology: Path, name: str, folder: Path) -> Path:
 
 
 def edit(path: Path, where: str, options: dict[str, Any]) -> None:
-    """Set options of the gateway, or of an executor by its number."""
+    """Set options in a Flow file.
+
+    :param path: Flow file.
+    :param where: `gateway`, index of an executor, or an empty string for the Flow itself.
+    :param options: options to set.
+    """
     flow = yaml.safe_load(path.read_text(encoding="utf-8"))
     target = flow["gateway"] if where == "gateway" else flow["executors"][int(where)] if where else flow
     target.update(options)

@@ -1,4 +1,4 @@
-"""Kubernetes' published schemas (1.34), strict: unknown fields are refused. Read once, for there are many objects."""
+"""Validates objects with Kubernetes' published strict schemas (1.34), which reject unknown fields."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _FOLDER = resources.files("kubernetes_validate") / "kubernetes-json-schema" / "v
 
 
 def refusal(one: dict[str, Any]) -> str | None:
-    """Why an object is not valid; None when it is.
+    """Return the reason why an object is not valid; None if it is valid.
 
-    :raises FileNotFoundError: Kubernetes has no such kind of its own.
+    :raises FileNotFoundError: if the kind is not one of Kubernetes' own.
     """
     api_version = re.sub(r"^([^./]*)(?:\.[^/]*)?/", r"\1-", one["apiVersion"])
     error = next(_validator(f"{one['kind'].lower()}-{api_version}.json").iter_errors(one), None)

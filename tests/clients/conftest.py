@@ -1,4 +1,4 @@
-"""The environments of the clients, and one Flow for words and pictures that asks for a token."""
+"""Fixtures: a Flow for images and texts that requires a token, and client programs in separate environments."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ Run = Callable[..., dict[str, Any]]
 
 @contextlib.contextmanager
 def clip_flow(folder: Path, **uses_with: Any) -> Iterator[RunningFlow]:
-    """flows/clip_flow.yml, with one replica of each and these options of the gateway."""
+    """Run flows/clip_flow.yml with one replica of each executor.
+
+    :param folder: directory for the changed Flow file and the log.
+    :param uses_with: options of the gateway.
+    """
     described = yaml.safe_load((ROOT / "flows" / "clip_flow.yml").read_text())
     described["py_modules"] = []
     for part in (described["gateway"], *described["executors"]):
@@ -41,7 +45,7 @@ def clip_flow(folder: Path, **uses_with: Any) -> Iterator[RunningFlow]:
 
 @pytest.fixture(scope="session")
 def flow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFlow]:
-    """A Flow that asks for a token, whose model has another name besides its own."""
+    """Run a Flow that requires a token, with an alias for its model."""
     folder = tmp_path_factory.mktemp("flow")
     (folder / "tokens").write_text(TOKEN + "\n")
     with clip_flow(folder, tokens_file=str(folder / "tokens"), model_aliases=["another-name"]) as running:
@@ -50,7 +54,7 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFlow]:
 
 @pytest.fixture(scope="session")
 def run(flow: RunningFlow) -> Run:
-    """Runs a program: (its name, items, **changes of the job) -> what it printed."""
+    """Return a function that runs a client program: (program, items, **changes of the job) -> its JSON output."""
 
     def run(program: str, items: list[dict[str, str]], **changes: Any) -> dict[str, Any]:
         environment = ENVIRONMENTS / ("clip-client" if program.startswith("clip_client") else "vendors")

@@ -1,4 +1,4 @@
-"""One kind cluster for all tests of this folder, a namespace for each module, and a dump of it where a test fails."""
+"""Fixtures: one kind cluster for all tests in this directory, a namespace per module, and a dump of it on failure."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    """A kind cluster with the images of this checkout."""
+    """Create a kind cluster with the images of this checkout."""
     if missing := missing_tools():
         message = f"the cluster tests need {', '.join(missing)}"
         if os.environ.get("CI") == "true":
@@ -70,7 +70,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Namespace]:
-    """A namespace for one module."""
+    """Create a namespace for one module."""
     name = request.module.__name__.rpartition(".")[2].removeprefix("test_").replace("_", "-")
     made = Namespace(cluster, f"t-{name}")
     made.delete()
@@ -86,7 +86,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def claim(namespace: Namespace, model: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A PersistentVolumeClaim with the model in it, and another one of the same name in the folder `other`."""
+    """Create a PersistentVolumeClaim with the model, and another model of the same name in the directory `other`."""
     other = save_random_clip(tmp_path_factory.mktemp("models") / "random.pt", seed=1)
     spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "100Mi"}}}
     mount = {"name": "models", "mountPath": "/models"}

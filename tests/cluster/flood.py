@@ -1,10 +1,10 @@
-"""Runs in a pod of the gateway's image: sends what costs most, without a pause, and small requests beside it.
+"""Sends the most expensive requests without a pause, and small ones at the same time; runs in a pod.
 
     python flood.py SECONDS HTTP_URL GRPC_ADDRESS
 
-Beside this file lie `picture` and hostile files by name. It prints a JSON line for each call: its kind, when it began,
-how long it took and how it ended. A small request that is told 429 or 503 is sent again, as its caller would; they come
-from a process of their own, since one that sends large bodies is late to see what is answered.
+The pod has the gateway's image. The directory of this file has `picture` and hostile files by name. It prints a JSON
+line per call: its kind, its start, its duration and how it ended. A small request is sent again after status 429 or
+503, as by a real client; a separate process sends them, since one that sends large bodies sees responses late.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ import aiohttp
 import grpc
 
 FOLDER = Path(__file__).parent
-CALLERS = 1  # for each kind of flood
+CALLERS = 1  # per kind of flood
 MIB = 1 << 20
 TRIES = 8
 

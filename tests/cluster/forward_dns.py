@@ -1,4 +1,4 @@
-"""A DNS server that hands every question on: what NodeLocal DNSCache is to a pod. `forward_dns.py ADDRESS UPSTREAM`."""
+"""A DNS server that forwards all queries, like NodeLocal DNSCache. `forward_dns.py ADDRESS UPSTREAM`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 
 class Handler(socketserver.BaseRequestHandler):
-    """Answers one question over UDP."""
+    """Forwards one query over UDP."""
 
     def handle(self) -> None:
         question, own = self.request

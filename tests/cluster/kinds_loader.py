@@ -1,10 +1,10 @@
-"""Runs in a pod of the gateway's image: asks each gateway for itself, again and again, and prints what made answers.
+"""Sends requests to each gateway repeatedly, and prints the model of each response; runs in a pod.
 
     python kinds_loader.py BODY URL [URL ...]
 
-It ends when the file /tmp/stop appears, after SECONDS in any case, and prints a JSON line for each call: of which
-gateway, when the answer came, how long it took, by which model and fingerprints, and what was wrong. Nothing is sent
-twice. An answer is wrong, too, when its vectors are not those that the same fingerprints gave before.
+The pod has the gateway's image. The program ends when the file /tmp/stop exists, or after SECONDS. It prints a JSON
+line per call: the gateway, the time of the response, the duration, the model and fingerprints, and what was wrong.
+Requests are not retried. A response is also wrong if its vectors differ from earlier ones with the same fingerprints.
 """
 
 import asyncio
@@ -17,14 +17,14 @@ import aiohttp
 import numpy as np
 
 SECONDS = 400
-CALLERS = 2  # of each gateway
+CALLERS = 2  # per gateway
 PAUSE = 0.05
 STOP = Path("/tmp/stop")
-known: dict[str, np.ndarray] = {}  # fingerprints -> their vectors
+known: dict[str, np.ndarray] = {}  # model and fingerprints -> vectors
 
 
 async def ask(session: aiohttp.ClientSession, url: str, body: bytes) -> tuple[str, str]:
-    """What made the answer, and what is wrong with it."""
+    """Return the model and fingerprints of the response, and what is wrong with it."""
     async with session.post(f"{url}/v1/embeddings", data=body) as response:
         answer = await response.json()
         if response.status != 200:
@@ -40,7 +40,7 @@ async def caller(session: aiohttp.ClientSession, url: str, body: bytes, begin: f
         started, kind = time.time(), ""
         try:
             kind, wrong = await asyncio.wait_for(ask(session, url, body), 60)
-        except Exception as error:  # everything that is not a right answer counts
+        except Exception as error:  # any error is a wrong response
             wrong = repr(error)
         came = time.time()
         line = {"gateway": url, "came": came, "seconds": came - started, "kind": kind, "wrong": wrong}

@@ -1,4 +1,4 @@
-"""A kind cluster and namespaces in it, by `kind`, `helm`, `kubectl` and the kubernetes client."""
+"""Controls a kind cluster and its namespaces with `kind`, `helm`, `kubectl` and the kubernetes client."""
 
 from __future__ import annotations
 
@@ -25,27 +25,31 @@ from scripts.flow.names import topology_file
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "clip-image-flow"
 VERSION = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))["appVersion"]
-_TOPOLOGY = yaml.safe_load(topology_file("clip").read_text(encoding="utf-8"))  # it has the images of every Flow
+_TOPOLOGY = yaml.safe_load(topology_file("clip").read_text(encoding="utf-8"))  # has the images of all Flows
 IMAGES = {node["image"].partition(":")[0]: node["image"] for node in (_TOPOLOGY["gateway"], *_TOPOLOGY["executors"])}
 TOOLS = ("docker", "kind", "helm", "kubectl")
 RELEASE = "clip"
-# One node runs several pods of each kind here: a small share each, for two cores in all.
+# Small requests, since one node runs several pods of each kind, on a machine with two cores.
 SMALL = {
     "gateway": {"replicas": 1, "resources": {"requests": {"cpu": "50m"}}},
     "executorDefaults": {"replicas": 1, "resources": {"requests": {"cpu": "50m", "memory": "512Mi"}}},
 }
-FIGURES: list[str] = []  # what the tests measured; shown at the end of a run
+FIGURES: list[str] = []  # measurements of the tests, shown at the end of a run
 T = TypeVar("T")
 
 
 class CommandFailedError(RuntimeError):
-    """A command ended with another code than 0; the text is what it said."""
+    """A command failed; the text is the command and its output."""
 
 
 def run(*command: str | Path, timeout: float = 300, stdin: str | None = None, **options: Any) -> str:
-    """The output of a command.
+    """Run a command; return its standard output.
 
-    :raises CommandFailedError: it failed.
+    :param command: program and arguments.
+    :param timeout: timeout in seconds.
+    :param stdin: text for standard input.
+    :param options: further arguments of `subprocess.run`.
+    :raises CommandFailedError: if the exit code is not 0.
     """
     result = subprocess.run(
         [str(word) for word in command],
@@ -62,9 +66,13 @@ def run(*command: str | Path, timeout: float = 300, stdin: str | None = None, **
 
 
 def until(what: str, ask: Callable[[], T], seconds: float = 120, every: float = 0.5) -> T:
-    """The first true answer.
+    """Call `ask` until it returns a true value; return that value.
 
-    :raises AssertionError: there was none in time.
+    :param what: description of the condition, for the error.
+    :param ask: function to call; errors of the Kubernetes API are ignored.
+    :param seconds: timeout, in seconds.
+    :param every: pause between two calls, in seconds.
+    :raises AssertionError: if there is no true value before the timeout.
     """
     end = time.monotonic() + seconds
     while True:
@@ -77,7 +85,7 @@ def until(what: str, ask: Callable[[], T], seconds: float = 120, every: float = 
 
 @dataclass
 class Cluster:
-    """A running cluster; `kubeconfig` is its own, so that no other is ever touched."""
+    """A running cluster with a separate `kubeconfig`, so that no other cluster is changed."""
 
     name: str
     kubeconfig: Path
@@ -96,17 +104,17 @@ class Cluster:
         return run("kubectl", *arguments, env=self.environment, **options)
 
     def workers(self) -> list[str]:
-        """Names of the nodes that pods may run on."""
+        """Return the names of the nodes that pods may run on."""
         nodes = self.core.list_node().items
         return [n.metadata.name for n in nodes if "node-role.kubernetes.io/control-plane" not in n.metadata.labels]
 
     def load(self, image: str, *nodes: str) -> None:
-        """Bring an image to the nodes, by default to all workers."""
+        """Load an image into nodes, by default into all workers."""
         names = ",".join(nodes or self.workers())
         run("kind", "load", "docker-image", image, "--name", self.name, "--nodes", names, timeout=600)
 
     def tag(self, image: str, name: str) -> None:
-        """Give an image that the workers have another name there."""
+        """Give an image in the workers another name."""
         for node in self.workers():
             tag = ("ctr", "--namespace", "k8s.io", "images", "tag", "--force", f"docker.io/library/{image}", name)
             run("docker", "exec", node, *tag)
@@ -136,7 +144,7 @@ class Namespace:
         self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))
 
     def sleepers(self, *names: str) -> None:
-        """Start a pod of each name, labelled `role: NAME`, from which others are asked; wait until all are ready."""
+        """Start a pod per name, with the label `role: NAME`, to send requests from; wait until all are ready."""
         for name in names:
             container = {"name": name, "image": IMAGES["clip-gateway"], "command": ["sleep", "900"]}
             metadata = {"name": name, "labels": {"role": name}}
@@ -150,7 +158,13 @@ class Namespace:
     def install(
         self, *values: dict[str, Any], wait: bool = True, binary: str = "helm", profile: Path | None = None
     ) -> str:
-        """Install or upgrade the chart; later `values` lie over earlier ones, all of them over SMALL or `profile`."""
+        """Install or upgrade the chart; return Helm's output.
+
+        :param values: values that override those of `profile`; later ones override earlier ones.
+        :param wait: whether to wait until the release is ready.
+        :param binary: Helm program.
+        :param profile: file with values; SMALL by default.
+        """
         flags: list[str | Path] = ["--values", profile] if profile else []
         with contextlib.ExitStack() as stack:
             for number, layer in enumerate(values if profile else (SMALL, *values)):
@@ -163,7 +177,7 @@ class Namespace:
             return self.helm("upgrade", "--install", RELEASE, CHART, *flags, *waiting, binary=binary)
 
     def pods(self, component: str = "") -> list[V1Pod]:
-        """The pods of the release, or of one component of it, that are not on their way out."""
+        """Return the pods of the release, or of one of its components, that are not terminating."""
         return [pod for pod in self._pods(component) if pod.metadata.deletion_timestamp is None]
 
     def _pods(self, component: str) -> list[V1Pod]:
@@ -176,7 +190,7 @@ class Namespace:
         return [pod for pod in self.pods(component) if is_ready(pod)]
 
     def wait_settled(self, component: str, count: int, seconds: float = 180) -> list[V1Pod]:
-        """`count` pods of the component, all of them ready, and none still on its way out."""
+        """Wait until the component has `count` pods, all ready and none terminating; return them."""
 
         def settled() -> list[V1Pod]:
             pods = self._pods(component)
@@ -198,13 +212,13 @@ class Namespace:
         return self.kubectl("logs", pod, *flags)
 
     def last_words(self, component: str) -> str:
-        """What the containers that ended said at last, without line breaks."""
+        """Return the termination messages of the component's containers that ended, without line breaks."""
         statuses = [status for pod in self.pods(component) for status in pod.status.container_statuses or []]
         ended = [status.state.terminated or status.last_state.terminated for status in statuses]
         return " ".join(" ".join((end.message or "").split()) for end in ended if end)
 
     def events(self, name: str = "") -> list[str]:
-        """What the events say, of one object or of all."""
+        """Return the reasons and messages of events, of one object or of all."""
         events = self.cluster.core.list_namespaced_event(self.name).items
         return [f"{e.reason}: {e.message}" for e in events if not name or e.involved_object.name == name]
 
@@ -213,13 +227,13 @@ class Namespace:
         self.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": kind, "data": coded})
 
     def objects(self, kinds: str = "all,configmap,secret,networkpolicy,pdb,hpa,serviceaccount,pvc,ingress") -> set[str]:
-        """What is there, as `kind/name`, without what Kubernetes puts into every namespace."""
+        """Return the objects as `kind/name`, without those that Kubernetes creates in every namespace."""
         listed = self.kubectl("get", kinds, "--output", "name").split()
         return {name for name in listed if not re.search(r"kube-root-ca.crt|serviceaccount/default$", name)}
 
     @contextlib.contextmanager
     def forward(self, target: str, *ports: int) -> Iterator[list[int]]:
-        """Ports on 127.0.0.1 that lead to those of one pod behind `target`."""
+        """Forward ports of one pod of `target` during the context; yield the ports on 127.0.0.1."""
         local = [_free_port() for _ in ports]
         pairs = [f"{here}:{there}" for here, there in zip(local, ports, strict=True)]
         command = ["kubectl", "--namespace", self.name, "port-forward", "--address", "127.0.0.1", target, *pairs]
@@ -234,7 +248,7 @@ class Namespace:
                 process.terminate()
 
     def dump(self, folder: Path) -> None:
-        """Events, descriptions and logs of everything, for whoever has to find out why a test failed."""
+        """Write events, descriptions and logs of the namespace to `folder`, to debug a failed test."""
         folder.mkdir(parents=True, exist_ok=True)
         for file, command in {
             "events.txt": ("get", "events", "--sort-by=.lastTimestamp"),
@@ -254,7 +268,7 @@ def is_ready(pod: V1Pod) -> bool:
 
 
 def missing_tools() -> list[str]:
-    """What this machine lacks for a cluster; nothing is ever downloaded for it."""
+    """Return the missing tools for a cluster; the tests do not download them."""
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if "docker" not in missing and subprocess.run(["docker", "info"], capture_output=True, check=False).returncode:
         missing.append("a running Docker")
@@ -262,7 +276,7 @@ def missing_tools() -> list[str]:
 
 
 def requests_of(log: str) -> list[dict[str, Any]]:
-    """The lines of a log that are JSON."""
+    """Return the lines of a log that are JSON objects."""
     lines = []
     for line in log.splitlines():
         with contextlib.suppress(ValueError):

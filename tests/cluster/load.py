@@ -1,4 +1,4 @@
-"""A bounded load of pictures, and of words, from a pod inside the cluster, and what became of each."""
+"""Runs a moderate load of images and texts from a pod in the cluster, and collects the result of each call."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Load:
 
     @property
     def lost(self) -> list[dict[str, Any]]:
-        """Calls without the right answer."""
+        """Calls without a correct response."""
         return [call for call in self.calls if call["wrong"]]
 
     @property
     def sent_again(self) -> list[str]:
-        """Why calls were sent a second time."""
+        """Reasons why calls were sent again."""
         return [reason for call in self.calls for reason in call["again"]]
 
     def summary(self) -> str:
@@ -54,10 +54,12 @@ class Load:
 
 @contextlib.contextmanager
 def load(namespace: Namespace, quiet: float = 5.0, keep_alive: bool = True, word: str = "") -> Iterator[Load]:
-    """A load on the release's gateway while the block runs, and for `quiet` seconds before and after it.
+    """Run a load on the release's gateway during the context, and for `quiet` seconds before and after it.
 
-    :param keep_alive: HTTP callers keep their connection, which stays with one gateway; else each call has its own.
-    :param word: as many callers again send this; empty for none.
+    :param namespace: namespace of the release.
+    :param quiet: time before and after the context, in seconds.
+    :param keep_alive: whether HTTP callers keep their connection to one gateway, or open one per call.
+    :param word: text that the same number of additional callers send; empty for none.
     """
     domain = f"{namespace.name}.svc.cluster.local."
     arguments = [
@@ -77,10 +79,13 @@ def load(namespace: Namespace, quiet: float = 5.0, keep_alive: bool = True, word
 def calls_of(
     namespace: Namespace, script: Path, sent: bytes, arguments: Sequence[str], quiet: float = 5.0
 ) -> Iterator[list[dict[str, Any]]]:
-    """What a script prints for each call that it makes: it runs in a pod, while the block does and for `quiet` seconds
-    before and after it. The list is empty until then.
+    """Run a script in a pod during the context; yield a list, which has its calls at the end.
 
-    :param sent: a file for the script, which is its first argument.
+    :param namespace: namespace of the pod.
+    :param script: script, which prints a JSON line per call.
+    :param sent: content of a file, whose path is the first argument of the script.
+    :param arguments: further arguments of the script.
+    :param quiet: time before and after the context in which the script runs too, in seconds.
     """
     name = f"load-{time.time_ns() % 10**9}"
     namespace.apply(*_pod(namespace, name, script, sent, arguments))

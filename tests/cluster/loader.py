@@ -1,15 +1,13 @@
-"""Runs in a pod of the gateway's image: sends one picture, and a word if told one, again and again, and checks each
-answer.
+"""Sends an image, and optionally a text, repeatedly, and checks each response; runs in a pod of the gateway's image.
 
     python loader.py PICTURE GRPC_HOST HTTP_URL keep-alive|close [WORD]
 
-Half of its callers use Jina's Client over gRPC, half HTTP: /embed for the picture and /post for the word, over
-kept-alive connections or one for each call.
-A call whose own connection died, or that is told 503, is sent again after a moment, at most RETRIES times, as
-docs/operations.md tells clients to do; nothing else is.
+Half of its callers use Jina's Client over gRPC, half HTTP: /embed for the image and /post for the text, over kept-alive
+connections or one connection per call. A call is sent again after a pause, at most RETRIES times, if its connection was
+closed or the status is 503, as docs/operations.md recommends to clients; other calls are not.
 
-It ends when the file /tmp/stop appears, after SECONDS in any case, and prints a JSON line for each call: when it began,
-how long it took, why it was sent again, and what was wrong with the answer.
+It ends when the file /tmp/stop exists, or after SECONDS. It prints a JSON line per call: its start, its duration, why
+it was sent again, and what was wrong with the response.
 """
 
 import asyncio
@@ -26,7 +24,7 @@ from jina.excepts import InternalNetworkError
 
 SECONDS = 300
 CALLERS = 6
-PAUSE = 0.25  # seconds between the calls of one caller: a load, not an overload
+PAUSE = 0.25  # seconds between the calls of one caller, so that the load stays below the capacity
 RETRIES = 3
 STOP = Path("/tmp/stop")
 
@@ -72,7 +70,7 @@ async def caller(name: str, send, right: np.ndarray, begin: float) -> None:
             cosine = float(answer @ right / np.linalg.norm(answer) / np.linalg.norm(right))
             assert answer.shape == right.shape, f"shape {answer.shape}"
             assert cosine > 0.9999, f"another embedding: cosine {cosine}"
-        except Exception as error:  # everything that is not a right answer counts
+        except Exception as error:  # any error is a wrong response
             wrong = repr(error)
         line = {"by": name, "at": started, "seconds": time.time() - started, "again": reasons, "wrong": wrong}
         print(json.dumps(line), flush=True)
@@ -80,9 +78,9 @@ async def caller(name: str, send, right: np.ndarray, begin: float) -> None:
 
 
 async def main(picture_file: str, grpc_host: str, http_url: str, connection: str, word: str = "") -> None:
-    logging.disable(logging.CRITICAL)  # Jina logs each lost connection in many lines
+    logging.disable(logging.CRITICAL)  # Jina logs many lines per lost connection
     picture = Path(picture_file).read_bytes()
-    # The Service is headless: round_robin over all its addresses shares the calls out among the gateways.
+    # The Service is headless: round_robin over all its addresses distributes the calls over the gateways.
     # (Given to Client itself, Jina 3.34 passes on the options' names without their values.)
     client = Client(host=grpc_host, asyncio=True)
     client.args.grpc_channel_options = [("grpc.lb_policy_name", "round_robin")]

@@ -1,4 +1,4 @@
-"""How the tests of this folder ask a running gateway, and what every refusal looks like."""
+"""Sends requests to a running gateway, and checks its error responses."""
 
 from __future__ import annotations
 
@@ -44,7 +44,15 @@ def documents(*blobs: bytes, **fields: Any) -> list[dict[str, Any]]:
 
 
 def check_problem(answer: requests.Response, status: int, name: str, detail: str) -> dict[str, Any]:
-    """Every error has the same body, and shows nothing of the machine."""
+    """Check the status, headers and body of an error response; return the body.
+
+    All errors have the same form, and do not expose details of the machine.
+
+    :param answer: response to check.
+    :param status: expected HTTP status.
+    :param name: expected name of the error.
+    :param detail: text that the detail contains.
+    """
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     body: dict[str, Any] = answer.json()
@@ -64,13 +72,13 @@ def check_problem(answer: requests.Response, status: int, name: str, detail: str
 
 
 def ask_grpc(address: str, *requests_: DataRequest, timeout: float = 30, **options: Any) -> list[DataRequest]:
-    """The answers to all requests of one stream."""
+    """Return the responses to all requests of one gRPC stream."""
     with grpc.insecure_channel(address.removeprefix("grpc://")) as channel:
         return list(jina_pb2_grpc.JinaRPCStub(channel).Call(iter(requests_), timeout=timeout, **options))
 
 
 def ask_once(address: str, request: DataRequest, timeout: float = 30, **options: Any) -> DataRequest:
-    """The answer to one request of a unary call."""
+    """Return the response to a unary gRPC call."""
     with grpc.insecure_channel(address.removeprefix("grpc://")) as channel:
         stub = jina_pb2_grpc.JinaSingleDataRequestRPCStub(channel)
         return stub.process_single_data(request, timeout=timeout, **options)
@@ -85,7 +93,10 @@ def data_request(endpoint: str = "/", blobs: list[bytes] | None = None, **parame
 
 
 def refusal(client: Client, *args: Any, **kwargs: Any) -> str:
-    """How `client.post(...)` is refused: over gRPC in the answer that BadServer holds, over HTTP in its body."""
+    """Check that `client.post(...)` fails; return the error's description.
+
+    Over gRPC it is in the response that BadServer contains, over HTTP in the body.
+    """
     with pytest.raises((BadServer, ValueError)) as raised:
         client.post(*args, **kwargs)
     (told,) = raised.value.args

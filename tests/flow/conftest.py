@@ -1,4 +1,4 @@
-"""One Flow for all tests of this folder, with a random model that computes in a millisecond."""
+"""Fixtures for the tests in this directory: Flows, clients, and gateways with an executor that follows parameters."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from scripts.processes import free_ports
 from tests.flow.cost import MEMORY
 from tests.flow.gateways import Gateway, executor, gateway
 
-os.environ["JINA_OPTOUT_TELEMETRY"] = "1"  # of the clients in this process
+os.environ["JINA_OPTOUT_TELEMETRY"] = "1"  # for the clients in this process
 
 
 def flow_environment(model: Path | str, **settings: str) -> dict[str, str]:
-    """The environment of a Flow that serves `model` on free ports, by default that of flows/encode_flow.yml."""
+    """Return the environment of a Flow that serves `model` on free ports, by default of flows/encode_flow.yml."""
     grpc, http = free_ports(2)
     ports = {"CLIP_GRPC_PORT": str(grpc), "CLIP_HTTP_PORT": str(http)}
     return {**os.environ, **ports, "FLOW": "flows/encode_flow.yml", "CLIP_MODEL": str(model), **settings}
@@ -27,7 +27,7 @@ def flow_environment(model: Path | str, **settings: str) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def flow(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFlow]:
-    """The Flow of flows/encode_flow.yml, running."""
+    """Run flows/encode_flow.yml with a random model whose forward pass takes a millisecond."""
     log = tmp_path_factory.mktemp("flow") / "flow.log"
     with log.open("wb") as output, running_flow(flow_environment(tiny_model), output) as running:
         yield running
@@ -35,7 +35,7 @@ def flow(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="session")
 def clip_flow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFlow]:
-    """The Flow of flows/clip_flow.yml, running with its own model."""
+    """Run flows/clip_flow.yml with its own model."""
     log = tmp_path_factory.mktemp("clip-flow") / "flow.log"
     settings = flow_environment("emoji-tiny", FLOW="flows/clip_flow.yml", REPLICAS="1")
     with log.open("wb") as output, running_flow(settings, output) as running:
@@ -44,13 +44,13 @@ def clip_flow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningFlow]
 
 @pytest.fixture(params=["grpc", "http"])
 def client(request: pytest.FixtureRequest, flow: RunningFlow) -> Client:
-    """Jina's Client, over each protocol."""
+    """Return Jina's Client, for each protocol."""
     return Client(host=getattr(flow, request.param))
 
 
 @pytest.fixture(scope="session")
 def obedient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of an executor that does what a request's parameters say."""
+    """Run an executor that does what the parameters of a request say; yield its port."""
     (port,) = free_ports(1)
     with executor(port, tmp_path_factory.mktemp("executor") / "executor.log"):
         yield port
@@ -58,7 +58,7 @@ def obedient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 @pytest.fixture(scope="session")
 def limited(obedient: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A gateway with small limits, whose log is JSON, in front of that executor."""
+    """Run a gateway with small limits and a JSON log, for that executor."""
     settings = {
         "max_body_bytes": 1_000_000,
         "max_documents": 8,
@@ -72,7 +72,7 @@ def limited(obedient: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="module")
 def wall(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A gateway with the memory of the chart's, which has answered once, in front of an executor of its own."""
+    """Run a gateway with the memory limit of the chart, and an executor; it has handled a first request."""
     folder = tmp_path_factory.mktemp("wall")
     [port] = free_ports(1)
     settings = {"memory_bytes": MEMORY, "time_limit_seconds": 8}

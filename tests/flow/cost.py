@@ -1,4 +1,4 @@
-"""What a caller costs the gateway: CPU time and memory of its process, read from the kernel."""
+"""Measures CPU time and memory of the gateway's process, as reported by the kernel."""
 
 from __future__ import annotations
 
@@ -12,13 +12,18 @@ import psutil
 from tests.flow.gateways import Gateway
 
 MIB = 1 << 20
-MEMORY = 512 * MIB  # of the chart's gateway
-RESIDENT = 500 * MIB  # of a gateway that has so much, whatever comes
+MEMORY = 512 * MIB  # memory limit of the gateway in the chart
+RESIDENT = 500 * MIB  # maximum resident memory of a gateway with that limit, under any load
 
 
 @dataclass
 class Cost:
-    """Of the gateway's process: seconds of CPU time, bytes of memory at the most and over what it had."""
+    """Cost of a block of code for the gateway's process.
+
+    :param cpu: CPU time, in seconds.
+    :param peak: peak of resident memory, in bytes.
+    :param over: increase from the memory before to the peak, in bytes.
+    """
 
     cpu: float = 0.0
     peak: int = 0
@@ -32,10 +37,10 @@ def workers(gateway: Gateway) -> list[psutil.Process]:
 
 @contextmanager
 def cost(gateway: Gateway) -> Iterator[Cost]:
-    """What the block costs."""
+    """Measure the cost during the context; the values are set at its end."""
     found = Cost()
     process = max(workers(gateway), key=lambda one: one.memory_info().rss)
-    Path(f"/proc/{process.pid}/clear_refs").write_text("5")  # the peak begins anew
+    Path(f"/proc/{process.pid}/clear_refs").write_text("5")  # resets the peak
     before, used = process.memory_info().rss, sum(process.cpu_times()[:2])
     yield found
     status = Path(f"/proc/{process.pid}/status").read_text()

@@ -1,4 +1,4 @@
-"""Gateways and executors as processes of their own, on real sockets, as containers run them."""
+"""Runs gateways and executors as separate processes on real sockets, as in containers."""
 
 from __future__ import annotations
 
@@ -48,31 +48,34 @@ class Gateway:
         return Client(host=getattr(self, protocol))
 
     def status(self, path: str) -> int:
-        """That of a GET."""
+        """Return the status of a GET request."""
         return requests.get(self.http + path, timeout=10).status_code
 
     def health(self, service: str = "") -> int:
-        """`SERVING` or `NOT_SERVING`, by `grpc.health.v1`."""
+        """Return `SERVING` or `NOT_SERVING`, from `grpc.health.v1`."""
         return health(self.grpc_port, service)
 
     def log_text(self) -> str:
-        """The log up to now: lines are written some moments after they were made."""
+        """Return the log so far; wait for its last line, since the log is written with a delay."""
         mark = uuid.uuid4().hex
         requests.get(f"{self.http}/mark", headers={"X-Request-Id": mark}, timeout=10)
         wait_for(lambda: mark in self.log.read_text(), self.log, self.process)
         return self.log.read_text()
 
     def log_lines(self, **wanted: Any) -> list[dict[str, Any]]:
-        """The JSON lines of the log that hold these values."""
+        """Return the JSON lines of the log that have these values."""
         lines = [json.loads(line) for line in self.log_text().splitlines() if line.startswith('{"time"')]
         return [line for line in lines if wanted.items() <= line.items()]
 
 
 def health(port: int, service: str = "", *, seconds: float = 10, start: bool = False) -> int:
-    """What `grpc.health.v1` says of a service behind a port of this machine.
+    """Return the status of a service, from `grpc.health.v1`.
 
-    :param start: wait for a server that is starting.
-    :raises grpc.RpcError: nobody answers within `seconds`.
+    :param port: port on this machine.
+    :param service: name of the service; empty for the whole server.
+    :param seconds: timeout, in seconds.
+    :param start: whether to wait for a server that is starting.
+    :raises grpc.RpcError: if there is no response within `seconds`.
     """
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         request = health_pb2.HealthCheckRequest(service=service)
@@ -82,13 +85,13 @@ def health(port: int, service: str = "", *, seconds: float = 10, start: bool = F
 def running(
     arguments: list[str], log: Path, folder: Path = ROOT, **environment: str
 ) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
-    """`jina ARGUMENTS` in `folder`, as a process group that ends with the block."""
+    """Run `jina ARGUMENTS` in `folder` as a process group, which is killed at the end of the context."""
     return process_group([sys.executable, "-W", "ignore", "-m", "jina", *arguments], log, environment, folder)
 
 
 @contextlib.contextmanager
 def executor(port: int, log: Path, uses: Path = EXECUTOR, wait: bool = True) -> Iterator[subprocess.Popen[bytes]]:
-    """An executor that listens on `port`."""
+    """Run an executor that listens on `port`."""
     with running(["executor", "--name", "encoder", "--uses", str(uses), "--port", str(port)], log) as process:
         if wait:
             health(port, seconds=START_SECONDS, start=True)
@@ -103,7 +106,14 @@ def gateway(
     *more: str,
     **environment: str,
 ) -> Iterator[Gateway]:
-    """ClipGateway in front of executors in a row: name -> port, or ports of replicas. It is up, if they are or not."""
+    """Run ClipGateway for a chain of executors; it is live, but not necessarily ready.
+
+    :param executors: name -> port, or ports of the replicas; in the order of the chain.
+    :param log: file for the log.
+    :param settings: options of the gateway.
+    :param more: further arguments of `jina gateway`.
+    :param environment: environment variables.
+    """
     ports = free_ports(2)
     names = list(executors)
     graph = {
@@ -126,7 +136,7 @@ def gateway(
 
 
 def wait_for(condition: Any, log: Path, process: subprocess.Popen[bytes], seconds: float = START_SECONDS) -> None:
-    """Until `condition` holds; a refused connection is no."""
+    """Wait until `condition` returns true; a refused connection counts as false."""
     end = time.monotonic() + seconds
     while True:
         with contextlib.suppress(requests.ConnectionError):

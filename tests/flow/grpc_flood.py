@@ -1,10 +1,11 @@
-"""Sends large gRPC messages from many callers at once, and calls them off.
+"""Sends large gRPC messages from many concurrent callers, and cancels the calls.
 
-A program of its own, since grpc.aio does not end each call that was cancelled while it sent.
+It is a separate program, since grpc.aio does not end all calls that are cancelled while they send.
 
     python -m tests.flow.grpc_flood ADDRESS MESSAGES SECONDS [AFTER]
 
-MESSAGES in a call, one: a single call, more: a stream. AFTER so many seconds a call is cancelled.
+MESSAGES is the number of messages per call: 1 for a unary call, more for a stream. A call is cancelled AFTER so many
+seconds (default 5).
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ SINGLE, STREAM = "/jina.JinaSingleDataRequestRPC/process_single_data", "/jina.Ji
 
 
 def field(number: int, payload: bytes) -> bytes:
-    """A length-delimited field of a protobuf message."""
+    """Return a length-delimited field of a protobuf message."""
     return varint(number << 3 | 2) + varint(len(payload)) + payload
 
 
 def of_documents(payload: bytes) -> bytes:
-    """A DataRequestProto with this DocumentArrayProto."""
+    """Return a DataRequestProto with this DocumentArrayProto."""
     return field(4, field(1, payload))
 
 
@@ -50,7 +51,7 @@ async def ask(channel: grpc.aio.Channel, message: bytes, messages: int, after: f
 
 
 async def main(address: str, messages: int, seconds: float, after: float) -> None:
-    message = of_documents(field(1, field(2, bytes(31 << 20))))  # one, with a blob
+    message = of_documents(field(1, field(2, bytes(31 << 20))))  # one document with a blob
     end = time.monotonic() + seconds
 
     async def ask_on() -> None:

@@ -24,7 +24,7 @@ PICTURE = photo(60, 60, seed=1)
 
 
 class Replicas:
-    """Executors on ports that stand for the replicas of one Deployment; what is on a port can be replaced."""
+    """Executors on ports that stand for the replicas of one Deployment; the executor on a port can be replaced."""
 
     def __init__(self, kind: str, count: int, folder: Path) -> None:
         self.kind = kind
@@ -56,7 +56,14 @@ class Replicas:
             self.stop(port)
 
     def roll_out(self, old: list[int], spare: int, model: Path, **options: str) -> int:
-        """One more, then one fewer, as a Deployment does; the port that is left over."""
+        """Replace the executors one by one, like a Deployment: start a new one, then stop an old one.
+
+        :param old: ports of the executors to replace.
+        :param spare: free port for the first new executor.
+        :param model: model of the new executors.
+        :param options: further options of the new executors.
+        :return: port that is free afterwards.
+        """
         for port in old:
             self.start(spare, model, **options)
             time.sleep(1)
@@ -73,7 +80,7 @@ class Load:
     base: str
     body: dict[str, Any] = field(default_factory=lambda: {"input": [uri(PICTURE)]})
     answers: list[tuple[float, str, list[np.ndarray]]] = field(default_factory=list)
-    """When it came, its fingerprints and its vectors."""
+    """Per response: time.monotonic() in seconds, model and fingerprint, vectors."""
     wrong: list[str] = field(default_factory=list)
     threads: list[threading.Thread] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
@@ -108,7 +115,7 @@ class Load:
 
     @property
     def switches(self) -> list[tuple[float, str]]:
-        """When answers were first of another kind than the one before, and of which."""
+        """Times at which the model and fingerprint of responses changed, with the new ones."""
         return [
             (after[0], after[1]) for before, after in itertools.pairwise(sorted(self.answers)) if before[1] != after[1]
         ]
@@ -127,7 +134,7 @@ def loads(*bases: str, callers: int = 3, **more: Any) -> Iterator[list[Load]]:
 
 
 def check_vectors(found: list[Load]) -> None:
-    """Whatever has one name is one vector, and whatever has another name is another one."""
+    """Check that responses with the same model and fingerprint have equal vectors, and others different ones."""
     vectors: dict[str, list[np.ndarray]] = {}
     for load in found:
         assert len(load.answers) > 100

@@ -1,4 +1,4 @@
-"""A batcher of numbers to test with, whose model can be held up."""
+"""A batcher of numbers for tests, whose model can be blocked."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import numpy as np
 
 from clip_image_flow.batching.batcher import Batcher
 
-NAN = -2  # for which the model has no number
-SECONDS = 30  # longer than anything here takes
+NAN = -2  # number for which the model returns NaN
+SECONDS = 30  # timeout of all waits
 
 
 class Bench:
-    """A batcher of numbers whose `forward` doubles them, waits at `gate`, and notes what it was given."""
+    """A batcher of numbers whose `forward` doubles them, waits for `gate`, and records its batches."""
 
     def __init__(
         self, *, capacity: int = 1000, max_batch_size: int = 100, threads: int = 2, patience: float = 0.0
     ) -> None:
         self.gate = threading.Event()
         self.gate.set()
-        self.running = threading.Semaphore(0)  # counts forward passes that have begun
+        self.running = threading.Semaphore(0)  # counts forward passes that have started
         self.batches: list[list[int]] = []
         self.prepared: list[int] = []
         self.bad: dict[int, Exception] = {}
@@ -56,7 +56,7 @@ class Bench:
         return self.batcher.submit(numbers, batch_size=batch_size, **options)
 
     def hold(self) -> list[Future[np.ndarray]]:
-        """Keep the model busy with the number 0 until `gate` is set: what comes now waits in the queue."""
+        """Keep the model busy with the number 0 until `gate` is set, so that later items wait in the queue."""
         self.gate.clear()
         futures = self.submit(0)
         assert self.running.acquire(timeout=SECONDS)
@@ -68,7 +68,7 @@ def values(futures: list[Future[np.ndarray]]) -> list[float]:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Until `condition` holds; fails when it never does."""
+    """Wait until `condition` returns true; fail after SECONDS."""
     end = time.monotonic() + SECONDS
     while not condition():
         assert time.monotonic() < end

@@ -1,4 +1,4 @@
-"""What several test modules of this folder share."""
+"""Fixtures for the tests in this directory: batchers with controllable models, and Hugging Face hubs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def bench(make: Callable[..., Bench]) -> Bench:
 
 @pytest.fixture
 def make_hub(web_server: WebServer, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, dict[str, bytes]], Hub]:
-    """Makes a hub with the repository and files that are given, which `huggingface_hub` then asks."""
+    """Return a function that creates the hub that `huggingface_hub` uses: (repository, files) -> Hub."""
     monkeypatch.setenv("HF_ENDPOINT", web_server.url)
     monkeypatch.delenv("CLIP_CACHE", raising=False)
     for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):

@@ -1,4 +1,4 @@
-"""Picture files of every kind, written here by the formats' own specifications; Pillow writes few of them."""
+"""Writes image files of all variants by the specifications of the formats; Pillow can write only some of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, OF_RGB, OF_PALETTE, CMYK = 0, 1, 2, 3, 5  # photom
 
 
 def packed(samples: np.ndarray, bits: int, order: Order = "big") -> list[bytes]:
-    """Rows of samples (h, n), each of so many bits, whole bytes a row."""
+    """Return the rows of samples (h, n), packed with `bits` bits per sample and padded to whole bytes per row."""
     if bits in (8, 16, 32):
         kind = np.dtype(f"u{bits // 8}").newbyteorder("<" if order == "little" else ">")
         return [row.astype(kind).tobytes() for row in samples]
@@ -24,15 +24,18 @@ def packed(samples: np.ndarray, bits: int, order: Order = "big") -> list[bytes]:
 
 
 def chunk(kind: bytes, data: bytes, broken: bool = False) -> bytes:
-    """A chunk of a PNG; its checksum may be wrong."""
+    """Return a chunk of a PNG; with `broken` its checksum is wrong."""
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data) ^ broken)
 
 
 def png(samples: np.ndarray, bits: int, colour: int, *before: bytes, after: bytes = b"") -> bytes:
-    """A PNG of samples (h, w, channels).
+    """Return a PNG of samples (h, w, channels).
 
+    :param samples: values of the pixels.
+    :param bits: bits per sample.
+    :param colour: colour type.
     :param before: chunks between the header and the pixels.
-    :param after: chunks behind the pixels.
+    :param after: chunks after the pixels.
     """
     height, width, channels = samples.shape
     header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
@@ -55,9 +58,18 @@ def tiff(
     fill_order: int = 1,
     more: Sequence[tuple[int, int, int, bytes]] = (),
 ) -> bytes:
-    """A TIFF of samples (h, w, channels) in one strip, or one for each channel.
+    """Return a TIFF of samples (h, w, channels) in one strip, or one per channel.
 
-    :param more: tags, types, counts and values (up to four bytes, in the file's order) that stand in the directory too.
+    :param samples: values of the pixels.
+    :param bits: bits per sample.
+    :param photometric: photometric interpretation.
+    :param order: byte order.
+    :param deflated: whether to compress the strips.
+    :param planes: whether to write one strip per channel.
+    :param extra: meanings of additional channels (ExtraSamples).
+    :param sample_format: SampleFormat of the samples.
+    :param fill_order: FillOrder of bits within bytes.
+    :param more: further directory entries: tag, type, count, value (up to four bytes, in the file's order).
     """
     height, width, channels = samples.shape
     parts = [samples[..., [i]] for i in range(channels)] if planes else [samples]
@@ -103,10 +115,13 @@ def tiff(
 
 
 def bmp(samples: np.ndarray, bits: int, masks: Sequence[int] = (), header: int = 40, palette: bytes = b"") -> bytes:
-    """A BMP whose pixels are numbers (h, w) of so many bits.
+    """Return a BMP.
 
-    :param masks: of red, green, blue and alpha in a pixel; none for what is usual.
-    :param header: its length: 40, or 56 and more for masks within it.
+    :param samples: pixels as numbers (h, w).
+    :param bits: bits per pixel.
+    :param masks: bit masks of red, green, blue and alpha; none for the default ones.
+    :param header: length of the header, in bytes: 40, or 56 and more for masks within it.
+    :param palette: palette as bytes.
     """
     height, width = samples.shape
     rows = packed(samples[::-1], bits, "little")

@@ -1,4 +1,4 @@
-"""The Hugging Face hub with one repository, on this machine: what `huggingface_hub` asks of it."""
+"""A Hugging Face hub with one repository on this machine: the routes that `huggingface_hub` uses."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class Hub:
-    """A hub.
+    """A hub with one repository.
 
     :ivar files: name -> content.
-    :ivar etags: name -> what the hub states of the content: the SHA-256 of weights, a SHA-1 of small files.
+    :ivar etags: name -> ETag of the content: the SHA-256 of weights, a SHA-1 of small files.
     """
 
     def __init__(self, web: WebServer, repository: str, files: dict[str, bytes]) -> None:
@@ -29,7 +29,7 @@ class Hub:
 
     @property
     def fetched(self) -> list[str]:
-        """The files whose contents went out, by name."""
+        """Names of the files that were downloaded."""
         prefix = f"GET /{self.repository}/resolve/"
         return sorted(asked.rpartition("/")[2] for asked in self.web.asked if asked.startswith(prefix))
 

@@ -1,4 +1,4 @@
-"""Checkpoints of OpenCLIP's layout with random weights, of each family, and what `open_clip` itself makes of them."""
+"""Writes checkpoints of each family in OpenCLIP's layout, with random weights, and encodes with `open_clip` itself."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def clip_like(**changes: Any) -> dict[str, Any]:
     return {"embed_dim": 32, "vision_cfg": CLIP_VISION, "text_cfg": CLIP_TEXT, **changes}
 
 
-# The code paths of each family, small where its architecture can be: timm's names fix theirs.
+# All code paths of each family, with small models where possible: those of timm have the sizes that their names imply.
 FAMILIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "ViT-B-32 gelu": (clip_like(), OPENAIS),
     "ViT-B-32 quickgelu": (clip_like(quick_gelu=True), OPENAIS),
@@ -126,21 +126,21 @@ FAMILIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 def randomise(model: Any) -> None:
-    """Give every weight some noise, biases and norms too, and numbers that stay in bounds."""
+    """Add noise to all weights, including biases and norms, so that the activations stay in a usual range."""
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * (0.02 if parameter.ndim > 1 else 0.1))
         norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
         for module in norms:
             module.momentum = 1.0
-        if norms:  # with the statistics of random pictures, so that pictures can be told apart behind many layers
+        if norms:  # set to the statistics of random images, so that embeddings of images differ after many layers
             size = model.visual.image_size
             side = size if isinstance(size, int) else size[0]
             model.train().visual(torch.randn(4, 3, side, side))
 
 
 def random_model(model_cfg: dict[str, Any], seed: int = 0) -> Any:
-    """`open_clip`'s model of an architecture."""
+    """Return `open_clip`'s model of an architecture, with random weights."""
     config = copy.deepcopy(model_cfg)
     custom = config.pop("custom_text", False)
     torch.manual_seed(seed)
@@ -153,7 +153,7 @@ def random_model(model_cfg: dict[str, Any], seed: int = 0) -> Any:
 
 
 def save_checkpoint(folder: Path, model_cfg: dict[str, Any], preprocess_cfg: dict[str, Any], *, seed: int = 0) -> Path:
-    """A folder as `open_clip.push_to_hf_hub` writes it."""
+    """Write a directory in the layout of `open_clip.push_to_hf_hub`; return it."""
     folder.mkdir(parents=True, exist_ok=True)
     state = random_model(model_cfg, seed).state_dict()
     save_file(
@@ -165,7 +165,7 @@ def save_checkpoint(folder: Path, model_cfg: dict[str, Any], preprocess_cfg: dic
 
 
 class Reference:
-    """What `open_clip` itself makes of a folder."""
+    """Encodes with `open_clip` itself and the model in a directory."""
 
     def __init__(self, folder: Path) -> None:
         name = f"local-dir:{folder}"
@@ -174,13 +174,13 @@ class Reference:
         self.model.eval()
 
     def images(self, pictures: Sequence[Image.Image]) -> np.ndarray:
-        """float32 (n, dim), not scaled to length 1."""
+        """Return embeddings of images, float32 (n, dim), not scaled to length 1."""
         with torch.inference_mode():
             batch = torch.stack([self.transform(picture) for picture in pictures])
             return self._raw(self.model.encode_image, batch)
 
     def texts(self, texts: Sequence[str]) -> np.ndarray:
-        """The same of texts."""
+        """Return embeddings of texts, float32 (n, dim), not scaled to length 1."""
         with torch.inference_mode():
             return self._raw(self.model.encode_text, self.tokenizer(list(texts)))
 

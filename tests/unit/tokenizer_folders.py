@@ -1,4 +1,4 @@
-"""Small real tokenizers, in the files in which SigLIP and SigLIP 2 have theirs."""
+"""Writes small real tokenizers, in the file layouts of SigLIP and SigLIP 2."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CORPUS = [
 
 
 def save_gemma(folder: Path, size: int = 320, **config: Any) -> Path:
-    """SigLIP 2's kind: byte pair encoding with bytes to fall back on, in a folder."""
+    """Write a tokenizer like SigLIP 2's: byte pair encoding with byte fallback; return its directory."""
     specials = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
     tokenizer.normalizer = normalizers.Replace(" ", "▁")
@@ -27,7 +27,7 @@ def save_gemma(folder: Path, size: int = 320, **config: Any) -> Path:
     bytes_ = [f"<0x{value:02X}>" for value in range(256)]
     trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=[*specials, *bytes_], show_progress=False)
     tokenizer.train_from_iterator(CORPUS, trainer)
-    # Bytes are ordinary tokens of the vocabulary.
+    # In SigLIP 2's tokenizer bytes are ordinary tokens of the vocabulary, not special ones.
     content = json.loads(tokenizer.to_str())
     content["added_tokens"] = [token for token in content["added_tokens"] if token["content"] in specials]
     tokenizer = Tokenizer.from_str(json.dumps(content))
@@ -54,7 +54,7 @@ def save_gemma(folder: Path, size: int = 320, **config: Any) -> Path:
 
 
 def save_t5(folder: Path, size: int = 120, **config: Any) -> Path:
-    """SigLIP's kind: a unigram model whose tokenizer.json adds the end of a text by itself."""
+    """Write a tokenizer like SigLIP's: a unigram model, tokenizer.json adds the end token; return its directory."""
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC()])
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()

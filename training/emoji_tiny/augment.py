@@ -5,22 +5,23 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the field's own name for it
+import torch.nn.functional as F  # noqa: N812 - the usual name of this module
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def augment(rgba: torch.Tensor, side: int, may_flip: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Turn RGBA drawings into varied, normalised model input.
+    """Return RGBA drawings with random changes, normalised as model input.
 
     :param rgba: uint8 ``[batch, height, width, 4]``.
-    :param side: side of the pictures returned.
+    :param side: side of the returned images, in pixels.
     :param may_flip: bool ``[batch]``: drawings whose meaning does not depend on left and right.
-    :return: float32 ``[batch, 3, side, side]``, normalised as CLIP's input is.
+    :param generator: source of the random changes.
+    :return: float32 ``[batch, 3, side, side]``, normalised like CLIP's input.
     """
     picture = rgba.permute(0, 3, 1, 2).float().div_(255)
-    # Premultiplied colours keep what lies under transparent pixels out of the edges.
+    # Premultiplied, so that interpolation does not mix the colours of transparent pixels into edges.
     picture[:, :3] *= picture[:, 3:]
     picture = _warp(picture, side, may_flip, generator)
     alpha = picture[:, 3:].clamp(0, 1)
@@ -32,7 +33,7 @@ def augment(rgba: torch.Tensor, side: int, may_flip: torch.Tensor, generator: to
 
 
 def plain(rgba: torch.Tensor, side: int) -> torch.Tensor:
-    """Composite uint8 ``[batch, h, w, 4]`` on white; returns normalised ``[batch, 3, side, side]``."""
+    """Composite uint8 ``[batch, h, w, 4]`` on white; return normalised ``[batch, 3, side, side]``."""
     picture = rgba.permute(0, 3, 1, 2).float().div_(255)
     alpha = picture[:, 3:]
     white = picture[:, :3] * alpha + (1 - alpha)
@@ -94,14 +95,14 @@ def _jitter(colour: torch.Tensor, g: torch.Generator) -> torch.Tensor:
 
 
 def _colour_matrix(batch: int, g: torch.Generator) -> torch.Tensor:
-    """Random hue rotations and saturation changes as matrices ``[batch, 3, 3]``."""
+    """Return random hue rotations and saturation changes as matrices ``[batch, 3, 3]``."""
     wild = _chance(0.15, batch, g)
     hue = torch.randn(batch, generator=g) * torch.where(wild, 1.0, 0.12)
     saturation = _uniform(0.5, 1.5, (batch,), g)
     saturation = torch.where(_chance(0.08, batch, g), torch.zeros(batch), saturation)
     luma = torch.tensor([0.299, 0.587, 0.114])
     grey = luma.expand(3, 3)
-    # A rotation about the grey axis (Rodrigues' formula), which leaves greys as they are.
+    # A rotation about the grey axis (Rodrigues' formula), which does not change greys.
     axis = 1 / math.sqrt(3)
     cross = torch.tensor([[0.0, -axis, axis], [axis, 0.0, -axis], [-axis, axis, 0.0]])
     cos, sin = torch.cos(hue).view(-1, 1, 1), torch.sin(hue).view(-1, 1, 1)
@@ -111,7 +112,7 @@ def _colour_matrix(batch: int, g: torch.Generator) -> torch.Tensor:
 
 
 def _background(batch: int, g: torch.Generator) -> torch.Tensor:
-    """White for most, otherwise a random plain colour; ``[batch, 3, 1, 1]``."""
+    """Return background colours ``[batch, 3, 1, 1]``: mostly white, otherwise a random one."""
     colour = torch.rand(batch, 3, 1, 1, generator=g)
     white = _chance(0.7, batch, g).view(batch, 1, 1, 1)
     return torch.where(white, torch.ones(()), colour)
@@ -125,7 +126,7 @@ def _blur(picture: torch.Tensor, g: torch.Generator) -> torch.Tensor:
 
 
 def _erase(picture: torch.Tensor, g: torch.Generator) -> torch.Tensor:
-    """Cover a random rectangle of some pictures of ``[batch, 3, h, w]`` with a plain colour."""
+    """Cover a random rectangle of some images of ``[batch, 3, h, w]`` with one colour."""
     batch, _, height, width = picture.shape
     centre = torch.rand(batch, 2, generator=g)
     half = _uniform(0.05, 0.2, (batch, 2), g) * _chance(0.3, batch, g).view(batch, 1)

@@ -1,4 +1,4 @@
-"""Captions of emoji, sampled anew at each step, and the flip rule that follows from names."""
+"""Random captions of emoji, and which drawings may be mirrored, derived from their names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TEMPLATES = (
     "an icon of {}",
     "{} emoji",
 )
-# Drawings of these differ from their mirror images by meaning.
+# Names of emoji whose mirror images have another meaning.
 _SIDED = re.compile(
     r"\b(left|right|leftwards|rightwards|clockwise|counterclockwise|o.clock|thirty|arrow|end|soon|"
     r"back|button|keycap|regional|flag|input|moon|sign|mark|symbol|facing|magnifying|play|reverse|"
@@ -27,7 +27,7 @@ _SIDED = re.compile(
 
 
 def sample_captions(emoji: list[Emoji], generator: torch.Generator) -> list[str]:
-    """One caption per emoji: most often the name in the query template."""
+    """Return one random caption per emoji: most often the name in the query template."""
     chance = torch.rand(len(emoji), 3, generator=generator).tolist()
     return [_caption(item, *row) for item, row in zip(emoji, chance, strict=True)]
 
@@ -39,10 +39,10 @@ def _caption(item: Emoji, kind: float, template: float, word: float) -> str:
     if kind < 0.85 or not item.keywords:
         return form.format(item.label)
     keyword = item.keywords[int(word * len(item.keywords))]
-    # A keyword alone is shared by many emoji, so the name often stands beside it.
+    # Many emoji share a keyword, so the name is often included too.
     return form.format(f"{item.label}, {keyword}")
 
 
 def may_flip(emoji: list[Emoji]) -> torch.Tensor:
-    """Bool ``[emoji]``: whether a drawing may be mirrored without changing its meaning."""
+    """Return bool ``[emoji]``: whether a drawing can be mirrored without changing its meaning."""
     return torch.tensor([_SIDED.search(item.label.lower()) is None for item in emoji])

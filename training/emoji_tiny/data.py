@@ -1,6 +1,6 @@
 """The training set and the held-out set of emoji-tiny, drawn once and cached as .npy files.
 
-Run it to prepare both ahead of training:
+Run it to prepare both before training:
 
     python training/emoji_tiny/data.py
 """
@@ -45,7 +45,7 @@ class TrainingSet:
 
 @dataclass(frozen=True)
 class HeldOutSet:
-    """The held-out style: emoji, and their pictures as uint8 ``[emoji, side, side, 4]`` (RGBA)."""
+    """The held-out style: emoji, and their images as uint8 ``[emoji, side, side, 4]`` (RGBA)."""
 
     emoji: list[Emoji]
     pictures: npt.NDArray[np.uint8]
@@ -73,7 +73,7 @@ def load_held_out_set(cache: Path = DEFAULT_CACHE) -> HeldOutSet:
     emoji = load_emoji(cache)
     package = fetch(HELD_OUT, cache)
     icons = read_json(package, "icons.json")
-    # The package has code points for its icons, so no names of other packages are needed.
+    # The package has code points for its icons, so no aliases are needed.
     pairs = match_icons(package, emoji, {})
     file = cache / "held-out.npy"
     if not file.is_file():
@@ -93,7 +93,7 @@ def _draw_training_set(emoji: list[Emoji], cache: Path, seed: int, index: Path, 
     unfinished = pictures.with_suffix(".part")
     drawn = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.uint8, shape=shape)
     jobs = [(style, name, seed) for style, name, _ in rows]
-    # Workers inherit the parsed packages, which are too large to send to each of them.
+    # fork: workers inherit the parsed packages, which are too large to send to each worker.
     with multiprocessing.get_context("fork").Pool() as pool:
         for i, picture in enumerate(tqdm(pool.imap(_draw_job, jobs, 16), "drawing", len(jobs))):
             drawn[i] = picture
@@ -114,7 +114,7 @@ def _save(file: Path, array: npt.NDArray[np.uint8]) -> None:
 
 
 def main() -> None:
-    """Prepare both sets and say what is in them."""
+    """Prepare both sets, and print their contents."""
     parser = argparse.ArgumentParser(description="Fetch and draw the data of emoji-tiny.")
     parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE, help="default: %(default)s")
     cache: Path = parser.parse_args().cache

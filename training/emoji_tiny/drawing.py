@@ -1,7 +1,7 @@
-"""Drawing SVG icons, as they are and in varied styles.
+"""Draws SVG icons, unchanged and in variants of their style.
 
-The model has to recognise emoji in a style it has never seen. Each training icon is therefore
-drawn several times: as it is, with its gradients flattened, with its colours shifted one by one,
+The model must recognise emoji in a style that it was not trained on. Each training icon is therefore
+drawn several times: unchanged, with its gradients flattened, with each of its colours shifted,
 with an outline added, and with its dark outlines and some of its details removed.
 """
 
@@ -31,7 +31,7 @@ Rgb = tuple[float, float, float]
 
 
 def icon_svg(icon_set: dict[str, Any], name: str, body: str | None = None) -> str:
-    """Make a whole SVG document of one icon; ``body`` replaces the icon's own drawing."""
+    """Return the SVG document of one icon; ``body`` replaces the icon's own drawing."""
     icon = icon_set["icons"][name]
     width = icon.get("width", icon_set.get("width", 16))
     height = icon.get("height", icon_set.get("height", 16))
@@ -43,7 +43,7 @@ def icon_svg(icon_set: dict[str, Any], name: str, body: str | None = None) -> st
 
 
 def draw(svg: str, side: int) -> npt.NDArray[np.uint8]:
-    """Draw an SVG document on a transparent square; returns uint8 ``[side, side, 4]`` (RGBA)."""
+    """Draw an SVG document on a transparent square; return uint8 ``[side, side, 4]`` (RGBA)."""
     png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=side, height=side))
     picture = Image.open(io.BytesIO(png)).convert("RGBA")
     if picture.size != (side, side):
@@ -74,7 +74,7 @@ def flatten_gradients(body: str) -> str:
 
 
 def shift_colours(body: str, rng: random.Random) -> str:
-    """Shift each distinct colour of a drawing by an amount of its own."""
+    """Shift each distinct colour of a drawing by a separate random amount."""
     shifted: dict[str, str] = {}
 
     def replace(match: re.Match[str]) -> str:
@@ -91,19 +91,22 @@ def shift_colours(body: str, rng: random.Random) -> str:
 
 
 def add_outline(body: str, extent: float, rng: random.Random) -> str:
-    """Give each shape that has no stroke of its own a thin outline."""
+    """Add a thin outline to each shape without a stroke."""
     colour = rng.choice(["#222", "#000", "#45413c", "#fff", "#5d4037", "#263238"])
     width = extent * rng.uniform(0.008, 0.025)
     return f'<g stroke="{colour}" stroke-width="{width:.3f}" stroke-linejoin="round">{body}</g>'
 
 
 def remove_outlines(body: str) -> str:
-    """Remove dark strokes, which are outlines rather than parts of the thing drawn."""
+    """Remove dark strokes, which are outlines rather than parts of the object."""
     return _STROKE.sub(lambda m: 'stroke="none"' if max(_to_rgb(m[1])) < 0.4 else m[0], body)
 
 
 def drop_details(body: str, share: float, rng: random.Random) -> str:
-    """Leave out a share of the shapes, never the first one and none inside definitions."""
+    """Remove a random share of the shapes, except the first one.
+
+    A drawing with definitions or more than six groups is returned unchanged.
+    """
     kept: list[str] = _DEFS.findall(body)
     if kept or body.count("<g") > 6:
         return body
@@ -133,7 +136,7 @@ VARIANTS = 5
 
 
 def draw_variants(icon_set: dict[str, Any], name: str, side: int, seed: int) -> npt.NDArray[np.uint8]:
-    """Draw one icon in each style variant; returns uint8 ``[VARIANTS, side, side, 4]``."""
+    """Draw one icon in each style variant; return uint8 ``[VARIANTS, side, side, 4]``."""
     icon = icon_set["icons"][name]
     extent = float(icon.get("width", icon_set.get("width", 16)))
     bodies = _varied(icon["body"], extent, random.Random(f"{seed} {name}"))
@@ -142,7 +145,7 @@ def draw_variants(icon_set: dict[str, Any], name: str, side: int, seed: int) -> 
 
 
 def _draw_or(fallback: npt.NDArray[np.uint8], svg: str, side: int) -> npt.NDArray[np.uint8]:
-    """Draw, or return ``fallback`` where a variant cannot be drawn or came out empty."""
+    """Draw an SVG document; return ``fallback`` if that fails or the drawing is empty."""
     try:
         picture = draw(svg, side)
     except ValueError:

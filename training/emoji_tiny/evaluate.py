@@ -1,10 +1,10 @@
-"""Score weights on the held-out emoji style by text-to-image recall, as the Flow serves them.
+"""Measure the text-to-image recall of weights, served by the Flow, on the held-out emoji style.
 
     python training/emoji_tiny/evaluate.py --at-least 0.14 0.36 0.50
 
-Each query is "an emoji of NAME"; all held-out pictures are ranked by cosine similarity. Queries and pictures are
-encoded by flows/clip_flow.yml, which runs meanwhile. With `--precision` the pictures are encoded once more by the
-library in that precision, and recall may be no more than a point below.
+Each query is "an emoji of NAME"; all held-out images are ranked by cosine similarity. Queries and images are encoded by
+flows/clip_flow.yml, which this program starts. With `--precision` the images are also encoded by the library in that
+precision, and recall may be at most one percentage point lower.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from score import CUTS, recall
 
 sys.path.append(str(REPO_ROOT))  # for `scripts`, which is not installed
 with warnings.catch_warnings():
-    # The package asks for a module that setuptools has marked as outdated.
+    # Hides a warning about a dependency of Jina that imports pkg_resources.
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
     from docarray import Document, DocumentArray
     from jina import Client
@@ -42,11 +42,13 @@ POINT = 0.01
 
 
 def encode_by_flow(weights: Path, texts: list[str], files: list[bytes], log: Path) -> tuple[torch.Tensor, torch.Tensor]:
-    """Unit vectors of texts and pictures ``[count, dims]`` each, from a Flow that serves `weights`.
+    """Encode texts and images with a Flow; return unit vectors ``[count, dims]`` of each.
 
-    :param files: encoded pictures.
-    :param log: where the Flow's log goes.
-    :raises FlowError: the Flow did not start.
+    :param weights: model that the Flow serves.
+    :param texts: texts to encode.
+    :param files: image files to encode.
+    :param log: file for the Flow's log.
+    :raises FlowError: if the Flow does not start.
     """
     ports = dict(zip(("CLIP_GRPC_PORT", "CLIP_HTTP_PORT"), map(str, free_ports(2)), strict=True))
     environment = {**os.environ, **ports, "FLOW": str(SERVED_FLOW), "CLIP_MODEL": str(weights)}
@@ -65,7 +67,7 @@ def encode_by_flow(weights: Path, texts: list[str], files: list[bytes], log: Pat
 
 
 def encode_by_library(weights: Path, files: list[bytes], precision: str) -> torch.Tensor:
-    """Unit vectors of pictures ``[count, dims]``, as the library encodes them in `precision`."""
+    """Encode images with the library in `precision`; return unit vectors ``[count, dims]``."""
     encoder = ImageEncoder(str(weights), precision=precision)
     embeddings = encoder.encode(files)
     encoder.close()
@@ -73,7 +75,7 @@ def encode_by_library(weights: Path, files: list[bytes], precision: str) -> torc
 
 
 def files_of(held_out: HeldOutSet) -> list[bytes]:
-    """The pictures as PNG files, with their transparency."""
+    """Return the images as PNG files with transparency."""
     files = []
     for rgba in held_out.pictures:
         file = io.BytesIO()
@@ -83,7 +85,7 @@ def files_of(held_out: HeldOutSet) -> list[bytes]:
 
 
 def main() -> None:
-    """Print the scores; exit with 1 if any is below its bar."""
+    """Print the recall; the exit code is 1 if one is below its minimum."""
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],  # type: ignore[union-attr]
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,

@@ -1,4 +1,4 @@
-"""The architecture of emoji-tiny, its text side trimmed for training, and its file format."""
+"""The architecture of emoji-tiny, faster encoding for training, and its file format."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the field's own name for it
+import torch.nn.functional as F  # noqa: N812 - the usual name of this module
 from clip.model import CLIP, ModifiedResNet
 
 from clip_image_flow.models.openai_clip import clip
@@ -24,7 +24,7 @@ CELL = 32
 
 
 def build_model() -> CLIP:
-    """Build the untrained model; tokens that no caption uses contribute nothing."""
+    """Return the untrained model."""
     return CLIP(
         EMBEDDING,
         RESOLUTION,
@@ -40,10 +40,9 @@ def build_model() -> CLIP:
 
 
 def trunk(visual: ModifiedResNet, pictures: torch.Tensor) -> torch.Tensor:
-    """The convolutions of the vision tower: ``[batch, 3, side, side]`` to a feature map.
+    """Run the convolutions of the vision tower: ``[batch, 3, side, side]`` to a feature map.
 
-    Apart from the attention pool, whose shape depends on the side, this is the tower's own
-    ``forward``.
+    This is the tower's own ``forward`` without the attention pool, whose shape depends on the side.
     """
     x = visual.relu1(visual.bn1(visual.conv1(pictures)))
     x = visual.relu2(visual.bn2(visual.conv2(x)))
@@ -56,10 +55,12 @@ Trunk = Callable[[ModifiedResNet, torch.Tensor], torch.Tensor]
 
 
 def encode_image(model: CLIP, pictures: torch.Tensor, run_trunk: Trunk = trunk) -> torch.Tensor:
-    """Encode ``[batch, 3, side, side]`` of any side that is a multiple of 32.
+    """Encode ``[batch, 3, side, side]``, with any side that is a multiple of 32.
 
-    The positional embedding of the attention pool is resampled when the side is not the model's
-    own, so that training can begin with small pictures. Returns unit vectors ``[batch, 128]``.
+    The positional embedding of the attention pool is resampled if the side is not the model's,
+    so that training can begin with small images.
+
+    :return: unit vectors ``[batch, 128]``.
     """
     features = run_trunk(model.visual, pictures)
     pool = model.visual.attnpool
@@ -75,10 +76,10 @@ def encode_image(model: CLIP, pictures: torch.Tensor, run_trunk: Trunk = trunk) 
 
 
 def encode_captions(model: CLIP, tokens: torch.Tensor, groups: int = 6) -> torch.Tensor:
-    """Encode token ids ``[captions, 77]``; returns unit vectors ``[captions, 128]``.
+    """Encode token ids ``[captions, 77]``; return unit vectors ``[captions, 128]``.
 
-    Captions are encoded in groups of similar length, each cut after its longest one: attention is
-    causal, so what follows the end token cannot change the result.
+    Captions are encoded in groups of similar length, each truncated to its longest caption:
+    attention is causal, so tokens after the end token cannot change the result.
     """
     lengths = tokens.argmax(dim=-1) + 1
     order = lengths.argsort()
@@ -88,20 +89,20 @@ def encode_captions(model: CLIP, tokens: torch.Tensor, groups: int = 6) -> torch
 
 
 class CaptionTokens:
-    """Tokenises captions, remembering those it has seen."""
+    """Tokenises captions, with a cache."""
 
     def __init__(self) -> None:
         self._known: dict[str, torch.Tensor] = {}
 
     def __call__(self, captions: list[str]) -> torch.Tensor:
-        """Token ids ``[captions, 77]``."""
+        """Return the token ids of captions, ``[captions, 77]``."""
         for caption in captions:
             if caption not in self._known:
                 self._known[caption] = clip.tokenize(caption, truncate=True)[0].long()
         return torch.stack([self._known[caption] for caption in captions])
 
     def used(self) -> torch.Tensor:
-        """Ids of the tokens of all captions seen."""
+        """Return the ids of the tokens of all captions in the cache."""
         return torch.cat(list(self._known.values())).unique()
 
 
@@ -115,7 +116,7 @@ class AveragedModel:
 
     @torch.no_grad()
     def update(self, model: CLIP) -> None:
-        """Move the average towards ``model``, faster at first; statistics are copied."""
+        """Move the average towards ``model``, faster at the beginning; statistics are copied."""
         self.updates += 1
         weight = 1 - min(self.decay, (1 + self.updates) / (10 + self.updates))
         averaged = list(self.model.parameters())
@@ -126,14 +127,14 @@ class AveragedModel:
 
 @torch.no_grad()
 def clear_unused_tokens(model: CLIP, used: torch.Tensor) -> None:
-    """Zero the embeddings of tokens that no caption had, which are still random."""
+    """Set the embeddings of tokens that are in no caption, and therefore still random, to zero."""
     unused = torch.ones(VOCABULARY, dtype=torch.bool)
     unused[used] = False
     model.token_embedding.weight[unused] = 0
 
 
 def save_half(model: CLIP, path: Path) -> None:
-    """Save the state dict in half precision, as ``clip.load`` reads it."""
+    """Save the state dict in half precision, in the format that ``clip.load`` reads."""
     state = {name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save({name: value.contiguous() for name, value in state.items()}, path)

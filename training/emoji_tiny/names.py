@@ -1,4 +1,4 @@
-"""Emoji names, keywords and the matching of icon names to emoji."""
+"""Reads names and keywords of emoji, and matches icon names to emoji."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Emoji:
 
 
 def normalise(code: str) -> str:
-    """Lower-case a code point sequence and drop the variation selector, which packages differ in.
+    """Return a code point sequence in lower case, without the variation selector, which only some packages include.
 
     >>> normalise("2049-FE0F")
     '2049'
@@ -34,7 +34,7 @@ def normalise(code: str) -> str:
 
 
 def squash(name: str) -> str:
-    """Reduce a name to its letters and digits, so that spellings of it can be compared.
+    """Return the letters and digits of a name, so that different spellings are equal.
 
     >>> squash("face with tears-of joy")
     'facewithtearsofjoy'
@@ -86,7 +86,7 @@ def load_aliases(emoji: list[Emoji], cache: Path) -> dict[str, int]:
 
 
 def match_icons(package: Path, emoji: list[Emoji], aliases: dict[str, int]) -> list[tuple[int, str]]:
-    """List ``(emoji index, icon name)`` for each icon of a package that is a known emoji.
+    """Return ``(emoji index, icon name)`` for each icon of a package that is a known emoji.
 
     Code points are used where the package has them; icon names are matched otherwise.
     """

@@ -1,4 +1,4 @@
-"""The npm packages that the emoji drawings and names come from, and how they are fetched."""
+"""Downloads the npm packages with the drawings and names of emoji."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEFAULT_CACHE = REPO_ROOT / ".cache" / "emoji-tiny"
 
 @dataclass(frozen=True)
 class Package:
-    """One pinned npm package: where it comes from and who is to be credited."""
+    """A pinned npm package, with its source and its credits."""
 
     name: str
     version: str
@@ -93,7 +93,7 @@ HELD_OUT = Package(
 
 
 def fetch(package: Package, cache: Path = DEFAULT_CACHE) -> Path:
-    """Return the unpacked folder of ``package``, downloading it once with ``npm pack``."""
+    """Return the directory of the unpacked ``package``; it is downloaded once, with ``npm pack``."""
     folder = cache / "packages" / package.folder
     if (folder / "package" / "package.json").is_file():
         return folder / "package"

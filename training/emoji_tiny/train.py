@@ -1,4 +1,4 @@
-"""Train emoji-tiny from nothing on a CPU.
+"""Train emoji-tiny from scratch on a CPU.
 
 python training/emoji_tiny/train.py --output clip_image_flow/models/weights/emoji-tiny.pt
 """
@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the field's own name for it
+import torch.nn.functional as F  # noqa: N812 - the usual name of this module
 from augment import augment, plain
 from captions import TEMPLATE, may_flip, sample_captions
 from clip.model import CLIP
@@ -31,17 +31,17 @@ from packages import DEFAULT_CACHE, REPO_ROOT
 from score import recall
 from tqdm import tqdm
 
-# (share of the steps done, side of the pictures from there on)
+# (share of the steps, side of the images after it in pixels)
 SIDES = ((0.0, 64), (0.35, 96), (0.77, 128))
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Read the command line; the defaults are those of the committed weights."""
+    """Parse the command line; the defaults are the options that the included weights were trained with."""
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],  # type: ignore[union-attr]
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    weights = REPO_ROOT / "clip_image_flow" / "weights" / "emoji-tiny.pt"
+    weights = REPO_ROOT / "clip_image_flow" / "models" / "weights" / "emoji-tiny.pt"
     parser.add_argument("--output", type=Path, default=weights, help="output file of the weights")
     parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE, help="data folder")
     parser.add_argument("--seed", type=int, default=0)
@@ -63,12 +63,12 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def side_at(progress: float) -> int:
-    """Side of the training pictures after a share of the steps."""
+    """Return the side of the training images, in pixels, after a share of the steps."""
     return max((start, side) for start, side in SIDES if start <= progress)[1]
 
 
 def rate_at(step: int, steps: int, highest: float) -> float:
-    """Learning rate: a linear warm-up, then half a cosine down to a hundredth."""
+    """Return the learning rate of a step: a linear warm-up, then half a cosine down to a hundredth."""
     warmup = min(200, steps // 10)
     if step < warmup:
         return highest * (step + 1) / warmup
@@ -77,7 +77,7 @@ def rate_at(step: int, steps: int, highest: float) -> float:
 
 
 def sampling_weights(data: TrainingSet, flag_weight: float, leave_out: str | None) -> torch.Tensor:
-    """Weight of each drawing, ``[drawings]``: between equal per drawing and equal per emoji."""
+    """Return the weight of each drawing, ``[drawings]``: between equal per drawing and equal per emoji."""
     labels = torch.from_numpy(data.labels)
     kept = torch.ones(len(labels))
     if leave_out is not None:
@@ -88,7 +88,7 @@ def sampling_weights(data: TrainingSet, flag_weight: float, leave_out: str | Non
 
 
 def make_optimiser(model: CLIP, rate: float, decay: float) -> torch.optim.Optimizer:
-    """AdamW that decays weight matrices and kernels, and nothing else."""
+    """Return an AdamW optimizer with weight decay for only matrices and kernels."""
     named = [(n, p) for n, p in model.named_parameters() if n != "token_embedding.weight"]
     groups = [
         {"params": [p for _, p in named if p.ndim > 1], "weight_decay": decay},
@@ -106,11 +106,14 @@ def contrast(
     smoothing: float,
     image_weight: float,
 ) -> torch.Tensor:
-    """Contrast each picture with the captions of many emoji, and captions with the pictures.
+    """Return the contrastive loss of images against the captions of many emoji, and of captions against the images.
 
     :param images: unit vectors ``[batch, dims]``.
     :param texts: unit vectors ``[classes, dims]``, one caption of each of some distinct emoji.
-    :param labels: ``[batch]``, the row of ``texts`` that each picture belongs to.
+    :param labels: ``[batch]``, row of ``texts`` that is the caption of each image.
+    :param scale: factor of the cosines.
+    :param smoothing: label smoothing, from 0 to 1.
+    :param image_weight: weight of the text-to-image loss; that of the image-to-text loss is 1.
     """
     logits = scale * images @ texts.T
     by_image = F.cross_entropy(logits, labels, label_smoothing=smoothing)
@@ -124,7 +127,7 @@ def contrast(
 def choose_classes(
     labels: torch.Tensor, emoji: int, count: int, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pick the emoji whose captions a step encodes: those of the batch and random others.
+    """Return the emoji whose captions a step encodes: those of the batch and random others.
 
     :return: indices of distinct emoji ``[classes]``, and ``labels`` as rows of these ``[batch]``.
     """
@@ -147,9 +150,9 @@ class Sampler:
         self._generator = generator
 
     def __call__(self, batch: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Augmented pictures ``[batch, 3, side, side]`` and their labels ``[batch]``."""
+        """Return augmented images ``[batch, 3, side, side]`` and their labels ``[batch]``."""
         rows = torch.multinomial(self._weights, batch, True, generator=self._generator)
-        # The drawing as it is comes twice as often as each of its variants.
+        # The unchanged drawing is chosen twice as often as each other variant.
         variant = torch.randint(-1, VARIANTS, (batch,), generator=self._generator).clamp_min(0)
         rgba = torch.from_numpy(self._data.pictures[rows.numpy(), variant.numpy()])
         labels = self._labels[rows]
@@ -159,7 +162,7 @@ class Sampler:
 
 @torch.no_grad()
 def refresh_statistics(model: CLIP, sampler: Sampler, batches: int = 30) -> None:
-    """Recompute the statistics of batch normalisation, which averaging weights made stale."""
+    """Recompute the statistics of batch normalisation, which are not valid for averaged weights."""
     norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     for norm in norms:
         norm.reset_running_stats()
@@ -172,7 +175,7 @@ def refresh_statistics(model: CLIP, sampler: Sampler, batches: int = 30) -> None
 
 @torch.no_grad()
 def score_style(model: CLIP, data: TrainingSet, style: str) -> dict[int, float]:
-    """Recall on one style of the training set, drawn plainly on white."""
+    """Return the recall on one style of the training set, drawn on white without changes."""
     rows = (data.styles == data.style_names.index(style)).nonzero()[0]
     first = {int(data.labels[row]): int(row) for row in rows[::-1]}
     tokens = CaptionTokens()([TEMPLATE.format(data.emoji[label].label) for label in first])
@@ -182,7 +185,7 @@ def score_style(model: CLIP, data: TrainingSet, style: str) -> dict[int, float]:
 
 
 def train(options: argparse.Namespace) -> CLIP:
-    """Train and return the averaged model."""
+    """Train a model; return the average of its weights."""
     torch.manual_seed(options.seed)
     torch.set_num_threads(options.threads)
     generator = torch.Generator().manual_seed(options.seed)
@@ -223,7 +226,7 @@ def train(options: argparse.Namespace) -> CLIP:
 
 
 def main() -> None:
-    """Train, save and, where a style was left out, score."""
+    """Train and save the model, and print its recall on a style that was left out."""
     options = parse_arguments()
     began = time.monotonic()
     model = train(options)
