@@ -68,7 +68,7 @@ def test_the_second_flow_lints_and_installs(helm: str, chart: Path) -> None:
     run = subprocess.run(lint, capture_output=True, text=True, timeout=60, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     text = notes({"flow": "second", "executors": {"Obedient_1": {"replicas": 3}}}, chart)
-    assert "What runs, the Flow second:\n  encoder: model emoji-tiny, device cpu" in text
+    assert "Executors of the Flow second:\n  encoder: model emoji-tiny, device cpu" in text
     assert "Obedient_1: device cpu" in text
 
 

@@ -47,7 +47,7 @@ HTTP = {
     "field": (post(data=[{"weight": "heavy"}]), 422, "Malformed", "weight"),
     "parameters are no object": (post(parameters=[1]), 422, "Malformed", "parameters"),
     "target": (post(targetExecutor="(", data=[]), 422, "Malformed", "regular expression"),
-    "no json": ({"path": "/post", "data": b"{", "headers": JSON}, 422, "Malformed", "no JSON"),
+    "no json": ({"path": "/post", "data": b"{", "headers": JSON}, 422, "Malformed", "not JSON"),
     "not a number": (
         {"path": "/post", "data": b'{"parameters": {"a": NaN}}', "headers": JSON},
         422,
@@ -214,7 +214,7 @@ GRPC: dict[str, tuple[Callable[[], DataRequest], str, str]] = {
     "no image": (lambda: data_request(blobs=[b"hello"]), "UnsupportedMedia", "document 'doc-0'"),
     "endpoint": (lambda: data_request("/index"), "NotFound", "'/index'"),
     "many documents": (lambda: data_request(blobs=[b"x"] * 1025), "TooLarge", "1025 documents"),
-    "no protobuf": (broken, "Malformed", "no Jina DataRequest"),
+    "no protobuf": (broken, "Malformed", "not a Jina DataRequest"),
     "a pickle": (pickled, "Malformed", "docs_bytes"),
     "infinity": (infinite, "Malformed", "not finite"),
 }

@@ -71,7 +71,7 @@ def test_a_checkpoint_gives_the_numbers_of_the_original(checkpoint: Path) -> Non
         ({"text_config": "small"}, "text_config of config.json must be an object"),
         (
             {"model_type": "clip_vision_model"},
-            "is a 'clip_vision_model' model; of this layout clip and siglip are served",
+            "is a 'clip_vision_model' model; of this layout clip and siglip are supported",
         ),
     ],
 )

@@ -226,4 +226,4 @@ def test_log_lines_of_an_executor_can_be_json(
     assert good["fingerprint"] == executor._encoder.info["fingerprint"]
     assert 0 < good["waiting_ms"] + good["preparing_ms"] + good["computing_ms"] <= good["ms"] + 1
     assert (bad["request_id"], bad["error"]) == ("r-9", "UnsupportedMedia")
-    assert "no image" in bad["detail"]
+    assert "not an image" in bad["detail"]

@@ -56,7 +56,7 @@ def test_auto_without_openvino_is_torch_and_one_line_says_why(
 ) -> None:
     assert load(tiny_model, "auto").name == "torch"
     [record] = caplog.records
-    assert "serving with torch, which is slower, since OpenVINO cannot be used here: " in record.message
+    assert "falling back to torch, which is slower: OpenVINO cannot be used here: " in record.message
     assert "openvino" in record.message
     assert "\n" not in record.message
 

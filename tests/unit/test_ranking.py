@@ -141,7 +141,7 @@ def test_a_bad_match_is_named(make_executor: Make) -> None:
 def test_a_document_with_several_vectors_is_named(make_executor: Make) -> None:
     chunks = [Document(blob=blob, modality="image") for blob in PICTURES[:2]]
     document = Document(id="album", chunks=chunks, matches=[Document(blob=PICTURES[0])])
-    with pytest.raises(BadDocument, match="document 'album': 2 vectors"):
+    with pytest.raises(BadDocument, match="document 'album': 2 embeddings"):
         through([make_executor()], document)
 
 

@@ -277,6 +277,6 @@ def test_weights_that_give_no_numbers_are_told(tiny_model: Path, tmp_path: Path,
     state["text_projection"][0, 0] = float("inf")
     torch.save(state, tmp_path / "broken.pt")
     encoder = TextEncoder(str(tmp_path / "broken.pt"), backend="torch", precision=precision)
-    with pytest.raises(NotFinite, match=f"numbers that are not finite {advice}"):
+    with pytest.raises(NotFinite, match=f"values that are not finite {advice}"):
         encoder.encode(["a cat"])
     encoder.close()
