@@ -101,7 +101,10 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"gateway": {"logFormat": "xml"}}, "value must be one of 'json', 'text'"),
     ({"gateway": {"service": {"type": "External"}}}, "'ClusterIP', 'NodePort', 'LoadBalancer'"),
     ({"gateway": {"ingress": {"enabled": "yes"}}}, "got string, want boolean"),
-    ({"gateway": {"ingress": {"enabled": True}}}, "gateway.ingress: enabled, so hosts must contain at least one host name"),
+    (
+        {"gateway": {"ingress": {"enabled": True}}},
+        "gateway.ingress: enabled, so hosts must contain at least one host name",
+    ),
     ({"gateway": {"httpRoute": {"enabled": True}}}, "gateway.httpRoute: enabled, so parentRefs must name a Gateway"),
     ({"gateway": {"httpRoute": {"parentRefs": [{"namespace": "x"}]}}}, "missing property 'name'"),
     (
