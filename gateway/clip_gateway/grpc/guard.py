@@ -27,7 +27,7 @@ _BYTES_A_SECOND = 8 << 30  # more than local clients send; a period is what they
 _FULL = 0.7  # share of the container's memory
 _READ = 0.25  # share of the container's memory for messages that are received at the same time
 _COLLECT_SECONDS = 0.3
-_TRIM_SECONDS = 30.0  # freed memory between blocks in use stays with malloc: 60 MB after a minute of mixed requests
+_TRIM_SECONDS = 30.0  # failed calls wait for the collector, and malloc keeps freed memory: 60 MB after a minute
 _TURN_SECONDS = 0.25  # after which the next call may receive beside a slow one
 
 T = TypeVar("T")
@@ -114,8 +114,9 @@ class Guard:
                 if self._reading and self._resident.read() > self._most:
                     self._shed()
             elif time.monotonic() - trimmed > _TRIM_SECONDS:
+                gc.collect()
                 await asyncio.to_thread(trim)
-                trimmed = time.monotonic()
+                collected = trimmed = time.monotonic()
 
     def _period(self) -> float:
         shortest, longest = _PERIODS_SECONDS
