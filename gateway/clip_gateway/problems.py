@@ -110,7 +110,7 @@ class Problem(Exception):
         return [self.detail, self.document_id, self.place]
 
 
-INTERNAL = "internal error; its request id is in the logs"
+INTERNAL = "internal error; find it in the logs by its request id"
 
 
 def problem_of(answer: DataRequest, kinds: Mapping[str, type[RequestError]] = KINDS) -> Problem | None:

@@ -59,7 +59,7 @@ HTTP = {
     "json as text": ({"path": "/post", "data": b"{}"}, 415, "UnsupportedMedia", "application/json"),
     "embed: empty": ({"path": "/embed", "headers": IMAGE}, 400, "BadDocument", "the body is empty"),
     "embed: truncated": ({"path": "/embed", "data": TRUNCATED, "headers": IMAGE}, 400, "BadDocument", ""),
-    "embed: no image": ({"path": "/embed", "data": b"hello", "headers": IMAGE}, 415, "UnsupportedMedia", "no image"),
+    "embed: no image": ({"path": "/embed", "data": b"hello", "headers": IMAGE}, 415, "UnsupportedMedia", "not an image"),
     "embed: a form": (
         {"path": "/embed", "data": PICTURE, "headers": {"Content-Type": "application/x-www-form-urlencoded"}},
         415,
@@ -149,7 +149,7 @@ def test_an_executors_error_is_known_by_its_name(limited: Gateway, fail: str, st
 def test_any_other_error_is_our_fault_and_keeps_its_words_to_itself(limited: Gateway, fail: str) -> None:
     sent = post(data=documents(b"x"), parameters={"fail": fail, "detail": "/etc/secret is not readable"})
     answer = send(limited.http, **sent)
-    check_problem(answer, 500, "InternalError", "the request id finds it in the logs")
+    check_problem(answer, 500, "InternalError", "find it in the logs by its request id")
     assert "secret" not in answer.text
     (line,) = limited.log_lines(request_id=answer.headers["x-request-id"], level="ERROR")
     assert f"failed with {fail}" in line["message"]

@@ -66,7 +66,7 @@ def test_a_text_is_embedded_as_a_numpy_file_and_with_parameters_too(clip_flow: R
         (b"caf\xe9", "text/plain; charset=latin-1", 415, "UnsupportedMedia", "charset=latin-1"),
         (b"a cat", "text/html", 415, "UnsupportedMedia", "not 'text/html'"),
         (b"x " * 600_000, "text/plain", 413, "TooLarge", "bytes"),
-        (b"a cat", None, 415, "UnsupportedMedia", "no image"),
+        (b"a cat", None, 415, "UnsupportedMedia", "not an image"),
     ],
 )
 def test_a_text_that_is_none(

@@ -169,7 +169,7 @@ def test_the_panels_can_be_drawn(scraped: Prometheus, tmp_path: Path) -> None:
     assert (tmp_path / "dashboard.png").stat().st_size > 10_000
 
 
-def test_kedas_query_says_more_before_p99_doubles_and_fewer_after(tmp_path: Path) -> None:
+def test_kedas_query_says_more_before_latency_doubles_and_fewer_after(tmp_path: Path) -> None:
     """On an engine of a known speed, since what else this machine does would double latencies too."""
     tool("prometheus")
     autoscaling = {"executorDefaults": {"autoscaling": {"enabled": True, "by": "keda"}}}
@@ -190,9 +190,9 @@ def test_kedas_query_says_more_before_p99_doubles_and_fewer_after(tmp_path: Path
         return max(1, math.ceil(source.query(query)[0].values[0][1] / float(trigger["threshold"])))
 
     def under(rate: float) -> float:
-        """The p99 of latencies, the least of three runs: what else this machine does only adds to it."""
+        """The median latency, of three runs the middle one: the 99th percentile is also what else the machine does."""
         runs = [arrivals(flow.http, rate, 6, bodies(words=False, broken=False), seed) for seed in range(3)]
-        return min(asyncio.run(run).percentile(0.99) for run in runs)
+        return sorted(asyncio.run(run).percentile(0.5) for run in runs)[1]
 
     log = tmp_path / "flow.log"
     with log.open("wb") as output, running_flow(settings, output) as flow, prometheus(flow.metrics) as source:
