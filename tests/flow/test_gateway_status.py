@@ -59,7 +59,12 @@ HTTP = {
     "json as text": ({"path": "/post", "data": b"{}"}, 415, "UnsupportedMedia", "application/json"),
     "embed: empty": ({"path": "/embed", "headers": IMAGE}, 400, "BadDocument", "the body is empty"),
     "embed: truncated": ({"path": "/embed", "data": TRUNCATED, "headers": IMAGE}, 400, "BadDocument", ""),
-    "embed: no image": ({"path": "/embed", "data": b"hello", "headers": IMAGE}, 415, "UnsupportedMedia", "not an image"),
+    "embed: no image": (
+        {"path": "/embed", "data": b"hello", "headers": IMAGE},
+        415,
+        "UnsupportedMedia",
+        "not an image",
+    ),
     "embed: a form": (
         {"path": "/embed", "data": PICTURE, "headers": {"Content-Type": "application/x-www-form-urlencoded"}},
         415,
