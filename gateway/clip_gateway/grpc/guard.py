@@ -26,8 +26,9 @@ _PERIODS_SECONDS = (0.01, 0.1)  # between two looks at the memory, the shortest 
 _BYTES_A_SECOND = 8 << 30  # more than local clients send; a period is what they would need to fill the memory
 _FULL = 0.7  # share of the container's memory
 _READ = 0.25  # share of the container's memory for messages that are received at the same time
-_COLLECT_SECONDS = 0.3
-_TRIM_SECONDS = 30.0  # failed calls wait for the collector, and malloc keeps freed memory: 60 MB after a minute
+# Pause before memory is freed again: failed calls wait for the collector, and malloc keeps freed memory, 60 MB after a
+# minute of mixed requests. To free it takes some 10 ms.
+_FREE_SECONDS, _FREE_SECONDS_FULL = 30.0, 0.3
 _TURN_SECONDS = 0.25  # after which the next call may receive beside a slow one
 
 T = TypeVar("T")
@@ -102,21 +103,17 @@ class Guard:
 
     async def watch(self) -> None:
         """Watch the memory forever."""
-        collected = trimmed = time.monotonic()
         gc.freeze()  # existing objects are permanent: `gc.collect` below skips them
+        freed = time.monotonic()
         while True:
             await asyncio.sleep(self._period())
-            if self._resident.read() > self._most:
-                if time.monotonic() - collected > _COLLECT_SECONDS:
-                    gc.collect()  # failed calls, with the messages that they received
-                    trim()
-                    collected = trimmed = time.monotonic()
-                if self._reading and self._resident.read() > self._most:
-                    self._shed()
-            elif time.monotonic() - trimmed > _TRIM_SECONDS:
-                gc.collect()
-                await asyncio.to_thread(trim)
-                collected = trimmed = time.monotonic()
+            full = self._resident.read() > self._most
+            if time.monotonic() - freed > (_FREE_SECONDS_FULL if full else _FREE_SECONDS):
+                gc.collect()  # failed calls, with the messages that they received
+                trim()
+                freed = time.monotonic()
+            if full and self._reading and self._resident.read() > self._most:
+                self._shed()
 
     def _period(self) -> float:
         shortest, longest = _PERIODS_SECONDS
