@@ -103,6 +103,8 @@ def _calibrate(
             nncf.Dataset(calibration),
             subset_size=len(calibration),
             model_type=nncf.ModelType.TRANSFORMER,  # protects attention's sensitive operations; harmless for ResNets
+            # Weights of 7 bits: sums of two products with 8 bits overflow on CPUs without VNNI (NNCF's documentation).
+            advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
         ),
     )
     rough = load(precision="int8")
