@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.kube import FIGURES, IMAGES, ROOT, Cluster, Namespace, missing_tools, run, until
+from tests.cluster.kube import FIGURES, IMAGES, ROOT, Cluster, Namespace, missing_tools, run
 from tests.conftest import save_random_clip
 
 NAME = "clip-image-flow-test"
@@ -72,11 +72,8 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Namespace]:
     """Create a namespace for one module."""
     name = request.module.__name__.rpartition(".")[2].removeprefix("test_").replace("_", "-")
-    made = Namespace(cluster, f"t-{name}")
-    made.delete()
-    until(f"{made.name} is gone", lambda: not _exists(made), 120)
-    yield made.create()
-    made.delete()
+    with cluster.namespace(f"t-{name}") as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -115,11 +112,6 @@ def claim(namespace: Namespace, model: Path, tmp_path_factory: pytest.TempPathFa
         )
     namespace.kubectl("delete", "pod", "writer", "--grace-period=0", "--force")
     return "models"
-
-
-def _exists(namespace: Namespace) -> bool:
-    names = [item.metadata.name for item in namespace.cluster.core.list_namespace().items]
-    return namespace.name in names
 
 
 @pytest.hookimpl(wrapper=True)

@@ -21,6 +21,7 @@ from kubernetes import client, config
 from kubernetes.client import ApiException, V1Pod
 
 from scripts.flow.names import topology_file
+from scripts.processes import free_ports
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "clip-image-flow"
@@ -108,6 +109,23 @@ class Cluster:
         nodes = self.core.list_node().items
         return [n.metadata.name for n in nodes if "node-role.kubernetes.io/control-plane" not in n.metadata.labels]
 
+    @contextlib.contextmanager
+    def namespace(self, name: str, level: str = "restricted") -> Iterator[Namespace]:
+        """Create a namespace for the context, without what an earlier run left; enforce a Pod Security Standard."""
+
+        def delete() -> None:
+            with contextlib.suppress(ApiException):
+                self.core.delete_namespace(name, grace_period_seconds=0)
+
+        delete()
+        until(f"{name} is gone", lambda: name not in [item.metadata.name for item in self.core.list_namespace().items])
+        labels = {"pod-security.kubernetes.io/enforce": level}
+        self.core.create_namespace(client.V1Namespace(metadata=client.V1ObjectMeta(name=name, labels=labels)))
+        try:
+            yield Namespace(self, name)
+        finally:
+            delete()
+
     def load(self, image: str, *nodes: str) -> None:
         """Load an image into nodes, by default into all workers."""
         names = ",".join(nodes or self.workers())
@@ -122,20 +140,10 @@ class Cluster:
 
 @dataclass
 class Namespace:
-    """A namespace in which the Pod Security Standard `restricted` is enforced."""
+    """A namespace of the cluster."""
 
     cluster: Cluster
     name: str
-
-    def create(self, level: str = "restricted") -> Namespace:
-        labels = {"pod-security.kubernetes.io/enforce": level}
-        body = client.V1Namespace(metadata=client.V1ObjectMeta(name=self.name, labels=labels))
-        self.cluster.core.create_namespace(body)
-        return self
-
-    def delete(self) -> None:
-        with contextlib.suppress(ApiException):
-            self.cluster.core.delete_namespace(self.name, grace_period_seconds=0)
 
     def kubectl(self, *arguments: str | Path, **options: Any) -> str:
         return self.cluster.kubectl("--namespace", self.name, *arguments, **options)
@@ -234,7 +242,7 @@ class Namespace:
     @contextlib.contextmanager
     def forward(self, target: str, *ports: int) -> Iterator[list[int]]:
         """Forward ports of one pod of `target` during the context; yield the ports on 127.0.0.1."""
-        local = [_free_port() for _ in ports]
+        local = free_ports(len(ports))
         pairs = [f"{here}:{there}" for here, there in zip(local, ports, strict=True)]
         command = ["kubectl", "--namespace", self.name, "port-forward", "--address", "127.0.0.1", target, *pairs]
         with subprocess.Popen(
@@ -282,12 +290,6 @@ def requests_of(log: str) -> list[dict[str, Any]]:
         with contextlib.suppress(ValueError):
             lines.append(json.loads(line))
     return [line for line in lines if isinstance(line, dict)]
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def _listening(port: int) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster.kube import IMAGES, RELEASE, Cluster, CommandFailedError, Namespace, until
+from tests.cluster.kube import IMAGES, RELEASE, Cluster, CommandFailedError, Namespace
 
 COMPONENTS = ("gateway", "encoder")
 CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 4); print('reached')"
@@ -22,13 +22,9 @@ def release(namespace: Namespace) -> Namespace:
 @pytest.fixture(scope="module")
 def stranger(cluster: Cluster, release: Namespace) -> Iterator[Namespace]:
     """A namespace beside the release's, with a pod `stranger` in it."""
-    made = Namespace(cluster, "t-stranger")
-    made.delete()
-    until("it is gone", lambda: made.name not in [n.metadata.name for n in cluster.core.list_namespace().items])
-    made.create("baseline")
-    made.sleepers("stranger")
-    yield made
-    made.delete()
+    with cluster.namespace("t-stranger", "baseline") as made:
+        made.sleepers("stranger")
+        yield made
 
 
 def reaches(namespace: Namespace, pod: str, host: str, port: int) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster.kube import RELEASE, Cluster, Namespace, until
+from tests.cluster.kube import RELEASE, Cluster, Namespace
 from tests.cluster.test_isolation import reaches
 
 COMPONENTS = ("gateway", "encoder")
@@ -25,13 +25,9 @@ def release(namespace: Namespace) -> Namespace:
 @pytest.fixture(scope="module")
 def outside(cluster: Cluster, release: Namespace) -> Iterator[Namespace]:
     """A namespace beside the release's with two pods: `scraper`, which may, and `stranger`, which may not."""
-    made = Namespace(cluster, "t-scrapers")
-    made.delete()
-    until("it is gone", lambda: made.name not in [n.metadata.name for n in cluster.core.list_namespace().items])
-    made.create("baseline")
-    made.sleepers("scraper", "stranger")
-    yield made
-    made.delete()
+    with cluster.namespace("t-scrapers", "baseline") as made:
+        made.sleepers("scraper", "stranger")
+        yield made
 
 
 @pytest.mark.parametrize("component", COMPONENTS)

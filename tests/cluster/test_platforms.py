@@ -77,10 +77,6 @@ def test_the_log_of_a_helm_test_is_shown(alone: Namespace, binary: str) -> None:
 @pytest.fixture
 def node_local_dns(cluster: Cluster) -> Iterator[str]:
     """A DNS server on every node at the address of NodeLocal DNSCache, which is no pod of kube-system."""
-    space = Namespace(cluster, "t-node-local-dns")
-    space.delete()
-    until("it is gone", lambda: space.name not in [n.metadata.name for n in cluster.core.list_namespace().items])
-    space.create("privileged")
     nodes = cluster.workers()
     for node in nodes:
         run("docker", "exec", node, "ip", "address", "replace", f"{NODE_LOCAL}/32", "dev", "lo")
@@ -95,10 +91,11 @@ def node_local_dns(cluster: Cluster) -> Iterator[str]:
     labels = {"app": "node-local-dns"}
     template = {"metadata": {"labels": labels}, "spec": {"hostNetwork": True, "containers": [container]}}
     spec = {"selector": {"matchLabels": labels}, "template": template}
-    space.apply({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "dns"}, "spec": spec})
-    space.kubectl("rollout", "status", "daemonset/dns", "--timeout=90s")
-    yield NODE_LOCAL
-    space.delete()
+    daemons = {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "dns"}, "spec": spec}
+    with cluster.namespace("t-node-local-dns", "privileged") as space:
+        space.apply(daemons)
+        space.kubectl("rollout", "status", "daemonset/dns", "--timeout=90s")
+        yield NODE_LOCAL
     for node in nodes:
         run("docker", "exec", node, "ip", "address", "del", f"{NODE_LOCAL}/32", "dev", "lo")
 
@@ -190,17 +187,17 @@ def dual_stack() -> Iterator[Cluster]:
 
 def test_both_families_of_addresses_lead_to_both_protocols(cluster: Cluster, dual_stack: Cluster) -> None:
     """Whoever comes by either family is answered by HTTP and by gRPC."""
-    namespace = Namespace(dual_stack, "t-dual").create()
-    namespace.install({"gateway": {"service": {"ipFamilyPolicy": "RequireDualStack"}}})
-    assert "Succeeded" in namespace.helm("test", RELEASE)
-    (pod,) = namespace.ready("gateway")
-    of_service = namespace.kubectl("get", f"service/{RELEASE}-gateway", "-o", "jsonpath={.spec.clusterIPs[*]}").split()
-    of_pod = namespace.kubectl("get", f"pod/{pod.metadata.name}", "-o", "jsonpath={.status.podIPs[*].ip}").split()
-    if {":" in address for address in of_service} & {":" in address for address in of_pod} != {False, True}:
-        pytest.skip(f"NOT RUN: this cluster gives addresses of one family: Service {of_service}, pod {of_pod}")
-    client = Namespace(dual_stack, "t-client").create("baseline")
-    client.sleepers("client")
-    connect = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5); print('reached')"
-    for address in (*of_service, *of_pod):
-        for port in ("8080", "8081"):
-            assert "reached" in client.exec("client", "python", "-c", connect, address, port), address
+    with dual_stack.namespace("t-dual") as namespace, dual_stack.namespace("t-client", "baseline") as client:
+        namespace.install({"gateway": {"service": {"ipFamilyPolicy": "RequireDualStack"}}})
+        assert "Succeeded" in namespace.helm("test", RELEASE)
+        (pod,) = namespace.ready("gateway")
+        service, host = f"service/{RELEASE}-gateway", f"pod/{pod.metadata.name}"
+        of_service = namespace.kubectl("get", service, "-o", "jsonpath={.spec.clusterIPs[*]}").split()
+        of_pod = namespace.kubectl("get", host, "-o", "jsonpath={.status.podIPs[*].ip}").split()
+        if {":" in address for address in of_service} & {":" in address for address in of_pod} != {False, True}:
+            pytest.skip(f"NOT RUN: this cluster gives addresses of one family: Service {of_service}, pod {of_pod}")
+        client.sleepers("client")
+        connect = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5); print('reached')"
+        for address in (*of_service, *of_pod):
+            for port in ("8080", "8081"):
+                assert "reached" in client.exec("client", "python", "-c", connect, address, port), address

@@ -11,25 +11,16 @@ import requests
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from clip_gateway.http.listening import listening
-from scripts.processes import free_ports
-from tests.flow.gateways import Gateway, executor, gateway
+from tests.flow.gateways import Gateway, gateway
 
 ADDRESSES = ["127.0.0.1", "[::1]"]
 needs_ipv6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this kernel has no IPv6")
 
 
 @pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """Of an executor."""
-    (free,) = free_ports(1)
-    with executor(free, tmp_path_factory.mktemp("executor") / "log"):
-        yield free
-
-
-@pytest.fixture(scope="module")
-def running(port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A gateway in front of it."""
-    with gateway({"encoder": port}, tmp_path_factory.mktemp("gateway") / "log") as found:
+def running(obedient: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway in front of an executor."""
+    with gateway({"encoder": obedient}, tmp_path_factory.mktemp("gateway") / "log") as found:
         yield found
 
 
@@ -42,9 +33,9 @@ def test_http_answers(address: str, running: Gateway) -> None:
 @needs_ipv6
 @pytest.mark.parametrize("address", ADDRESSES)
 @pytest.mark.parametrize("server", ["gateway", "executor"])
-def test_grpc_answers(server: str, address: str, running: Gateway, port: int) -> None:
+def test_grpc_answers(server: str, address: str, running: Gateway, obedient: int) -> None:
     """Jina's Client takes no IPv6 address, and needs none: it is given names."""
-    listens_on = {"gateway": running.grpc_port, "executor": port}[server]
+    listens_on = {"gateway": running.grpc_port, "executor": obedient}[server]
     with grpc.insecure_channel(f"{address}:{listens_on}") as channel:
         answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)
     assert answer.status == health_pb2.HealthCheckResponse.SERVING

@@ -1,4 +1,4 @@
-"""A Hugging Face hub with one repository on this machine: the routes that `huggingface_hub` uses."""
+"""A Hugging Face hub with one repository on this machine (the routes that `huggingface_hub` uses), and what is none."""
 
 from __future__ import annotations
 
@@ -50,6 +50,18 @@ class Hub:
         else:
             missing = "Revision" if path.startswith(f"{about}/revision/") else "Repo"
             _send(handler, 404, b"{}", {"X-Error-Code": f"{missing}NotFound"})
+
+
+def login_page(handler: BaseHTTPRequestHandler) -> None:
+    """Answer with a page, as networks do that ask for a login first; its length is not stated."""
+    handler.send_response(200)
+    handler.end_headers()
+    handler.wfile.write(b"<html>Log in to this network</html>")
+
+
+def nonsense(handler: BaseHTTPRequestHandler) -> None:
+    """Answer with something that is not HTTP."""
+    handler.wfile.write(b"not http at all\r\n\r\n")
 
 
 def _send(handler: BaseHTTPRequestHandler, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:

@@ -16,6 +16,7 @@ from clip_image_flow import models
 from clip_image_flow.errors import ModelError
 from clip_image_flow.models.openai_clip import clip
 from tests.conftest import WebServer
+from tests.unit.hubs import login_page, nonsense
 
 # `clip` itself warns of a file that it fetches again.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
@@ -120,21 +121,11 @@ def short(handler: BaseHTTPRequestHandler) -> None:
     handler.wfile.write(bytes(1000))
 
 
-def no_length(handler: BaseHTTPRequestHandler) -> None:
-    handler.send_response(200)
-    handler.end_headers()
-    handler.wfile.write(b"<html>Log in to this network</html>")
-
-
-def nonsense(handler: BaseHTTPRequestHandler) -> None:
-    handler.wfile.write(b"not http at all\r\n\r\n")
-
-
 def unavailable(handler: BaseHTTPRequestHandler) -> None:
     handler.send_error(503)
 
 
-@pytest.mark.parametrize("answer", [short, no_length, nonsense, unavailable, None])
+@pytest.mark.parametrize("answer", [short, login_page, nonsense, unavailable, None])
 def test_a_server_that_does_not_give_the_file_is_a_model_error(store: Store, cache: Path, answer: object) -> None:
     if answer:
         store.web.answers[store.path] = answer

@@ -104,7 +104,7 @@ def test_requests_share_a_forward_pass(gated: Callable[..., Any]) -> None:
         first = asyncio.create_task(executor.encode(docs=pictures(1)))
         await began(backend)
         others = [asyncio.create_task(executor.encode(docs=pictures(2))) for _ in range(3)]
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.5)  # all six are prepared: a batch does not wait for a late picture
         backend.gate.set()
         await asyncio.gather(first, *others)
 

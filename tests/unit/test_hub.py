@@ -14,7 +14,7 @@ from safetensors.torch import save
 from clip_image_flow import models
 from clip_image_flow.errors import ModelError
 from clip_image_flow.models import hub as hub_module
-from tests.unit.hubs import COMMIT, Hub
+from tests.unit.hubs import COMMIT, Hub, login_page, nonsense
 from tests.unit.test_huggingface import DIM, PREPROCESSOR, VISION, random_tower, vision_weights
 
 NAME = "acme/clip-tiny"
@@ -93,16 +93,6 @@ def test_a_repository_without_safetensors_is_named(hub: Hub, tmp_path: Path) -> 
     with pytest.raises(ModelError, match=r"has no model\.safetensors; pickled weights are not supported"):
         models.load(NAME, str(tmp_path))
     assert "pytorch_model.bin" not in hub.fetched
-
-
-def login_page(handler: BaseHTTPRequestHandler) -> None:
-    handler.send_response(200)
-    handler.end_headers()
-    handler.wfile.write(b"<html>Log in to this network</html>")
-
-
-def nonsense(handler: BaseHTTPRequestHandler) -> None:
-    handler.wfile.write(b"not http at all\r\n\r\n")
 
 
 def forbidden(handler: BaseHTTPRequestHandler) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +21,14 @@ from clip_image_flow.errors import BadDocument, BadParameter
 from clip_image_flow.models.openai_clip import clip
 from clip_image_flow.serving.ranking import rank
 from tests.conftest import encoded, photo, save_random_clip
+from tests.unit.executors import send
 
 LABELS = ["a cat", "a dog", "the red house", "a very big tree in the park"]
 PICTURES = [encoded(photo(seed=seed)) for seed in range(3)]
 ORDERS = [(CLIPImageEncoder, CLIPTextEncoder), (CLIPTextEncoder, CLIPImageEncoder)]
 
 Make = Callable[..., Any]
-
-
-def through(executors: list[Any], *docs: Document, **parameters: Any) -> DocumentArray:
-    array = DocumentArray(docs)
-    for executor in executors:
-        asyncio.run(executor.rank(docs=array, parameters=parameters))
-    return array
+through = partial(send, "rank")
 
 
 def question(blob: bytes, labels: list[str] = LABELS) -> Document:

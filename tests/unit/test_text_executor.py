@@ -6,6 +6,7 @@ import asyncio
 import base64
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +14,19 @@ import numpy as np
 import pytest
 from clip_image import CLIPImageEncoder
 from clip_text import CLIPTextEncoder
-from docarray import Document, DocumentArray
+from docarray import Document
 
 from clip_image_flow import ImageEncoder, TextEncoder
 from clip_image_flow.errors import BadDocument, BadParameter, RequestError, TooLarge
 from tests.conftest import encoded, photo
+from tests.unit.executors import send
 
 BLOB = encoded(photo())
 DATA_URI = "data:image/png;base64," + base64.b64encode(BLOB).decode()
 DIM = 32
 
 Make = Callable[..., Any]
-
-
-def post(executors: list[Any], *docs: Document, **parameters: Any) -> DocumentArray:
-    """`docs` through one executor after the other, as in a Flow."""
-    array = DocumentArray(docs)
-    for executor in executors:
-        asyncio.run(executor.encode(docs=array, parameters=parameters))
-    return array
+post = partial(send, "encode")
 
 
 @pytest.fixture

@@ -34,13 +34,6 @@ _TOP_OF_TEXT = {
 _PARTS = {IMAGE: ("vision_model.", "visual_projection."), TEXT: ("text_model.", "text_projection.")}
 _COMMON = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
 _VOCABULARY = 49408  # tokens of CLIP's byte pair encoding
-_LAYER = {
-    "self_attn.out_proj": "attn.out_proj",
-    "layer_norm1": "ln_1",
-    "layer_norm2": "ln_2",
-    "mlp.fc1": "mlp.c_fc",
-    "mlp.fc2": "mlp.c_proj",
-}
 
 
 def load(file: Path, whole: dict[str, Any], name: str, kind: str) -> nn.Module:
@@ -152,5 +145,5 @@ def _to_openai(rest: dict[str, Tensor], layers: int, top: dict[str, str], half: 
     state = weights.moved(rest, top)
     for i in range(layers):
         theirs, ours = f"{half}.encoder.layers.{i}", f"transformer.resblocks.{i}"
-        state |= weights.layer(rest, theirs, ours, _LAYER, "attn.in_proj_{}")
+        state |= weights.layer(rest, theirs, ours, weights.RESIDUAL_BLOCK, "attn.in_proj_{}")
     return state

@@ -40,13 +40,6 @@ _LAYER_OF_VISION = {
     "mlp.fc1": "mlp.fc1",
     "mlp.fc2": "mlp.fc2",
 }
-_LAYER_OF_TEXT = {
-    "self_attn.out_proj": "attn.out_proj",
-    "layer_norm1": "ln_1",
-    "layer_norm2": "ln_2",
-    "mlp.fc1": "mlp.c_fc",
-    "mlp.fc2": "mlp.c_proj",
-}
 
 
 def load(file: Path, whole: dict[str, Any], name: str, kind: str) -> nn.Module:
@@ -136,7 +129,7 @@ def _text(rest: dict[str, Tensor], config: dict[str, Any]) -> Any:
     state = weights.moved(rest, names)
     for i in range(config["num_hidden_layers"]):
         theirs, ours = f"encoder.layers.{i}", f"transformer.resblocks.{i}"
-        state |= weights.layer(rest, theirs, ours, _LAYER_OF_TEXT, "attn.in_proj_{}")
+        state |= weights.layer(rest, theirs, ours, weights.RESIDUAL_BLOCK, "attn.in_proj_{}")
     weights.check_empty(rest)
     text = TextTransformer(
         context_length=len(state["positional_embedding"]),

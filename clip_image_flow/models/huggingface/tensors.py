@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _LOGITS = ("logit_scale", "logit_bias")
+RESIDUAL_BLOCK = {
+    "self_attn.out_proj": "attn.out_proj",
+    "layer_norm1": "ln_1",
+    "layer_norm2": "ln_2",
+    "mlp.fc1": "mlp.c_fc",
+    "mlp.fc2": "mlp.c_proj",
+}
+"""Map of names for `layer`: of a layer in transformers' layout to OpenAI's and OpenCLIP's `ResidualAttentionBlock`."""
 
 
 def read(file: Path, parts: tuple[str, ...], name: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
