@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from clip_image_flow import models
 from clip_image_flow.errors import ModelError
 from clip_image_flow.models.openai_clip import VisionTransformer
-from tests.unit.huggingface_names import layer_weights, saved
+from tests.unit.huggingface_names import half_weights
 
 WIDTH, LAYERS, HEADS, SIZE, PATCH, DIM = 128, 2, 2, 64, 16, 32
 PREPROCESSOR = {
@@ -42,17 +42,15 @@ def random_tower() -> nn.Module:
 def vision_weights(tower: nn.Module) -> dict[str, Tensor]:
     """The weights under the names of transformers' CLIPModel (modeling_clip.py)."""
     ours = tower.state_dict()
-    theirs = {
+    others = {
         "vision_model.embeddings.class_embedding": ours["class_embedding"],
         "vision_model.embeddings.patch_embedding.weight": ours["conv1.weight"],
         "vision_model.embeddings.position_embedding.weight": ours["positional_embedding"],
         "vision_model.embeddings.position_ids": torch.arange(17).unsqueeze(0),  # in files of older versions
         "visual_projection.weight": ours["proj"].T,  # a Linear without bias
     }
-    for kind in ("weight", "bias"):
-        theirs[f"vision_model.pre_layrnorm.{kind}"] = ours[f"ln_pre.{kind}"]
-        theirs[f"vision_model.post_layernorm.{kind}"] = ours[f"ln_post.{kind}"]
-    return saved({**theirs, **layer_weights(ours, "vision_model", LAYERS)})
+    norms = {"pre_layrnorm": "ln_pre", "post_layernorm": "ln_post"}
+    return half_weights(ours, "vision_model", LAYERS, norms, others)
 
 
 VISION = {

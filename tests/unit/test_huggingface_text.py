@@ -16,7 +16,7 @@ from clip_image_flow import TextEncoder
 from clip_image_flow.errors import ModelError
 from clip_image_flow.models.openai_clip import clip
 from tests.conftest import save_random_clip
-from tests.unit.huggingface_names import layer_weights, saved
+from tests.unit.huggingface_names import half_weights
 
 LAYERS, WIDTH = 1, 64
 TEXT = {"num_hidden_layers": LAYERS, "num_attention_heads": 1, "hidden_size": WIDTH, "hidden_act": "quick_gelu"}
@@ -25,15 +25,13 @@ WORDS = ["a cat", "two dogs on a red sofa", ""]
 
 def text_weights(ours: dict[str, Tensor]) -> dict[str, Tensor]:
     """The weights of `clip.model.CLIP` under the names of transformers' CLIPModel (modeling_clip.py)."""
-    theirs = {
+    others = {
         "text_model.embeddings.token_embedding.weight": ours["token_embedding.weight"],
         "text_model.embeddings.position_embedding.weight": ours["positional_embedding"],
         "text_model.embeddings.position_ids": torch.arange(77).unsqueeze(0),  # in files of older versions
         "text_projection.weight": ours["text_projection"].T,  # a Linear without bias
     }
-    for kind in ("weight", "bias"):
-        theirs[f"text_model.final_layer_norm.{kind}"] = ours[f"ln_final.{kind}"]
-    return saved({**theirs, **layer_weights(ours, "text_model", LAYERS)})
+    return half_weights(ours, "text_model", LAYERS, {"final_layer_norm": "ln_final"}, others)
 
 
 @pytest.fixture
