@@ -1,8 +1,8 @@
 """Tokenizes texts: for CLIP with the tokens of `clip.tokenize`, in bounded time for any text.
 
-`clip` splits a text into words and each word by byte pair encoding, whose time grows with the square of the word's
-length, and caches every word for ever. Here tokenization stops at the context length, words that are too long are
-refused, and the cache is emptied when it is full.
+`clip` repairs a text and splits a word in times that grow with the squares of their lengths, and caches every word for
+ever. Here times grow with lengths (see `cleaning` and `merging`), tokenization stops at the context length, long words
+are not cached, and the cache is emptied when it is full.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import numpy as np
 
 from clip_image_flow.errors import BadDocument, TooLarge
 from clip_image_flow.models import Preparation, TextPreparation
-from clip_image_flow.text.cleaning import CLEAN
+from clip_image_flow.text.cleaning import CLEAN, repaired
+from clip_image_flow.text.merging import merged
 
-_LONGEST_WORD = 1000  # bytes, which take 0.1 s at the worst
+_LONGEST_KEPT = 64  # bytes
 _MOST_KEPT = 100_000  # words
 _CLIPS = TextPreparation()
 
@@ -53,7 +54,7 @@ class Tokenizer(Protocol):
         """The tokens of `text`, int32 (context,); sets `truncated` of a `Text` that is cut.
 
         :raises TooLarge: the text is larger than `max_bytes`.
-        :raises BadDocument: the text has too many tokens and `truncate` is false, or a word that is too long.
+        :raises BadDocument: the text has too many tokens and `truncate` is false, or is encoded many times over.
         """
         ...
 
@@ -115,13 +116,12 @@ class ClipTokenizer:
         clips_own = _clips_own()
         self._bpe = clips_own.SimpleTokenizer()
         if (prepared.cleaning, prepared.special) == (_CLIPS.cleaning, _CLIPS.special):
-            self._clean: Callable[[str], str] = lambda text: clips_own.whitespace_clean(
-                clips_own.basic_clean(text)
-            ).lower()
+            self._clean: Callable[[str], str] = lambda text: clips_own.whitespace_clean(repaired(text)).lower()
         else:
             self._clean = CLEAN[prepared.cleaning]
             self._rename(clips_own, _CLIPS.special, prepared.special)
-        self._special = dict(self._bpe.cache)
+        self._special = {name: [self._bpe.encoder[name]] for name in prepared.special}
+        self._kept = dict(self._special)  # words -> tokens
         self._start, self._end = (self._bpe.encoder[name] for name in prepared.special)
         self._lock = threading.Lock()
 
@@ -131,7 +131,6 @@ class ClipTokenizer:
         for old, new in zip(before, after, strict=True):
             self._bpe.encoder[new] = self._bpe.encoder.pop(old)
             pattern = pattern.replace(clips_own.re.escape(old), clips_own.re.escape(new))
-        self._bpe.cache = {name: name for name in after}
         self._bpe.pat = clips_own.re.compile(pattern, clips_own.re.IGNORECASE)
 
     def __call__(self, text: str) -> np.ndarray:
@@ -152,16 +151,18 @@ class ClipTokenizer:
         """Yield the tokens of `SimpleTokenizer.encode`, one at a time."""
         for match in self._bpe.pat.finditer(self._clean(text)):
             word = match.group().encode("utf-8", "replace")
-            if len(word) > _LONGEST_WORD:
-                raise BadDocument(f"the text has a word of {len(word)} bytes; those of up to {_LONGEST_WORD} are read")
             yield from self._of_word("".join(self._bpe.byte_encoder[byte] for byte in word))
 
     def _of_word(self, word: str) -> list[int]:
-        with self._lock:
-            if len(self._bpe.cache) > _MOST_KEPT:
-                self._bpe.cache = dict(self._special)
-            parts = self._bpe.bpe(word).split(" ")
-        return [self._bpe.encoder[part] for part in parts]
+        parts = self._kept.get(word)
+        if parts is None:
+            parts = [self._bpe.encoder[part] for part in merged(word, self._bpe.bpe_ranks)]
+            if len(word) <= _LONGEST_KEPT:
+                with self._lock:
+                    if len(self._kept) > _MOST_KEPT:
+                        self._kept = dict(self._special)
+                    self._kept[word] = parts
+        return parts
 
 
 def shortened(rows: np.ndarray) -> np.ndarray:
