@@ -26,6 +26,7 @@ from clip_image_flow import ImageEncoder
 from clip_image_flow.errors import RequestError
 from clip_image_flow.models import EMBEDDED
 from fuzz.hostile import HOSTILE
+from scripts.processes import repeated
 
 PAUSE_SECONDS = 0.01
 LOOK_SECONDS = 0.02
@@ -94,19 +95,13 @@ def memory_peak() -> Iterator[list[float]]:
 
     Measuring slows down the other requests slightly.
     """
-    peak, ended = [0.0], threading.Event()
+    peak = [0.0]
 
-    def watch() -> None:
-        while not ended.wait(LOOK_SECONDS):
-            peak[0] = max(peak[0], memory_mb())
+    def look() -> None:
+        peak[0] = max(peak[0], memory_mb())
 
-    watching = threading.Thread(target=watch)
-    watching.start()
-    try:
+    with repeated(look, LOOK_SECONDS):
         yield peak
-    finally:
-        ended.set()
-        watching.join()
 
 
 def one(encoder: ImageEncoder, data: bytes, at_once: int, idle: float, neighbour: Neighbour) -> dict[str, Any]:

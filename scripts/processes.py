@@ -1,4 +1,4 @@
-"""Finds free ports, and runs process groups in a context manager."""
+"""Runs process groups on free ports, or a thread, in a context manager."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from scripts import ROOT
@@ -52,3 +53,25 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+@contextlib.contextmanager
+def repeated(step: Callable[[], object], pause: float) -> Iterator[None]:
+    """Call `step` in a thread, again and again during the context, and at least once.
+
+    :param pause: time between two calls, in seconds.
+    """
+    ended = threading.Event()
+
+    def run() -> None:
+        step()
+        while not ended.wait(pause):
+            step()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

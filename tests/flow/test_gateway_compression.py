@@ -9,7 +9,6 @@ import http.client
 import json
 import os
 import subprocess
-import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ import pytest
 import requests
 
 from scripts.flow.running import RunningFlow
+from scripts.processes import repeated
 from tests.flow.asking import IMAGE, JSON, PICTURE, URI, check_problem, send
 from tests.flow.cost import MIB, cost
 from tests.flow.gateways import Gateway, gateway
@@ -206,20 +206,11 @@ def test_a_body_of_nothing_takes_little_time(roomy: Gateway, coding: str, body: 
 def health_beside(gateway: Gateway) -> Iterator[list[float]]:
     """How long health took, again and again while the block runs."""
     seconds: list[float] = []
-    ended = threading.Event()
 
     def ask() -> None:
-        with requests.Session() as session:
-            while not ended.is_set() or not seconds:
-                began = time.perf_counter()
-                assert session.get(f"{gateway.http}/healthz", timeout=10).status_code == 200
-                seconds.append(time.perf_counter() - began)
-                time.sleep(0.01)
+        began = time.perf_counter()
+        assert session.get(f"{gateway.http}/healthz", timeout=10).status_code == 200
+        seconds.append(time.perf_counter() - began)
 
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
+    with requests.Session() as session, repeated(ask, 0.01):
         yield seconds
-    finally:
-        ended.set()
-        thread.join()
