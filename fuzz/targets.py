@@ -29,6 +29,7 @@ from clip_image_flow.image.pictures import open_picture
 from clip_image_flow.image.preprocess import Square, to_square
 from clip_image_flow.image.reader import ImageReader
 from clip_image_flow.image.uris import UriReader
+from clip_image_flow.serving.jina_internals import refuse_bad_documents
 from clip_image_flow.serving.parameters import EncodeParameters
 from clip_image_flow.serving.selection import select_images, select_texts
 from clip_image_flow.text.tokens import ClipTokenizer
@@ -135,6 +136,7 @@ def _through_an_executor(request: DataRequest) -> str:
     except ValueError:  # a number that is not finite, which the gateway rejects when it sends the request
         raise BadParameter("a number is not finite") from None
     set_reserved(request, "fuzz", 0.0)
+    refuse_bad_documents()
     documents = DataRequest(request.proto.SerializeToString()).docs
     select_texts(documents, parameters.traversal_paths, 1024)
     selection = select_images(documents, parameters.traversal_paths, 1024)

@@ -23,7 +23,7 @@ from clip_image_flow.encoder import ImageEncoder, TextEncoder, unit_length
 from clip_image_flow.errors import BadParameter, ConfigError, ModelChanged, RequestError
 from clip_image_flow.options import EncoderOptions
 from clip_image_flow.platform import cpus
-from clip_image_flow.serving.jina_internals import describe_old_summaries, refuse_pickles, refuse_unread
+from clip_image_flow.serving.jina_internals import describe_old_summaries, refuse_bad_documents, refuse_unread
 from clip_image_flow.serving.logs import RequestLog
 from clip_image_flow.serving.metrics import Metrics
 from clip_image_flow.serving.observer import Asked, ServingObserver
@@ -89,7 +89,7 @@ class EncoderExecutor(Executor):
         **options: Any,
     ) -> None:
         super().__init__(**{key: options.pop(key) for key in _FROM_JINA & options.keys()})
-        refuse_pickles()
+        refuse_bad_documents()
         refuse_unread()
         describe_old_summaries()
         # Jina logs the exceptions of endpoints with a traceback of 10 kB, which client errors do not need.

@@ -10,21 +10,23 @@ from jina.serve.runtimes.worker.request_handling import WorkerRequestHandler
 from jina.types.request.data import DataRequest
 from prometheus_client import Metric, Summary
 
-from clip_image_flow.errors import BadDocument
+from clip_image_flow.errors import BadDocument, first_line
 from clip_wire.old_names import apart
 from clip_wire.parameters import PINNED, UNREAD
 
 
-def refuse_pickles() -> None:
-    """Make this process refuse documents in `docs_bytes`: a pickle, which can run code when it is read.
+def refuse_bad_documents() -> None:
+    """Make this process refuse documents in `docs_bytes`, and report those that DocArray cannot read.
 
-    The gateway refuses them too; this protects an Executor's own port.
+    `docs_bytes` is a pickle, which can run code when it is read. The gateway refuses it too; this protects an
+    Executor's own port. DocArray raises errors that look like faults of the server, such as a ValueError for an
+    infinite number in a tag.
     """
     content = DataRequest._DataContent
-    if isinstance(content.docs, _WithoutPickles):
+    if isinstance(content.docs, _CheckedDocuments):
         return
     read = content.docs
-    content.docs = _WithoutPickles(read.fget, read.fset)
+    content.docs = _CheckedDocuments(read.fget, read.fset)
 
 
 def describe_old_summaries() -> None:
@@ -37,13 +39,16 @@ def _both_names(summary: Any) -> list[Metric]:
     return apart(metric, summary._old_name)
 
 
-class _WithoutPickles(property):
-    """Jina's property `docs` of a request, without support for pickles."""
+class _CheckedDocuments(property):
+    """Jina's property `docs` of a request: refuses pickles, and raises BadDocument for what cannot be read."""
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is not None and instance._content.WhichOneof("documents") == "docs_bytes":
             raise BadDocument("send documents as `docs`; `docs_bytes` is not read")
-        return super().__get__(instance, owner)
+        try:
+            return super().__get__(instance, owner)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise BadDocument(f"the documents cannot be read: {first_line(error)}") from error
 
 
 def refuse_unread() -> None:

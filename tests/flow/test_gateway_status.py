@@ -212,6 +212,12 @@ def infinite() -> DataRequest:
     return request
 
 
+def infinite_tag() -> DataRequest:
+    request = data_request(blobs=[PICTURE])
+    request.data._content.docs.docs[0].tags["price"] = float("inf")
+    return request
+
+
 # The same refusals over gRPC: in the status header of the answer, with the other requests of the stream answered.
 GRPC: dict[str, tuple[Callable[[], DataRequest], str, str]] = {
     "parameter": (lambda: data_request(blobs=[PICTURE], batch_size=0), "BadParameter", "batch_size must"),
@@ -222,6 +228,7 @@ GRPC: dict[str, tuple[Callable[[], DataRequest], str, str]] = {
     "no protobuf": (broken, "Malformed", "not a Jina DataRequest"),
     "a pickle": (pickled, "Malformed", "docs_bytes"),
     "infinity": (infinite, "Malformed", "not finite"),
+    "an infinite tag": (infinite_tag, "BadDocument", "cannot be read"),
 }
 
 

@@ -16,7 +16,7 @@ from jina.types.request.data import DataRequest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from clip_image_flow.errors import BadDocument
-from clip_image_flow.serving.jina_internals import describe_old_summaries, refuse_pickles
+from clip_image_flow.serving.jina_internals import describe_old_summaries, refuse_bad_documents
 
 
 class RunsAsCode:
@@ -33,8 +33,8 @@ def test_jina_has_what_is_used_of_it() -> None:
 
 
 def test_documents_in_a_pickle_are_refused_and_nothing_of_them_runs(tmp_path: Path) -> None:
-    refuse_pickles()
-    refuse_pickles()  # which changes nothing
+    refuse_bad_documents()
+    refuse_bad_documents()  # which changes nothing
     request = DataRequest(jina_pb2.DataRequestProto())
     request.data._content.docs_bytes = pickle.dumps(RunsAsCode(tmp_path / "it ran"))
     with pytest.raises(BadDocument, match="docs_bytes"):
@@ -42,8 +42,16 @@ def test_documents_in_a_pickle_are_refused_and_nothing_of_them_runs(tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_documents_that_docarray_cannot_read_are_bad_documents() -> None:
+    refuse_bad_documents()
+    request = DataRequest(jina_pb2.DataRequestProto())
+    request.data._content.docs.docs.add().tags["price"] = float("inf")
+    with pytest.raises(BadDocument, match="the documents cannot be read: Fail to serialize Infinity"):
+        _ = request.docs
+
+
 def test_documents_as_they_should_be_are_read_and_written() -> None:
-    refuse_pickles()
+    refuse_bad_documents()
     request = DataRequest(jina_pb2.DataRequestProto())
     request.data.docs = DocumentArray([Document(id="a")])
     assert [doc.id for doc in request.docs] == ["a"]
