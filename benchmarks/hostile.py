@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import gc
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,31 +35,23 @@ MOST = {"cpu_seconds": 2.5, "mb": 400.0}  # per file, without the cost of the sm
 
 
 class Neighbour:
-    """Encodes a small image repeatedly, in a thread."""
+    """Sends one small image after the other, and measures how long each takes."""
 
     def __init__(self, encoder: ImageEncoder) -> None:
         self.seconds: list[float] = []
         self._encoder = encoder
         self._files = jpegs(16)
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
 
-    def _run(self) -> None:
-        while not self._ended.wait(PAUSE_SECONDS):
-            begin = time.perf_counter()
-            self._encoder.encode([self._files[len(self.seconds) % len(self._files)]])
-            self.seconds.append(time.perf_counter() - begin)
+    def ask(self) -> None:
+        """Encode one image."""
+        begin = time.perf_counter()
+        self._encoder.encode([self._files[len(self.seconds) % len(self._files)]])
+        self.seconds.append(time.perf_counter() - begin)
 
     def take(self) -> list[float]:
         """Return the latencies since the last call of this method, in seconds."""
         taken, self.seconds = self.seconds, []
         return taken
-
-    def end(self) -> None:
-        """Stop."""
-        self._ended.set()
-        self._thread.join()
 
 
 def processes() -> list[psutil.Process]:
@@ -144,25 +135,25 @@ def main() -> int:
     gc.collect()
     gc.freeze()
     neighbour = Neighbour(encoder)
-    time.sleep(1)
-    neighbour.take()
-    used = cpu_seconds()
-    with memory_peak():
-        time.sleep(QUIET_SECONDS)
-    alone = 1000 * measure.percentile(neighbour.take(), 0.99)
-    own = (cpu_seconds() - used) / QUIET_SECONDS
-    idle = memory_mb()
-    print(f"small pictures alone: p99 {alone:.0f} ms, {own:.2f} CPUs; {measure.describe(measure.machine())}")
-    rows = {}
-    for name, make in HOSTILE.items():
-        row = rows[name] = one(encoder, make(), options.at_once, idle, neighbour)
-        row["cpu_seconds"] = max(0.0, row["cpu_seconds"] - own * row["seconds"])
-        print(
-            f"{name:<18} {row['bytes']:>9} bytes  {row['cpu_seconds']:5.2f} s of CPU time  +{row['mb']:4.0f} MB  "
-            f"neighbours p50 {row['p50_ms']:4.0f} p99 {row['p99_ms']:4.0f} ms  {row['outcome']}",
-            flush=True,
-        )
-    neighbour.end()
+    with repeated(neighbour.ask, PAUSE_SECONDS):
+        time.sleep(1)
+        neighbour.take()
+        used = cpu_seconds()
+        with memory_peak():
+            time.sleep(QUIET_SECONDS)
+        alone = 1000 * measure.percentile(neighbour.take(), 0.99)
+        own = (cpu_seconds() - used) / QUIET_SECONDS
+        idle = memory_mb()
+        print(f"small pictures alone: p99 {alone:.0f} ms, {own:.2f} CPUs; {measure.describe(measure.machine())}")
+        rows = {}
+        for name, make in HOSTILE.items():
+            row = rows[name] = one(encoder, make(), options.at_once, idle, neighbour)
+            row["cpu_seconds"] = max(0.0, row["cpu_seconds"] - own * row["seconds"])
+            print(
+                f"{name:<18} {row['bytes']:>9} bytes  {row['cpu_seconds']:5.2f} s of CPU time  +{row['mb']:4.0f} MB  "
+                f"neighbours p50 {row['p50_ms']:4.0f} p99 {row['p99_ms']:4.0f} ms  {row['outcome']}",
+                flush=True,
+            )
     encoder.close()
     measure.save("hostile", {"alone_p99_ms": alone, "at_once": options.at_once, "files": rows})
     return int(any(row[name] > most for row in rows.values() for name, most in MOST.items()))

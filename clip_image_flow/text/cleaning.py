@@ -39,8 +39,6 @@ def repaired(text: str) -> str:
 
     :raises BadDocument: encodings or entities are nested too deeply.
     """
-    if _UNCHANGED.fullmatch(text):
-        return text.strip()
     return html.unescape(html.unescape(_fixed(text))).strip()
 
 
@@ -57,9 +55,10 @@ def _fixed(text: str) -> str:
 
 
 def _fixed_line(line: str, is_html: bool) -> str:
+    all_fixes = (fixes.unescape_html, *_FIXES) if is_html else _FIXES
     for _ in range(_MOST_PASSES):
         before = line
-        for fix in (fixes.unescape_html, *_FIXES) if is_html else _FIXES:
+        for fix in all_fixes:
             line = fix(line)
         if line == before:
             return line

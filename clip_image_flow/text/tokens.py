@@ -154,15 +154,15 @@ class ClipTokenizer:
             yield from self._of_word("".join(self._bpe.byte_encoder[byte] for byte in word))
 
     def _of_word(self, word: str) -> list[int]:
-        parts = self._kept.get(word)
-        if parts is None:
-            parts = [self._bpe.encoder[part] for part in merged(word, self._bpe.bpe_ranks)]
+        tokens = self._kept.get(word)
+        if tokens is None:
+            tokens = [self._bpe.encoder[part] for part in merged(word, self._bpe.bpe_ranks)]
             if len(word) <= _LONGEST_KEPT:
                 with self._lock:
                     if len(self._kept) > _MOST_KEPT:
                         self._kept = dict(self._special)
-                    self._kept[word] = parts
-        return parts
+                    self._kept[word] = tokens
+        return tokens
 
 
 def shortened(rows: np.ndarray) -> np.ndarray:
