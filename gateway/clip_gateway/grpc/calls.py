@@ -123,17 +123,18 @@ class GrpcCalls(RequestHandler):
             request.buffer = None
             await _refuse(context, self.slots.full(), caller)
         took.set(Work())
-        # Slot and bytes are held until both have ended: the work, which continues when the caller cancels, and the
-        # call, which lasts until the caller has read the response.
         work = asyncio.create_task(self.serve(request, caller))
         self._under_way.add(work)
-        ends = iter((False, True))
+        work.add_done_callback(self._under_way.discard)
+        # Slot and bytes are held until both have ended: the work, which continues when the caller cancels, and the
+        # call, which lasts until the caller has read the response. gRPC keeps the callback until the garbage collector
+        # runs, so it must not refer to the work, which has the message.
+        ends, slots = iter((False, True)), self.slots
 
         def end(_: object) -> None:
             if next(ends):
-                self._under_way.discard(work)
                 holding.release()
-                self.slots.give()
+                slots.give()
 
         work.add_done_callback(end)
         context.add_done_callback(end)
