@@ -6,6 +6,8 @@ them by their names and `args`. The other errors concern the operator, or are in
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from clip_wire.errors import (
     BadDocument,
     BadParameter,
@@ -31,6 +33,7 @@ __all__ = [
     "TakesLonger",
     "TooLarge",
     "UnsupportedMedia",
+    "bare",
     "first_line",
 ]
 
@@ -45,6 +48,18 @@ class ModelError(ConfigError):
 
 class TakesLonger(Exception):
     """An item needs more time or memory to prepare than most: it moves to the lane of large items."""
+
+
+E = TypeVar("E", bound=Exception)
+
+
+def bare(error: E) -> E:
+    """Return `error` without traceback and cause: their frames refer to the item, and the item's future to the error.
+
+    Such a cycle, with the image in it, would be freed by the garbage collector, thousands of requests later.
+    """
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def first_line(error: Exception) -> str:

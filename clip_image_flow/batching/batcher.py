@@ -24,7 +24,7 @@ import numpy as np
 
 from clip_image_flow.batching.lanes import Item, Lane
 from clip_image_flow.batching.observer import Observer, follow, tell_computed
-from clip_image_flow.errors import NotFinite, QueueFull, RequestError, TakesLonger, TooLarge
+from clip_image_flow.errors import NotFinite, QueueFull, RequestError, TakesLonger, TooLarge, bare
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -199,7 +199,7 @@ class Batcher(Generic[T]):
         if self._dead:
             item.give_up()
         elif failure and item.claim():
-            item.result.set_exception(failure)
+            item.fail(failure)
 
     def _release(self, items: Sequence[Item[T]]) -> None:
         """Free room in the queue, before results are set: a caller may react to a result with its next request."""
@@ -212,6 +212,7 @@ class Batcher(Generic[T]):
         try:
             while batch := self._next_batch():
                 self._compute(batch)
+                batch.clear()  # the next one may be hours away
         except BaseException:
             logger.critical("the model thread died; no more batches are computed", exc_info=True)
             self._on_death()
@@ -279,7 +280,7 @@ class Batcher(Generic[T]):
             outcomes = list(zip(batch, rows, strict=True))
         except Exception as error:
             logger.exception("a forward pass of %d items failed", len(batch))
-            failure = error
+            failure = bare(error)
         tell_computed(self._observer, batch, began, time.monotonic())
         self._release(batch)
         for item, row in outcomes:
@@ -288,7 +289,7 @@ class Batcher(Generic[T]):
             else:
                 fault = NotFinite(f"the model returned values that are not finite{self._advice}")
                 logger.error("%s", fault)
-                item.result.set_exception(fault)
+                item.fail(fault)
         if failure:
             for item in batch:
-                item.result.set_exception(failure)
+                item.fail(failure)

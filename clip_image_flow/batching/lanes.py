@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from clip_image_flow.errors import Expired
+from clip_image_flow.errors import Expired, RequestError, bare
 
 T = TypeVar("T")
 
@@ -60,9 +60,13 @@ class Item(Generic[T]):
         if not self.result.set_running_or_notify_cancel():
             return False
         if not self.is_wanted():
-            self.result.set_exception(Expired("the time limit passed while the request waited for its turn"))
+            self.fail(Expired("the time limit passed while the request waited for its turn"))
             return False
         return True
+
+    def fail(self, error: Exception) -> None:
+        """Set the exception; one that is not a client error, and so a fault here, keeps its traceback."""
+        self.result.set_exception(bare(error) if isinstance(error, RequestError) else error)
 
     def give_up(self) -> None:
         """Fail an item after the death of the model thread, unless it has a result."""

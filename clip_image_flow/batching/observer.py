@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
+from weakref import ref
 
 from clip_image_flow.batching.lanes import Item
 from clip_image_flow.errors import RequestError
@@ -38,11 +39,14 @@ class Observer:
 def follow(observer: Observer, items: Sequence[Item[Any]]) -> None:
     """Register `observer.ended` as the first callback of each item's future."""
     for item in items:
-        item.result.add_done_callback(partial(_ended, observer, item))
+        # A weak reference: futures keep their callbacks, and the item has the image.
+        item.result.add_done_callback(partial(_ended, observer, ref(item)))
 
 
-def _ended(observer: Observer, item: Item[Any], _: Future[Any]) -> None:
-    observer.ended(item)  # `Future` logs its exceptions
+def _ended(observer: Observer, reference: ref[Item[Any]], _: Future[Any]) -> None:
+    if item := reference():
+        observer.ended(item)  # `Future` logs its exceptions
+        item.caller = None  # which may refer to the item
 
 
 def tell_computed(observer: Observer | None, batch: Sequence[Item[Any]], began: float, ended: float) -> None:

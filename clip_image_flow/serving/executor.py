@@ -3,15 +3,12 @@
 # No `from __future__ import annotations` here: Jina reads the annotations of endpoints and warns about strings.
 
 import asyncio
-import contextlib
 import logging
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 import numpy as np
@@ -20,10 +17,11 @@ from jina import Executor, requests
 
 from clip_image_flow import __version__
 from clip_image_flow.encoder import ImageEncoder, TextEncoder, unit_length
-from clip_image_flow.errors import BadParameter, ConfigError, ModelChanged, RequestError
+from clip_image_flow.errors import BadParameter, ConfigError, ModelChanged, RequestError, bare
 from clip_image_flow.options import EncoderOptions
 from clip_image_flow.platform import cpus
-from clip_image_flow.serving.jina_internals import describe_old_summaries, refuse_bad_documents, refuse_unread
+from clip_image_flow.serving.garbage import Garbage
+from clip_image_flow.serving.jina_internals import call_around_requests, describe_old_summaries, refuse_bad_documents
 from clip_image_flow.serving.logs import RequestLog
 from clip_image_flow.serving.metrics import Metrics
 from clip_image_flow.serving.observer import Asked, ServingObserver
@@ -31,13 +29,12 @@ from clip_image_flow.serving.parameters import EncodeParameters, not_negative, p
 from clip_image_flow.serving.ranking import rank
 from clip_image_flow.serving.selection import SelectedItem, Selection
 from clip_image_flow.serving.self_check import Failures, SelfCheck
+from clip_image_flow.serving.termination import end_process, last_words, tell_the_pod
 from clip_image_flow.serving.tracing import Traces
 from clip_wire.endpoints import DEFAULT, INFO, RANK
 from clip_wire.info import MadeBy, public_name
 from clip_wire.work import WORK
 
-# Kubernetes shows the content of this file in the pod's status as the reason of termination. Only pods have the file.
-TERMINATION_LOG = Path("/dev/termination-log")
 _FROM_JINA = {"metas", "requests", "runtime_args", "workspace", "dynamic_batching"}
 _RANKED = "@r,m"  # documents and their matches
 
@@ -90,7 +87,7 @@ class EncoderExecutor(Executor):
     ) -> None:
         super().__init__(**{key: options.pop(key) for key in _FROM_JINA & options.keys()})
         refuse_bad_documents()
-        refuse_unread()
+        call_around_requests()
         describe_old_summaries()
         # Jina logs the exceptions of endpoints with a traceback of 10 kB, which client errors do not need.
         logging.getLogger(getattr(self.runtime_args, "name", None) or __name__).addFilter(_without_traceback)
@@ -102,7 +99,7 @@ class EncoderExecutor(Executor):
             "normalize": normalize,
             "drop_image_content": drop_image_content,
         }
-        with _last_words():
+        with last_words():
             try:
                 self._defaults = EncodeParameters().override(request_defaults)
                 self._max_documents = positive_integer("max_documents", max_documents)
@@ -122,7 +119,7 @@ class EncoderExecutor(Executor):
             self._traces = Traces(self.tracer, self.encoder.modality) if self.tracer else None
             observer = ServingObserver(metrics, self._traces)
             self._encoder = self.encoder(
-                pretrained_model_name_or_path, on_death=_end_process, observer=observer, **options
+                pretrained_model_name_or_path, on_death=end_process, observer=observer, **options
             )
             failures = Failures(name)
             self._self_check = SelfCheck(self._encoder, seconds, partial(_drifted, failures)) if seconds else None
@@ -133,6 +130,7 @@ class EncoderExecutor(Executor):
         self._made_by: MadeBy = {"model": public_name(info["model"])}
         if "fingerprint" in info:
             self._made_by["fingerprint"] = info["fingerprint"]
+        self._garbage = Garbage()
         self.logger.info("serving %s", info)
 
     @requests
@@ -185,6 +183,9 @@ class EncoderExecutor(Executor):
         except asyncio.CancelledError:
             error = "Cancelled"
             raise
+        except RequestError as failure:
+            error = repr(failure)
+            raise bare(failure) from None
         except Exception as failure:
             error = repr(failure)
             raise
@@ -228,6 +229,13 @@ class EncoderExecutor(Executor):
         own = self._made_by.get("fingerprint", "")
         return self._other_than(pinned) if own and own not in pinned else None
 
+    def answered(self, count: int) -> None:
+        """Free the documents of earlier requests, if there are many bytes of them.
+
+        :param count: size of the answered request, in bytes.
+        """
+        self._garbage.add(count)
+
     def _other_than(self, expected: str) -> ModelChanged:
         own = self._made_by.get("fingerprint") or "weights without a fingerprint"
         return ModelChanged(
@@ -253,34 +261,13 @@ def _drifted(failures: Failures, wrong: str) -> NoReturn:
     """End a process that computes wrong vectors, with the reason in the log and in the pod's status."""
     failures.add()
     logging.getLogger(__name__).critical("the self-check failed, this process ends: %s", wrong)
-    _tell_the_pod(f"the self-check failed: {wrong}")
-    _end_process()
-
-
-def _end_process() -> NoReturn:
-    """End the process, so that its supervisor restarts it: it would fail all requests while its probes succeed."""
-    os._exit(os.EX_SOFTWARE)
+    tell_the_pod(f"the self-check failed: {wrong}")
+    end_process()
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:
     """Whether to log the record: for a `RequestError` the endpoint has already written the request's line."""
     return not (record.exc_info and isinstance(record.exc_info[1], RequestError))
-
-
-@contextlib.contextmanager
-def _last_words() -> Iterator[None]:
-    """Write a start-up error to the pod's status: Jina logs the error, but its process ends with success."""
-    try:
-        yield
-    except ConfigError as error:
-        _tell_the_pod(str(error))
-        raise
-
-
-def _tell_the_pod(reason: str) -> None:
-    with contextlib.suppress(OSError):
-        if TERMINATION_LOG.exists():
-            TERMINATION_LOG.write_text(reason[:4096], encoding="utf-8")  # Kubernetes keeps 4096 bytes
 
 
 async def _outcome(
@@ -292,8 +279,8 @@ async def _outcome(
     except RequestError as error:
         if not error.of_one_document:
             raise
-        named = error.at(item.document_id, item.place)
+        named = bare(error).at(item.document_id, item.place)
         if options.on_error == "skip":
             return named
-        raise named from error
+        raise named from None
     return unit_length(embedding) if options.normalize else embedding

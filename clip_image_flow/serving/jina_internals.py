@@ -51,12 +51,13 @@ class _CheckedDocuments(property):
             raise BadDocument(f"the documents cannot be read: {first_line(error)}") from error
 
 
-def refuse_unread() -> None:
-    """Make this process call its Executor's method `refusal`, if there is one, before it parses a request's documents.
+def call_around_requests() -> None:
+    """Make this process call two methods of its Executor, if it has them, around each request.
 
-    `refusal(fingerprints)` takes the fingerprints that the gateway pinned, and returns the error or None. In an
-    endpoint it would be too late: by then Jina has parsed the documents, and returns all of them. An Executor without a
-    name gets that of its class.
+    `refusal(fingerprints)` is called before the documents are parsed, with the fingerprints that the gateway pinned,
+    and returns the error or None. In an endpoint it would be too late: by then Jina has parsed the documents, and
+    returns all of them. `answered(count)` is called when the documents are no longer needed, with the request's size in
+    bytes. An Executor without a name gets that of its class.
     """
     process = WorkerRequestHandler.process_data
     if hasattr(process, "__wrapped__"):
@@ -66,6 +67,7 @@ def refuse_unread() -> None:
     async def process_data(self: Any, requests: list[DataRequest], context: Any, *more: Any, **named: Any) -> Any:
         # `jina executor` without `--name` leaves it None, under which Jina cannot store what an endpoint returns.
         self.args.name = self.args.name or type(self._executor).__name__
+        count = len(requests[0].buffer or b"")  # None once it is parsed
         fields = requests[0].proto_wo_data.parameters.fields
         refusal = getattr(self._executor, "refusal", None)
         error = refusal(fields[PINNED].string_value) if refusal and PINNED in fields else None
@@ -75,6 +77,10 @@ def refuse_unread() -> None:
             answer.add_exception(error, self._executor)
             context.set_trailing_metadata((("is-error", "true"), (UNREAD, "true")))
             return answer
-        return await process(self, requests, context, *more, **named)
+        try:
+            return await process(self, requests, context, *more, **named)
+        finally:
+            if answered := getattr(self._executor, "answered", None):
+                answered(count)
 
     WorkerRequestHandler.process_data = process_data

@@ -1,15 +1,15 @@
-"""Measures CPU time and memory of the gateway's process, as reported by the kernel."""
+"""Measures CPU time and memory of a gateway's or executor's process, as reported by the kernel."""
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import psutil
-
-from tests.flow.gateways import Gateway
 
 MIB = 1 << 20
 MEMORY = 512 * MIB  # memory limit of the gateway in the chart
@@ -18,7 +18,7 @@ RESIDENT = 500 * MIB  # maximum resident memory of a gateway with that limit, un
 
 @dataclass
 class Cost:
-    """Cost of a block of code for the gateway's process.
+    """Cost of a block of code for the process.
 
     :param cpu: CPU time, in seconds.
     :param peak: peak of resident memory, in bytes.
@@ -30,16 +30,22 @@ class Cost:
     over: int = 0
 
 
-def workers(gateway: Gateway) -> list[psutil.Process]:
-    own = psutil.Process(gateway.process.pid)
+class Server(Protocol):
+    """A running gateway or executor."""
+
+    process: subprocess.Popen[bytes]
+
+
+def workers(server: Server) -> list[psutil.Process]:
+    own = psutil.Process(server.process.pid)
     return [own, *own.children(recursive=True)]
 
 
 @contextmanager
-def cost(gateway: Gateway) -> Iterator[Cost]:
+def cost(server: Server) -> Iterator[Cost]:
     """Measure the cost during the context; the values are set at its end."""
     found = Cost()
-    process = max(workers(gateway), key=lambda one: one.memory_info().rss)
+    process = max(workers(server), key=lambda one: one.memory_info().rss)
     Path(f"/proc/{process.pid}/clear_refs").write_text("5")  # resets the peak
     before, used = process.memory_info().rss, sum(process.cpu_times()[:2])
     yield found

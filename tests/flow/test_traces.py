@@ -107,15 +107,19 @@ def by_grpc(flow: RunningFlow, number: int) -> None:
     assert answer[0].embedding is not None
 
 
+def complete(spans: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Return the spans of a trace if the executor's parts are there, with all their ancestors; else none yet."""
+    ids = {CALLER, *(span.span_id.hex() for _, span in spans)}
+    return spans if {span.name for _, span in spans} >= {*PARTS} and all(span.parent_span_id.hex() in ids for _, span in spans) else []
+
+
 @pytest.mark.parametrize(("ask", "number"), [(by_http, 1), (by_grpc, 2)])
 def test_a_callers_trace_goes_all_the_way(
     flow: RunningFlow, collector: tuple[Collector, int], ask: Callable[..., None], number: int
 ) -> None:
     found, _ = collector
     ask(flow, number)
-    until(lambda: {span.name for _, span in found.of(trace_of(number))} >= set(PARTS))
-    until(lambda: CALLER in {span.parent_span_id.hex() for _, span in found.of(trace_of(number))})  # it ends last
-    spans = found.of(trace_of(number))
+    spans = until(lambda: complete(found.of(trace_of(number))))
     services = {service for service, _ in spans}
     assert {service.partition("/")[0] for service in services} >= {"gateway", "encoder"}
     by_id = {span.span_id: span for _, span in spans}

@@ -14,7 +14,8 @@ from docarray import Document, DocumentArray
 
 from clip_image_flow import ImageEncoder
 from clip_image_flow.errors import BadDocument, ConfigError, RequestError, TooLarge, UnsupportedMedia
-from clip_image_flow.serving import executor as serving
+from clip_image_flow.platform import cpus
+from clip_image_flow.serving import termination
 from tests.conftest import encoded, photo
 
 GOOD = [encoded(photo(90, 60, seed)) for seed in range(3)]
@@ -201,7 +202,7 @@ def test_replicas_share_the_cpus(
             super().__init__(*args, threads=1, **options)
 
     monkeypatch.setattr(clip_image.CLIPImageEncoder, "encoder", Recorded)
-    monkeypatch.setattr(serving.cpus, "available", lambda: 8)
+    monkeypatch.setattr(cpus, "available", lambda: 8)
     make_executor(runtime_args={"replicas": replicas}, **uses_with)
     assert threads == [expected]
 
@@ -211,7 +212,7 @@ def test_in_a_pod_a_start_up_error_stands_in_its_status(
 ) -> None:
     file = tmp_path / "termination-log"
     file.touch()
-    monkeypatch.setattr(serving, "TERMINATION_LOG", file)
+    monkeypatch.setattr(termination, "TERMINATION_LOG", file)
     with pytest.raises(ConfigError):
         make_executor(pretrained_model_name_or_path="/models/nowhere.pt")
     assert file.read_text().startswith("model '/models/nowhere.pt': no such file or folder")
@@ -220,7 +221,7 @@ def test_in_a_pod_a_start_up_error_stands_in_its_status(
 def test_outside_of_a_pod_no_such_file_is_made(
     make_executor: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(serving, "TERMINATION_LOG", tmp_path / "termination-log")
+    monkeypatch.setattr(termination, "TERMINATION_LOG", tmp_path / "termination-log")
     with pytest.raises(ConfigError):
         make_executor(batch_size=0)
     assert list(tmp_path.iterdir()) == []
