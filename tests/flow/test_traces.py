@@ -110,7 +110,8 @@ def by_grpc(flow: RunningFlow, number: int) -> None:
 def complete(spans: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
     """Return the spans of a trace if the executor's parts are there, with all their ancestors; else none yet."""
     ids = {CALLER, *(span.span_id.hex() for _, span in spans)}
-    return spans if {span.name for _, span in spans} >= {*PARTS} and all(span.parent_span_id.hex() in ids for _, span in spans) else []
+    whole = all(span.parent_span_id.hex() in ids for _, span in spans)
+    return spans if whole and {span.name for _, span in spans} >= {*PARTS} else []
 
 
 @pytest.mark.parametrize(("ask", "number"), [(by_http, 1), (by_grpc, 2)])
