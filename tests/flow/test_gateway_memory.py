@@ -27,6 +27,26 @@ from tests.flow.gateways import Gateway, executor, gateway
 from tests.flow.grpc_flood import field, of_documents
 
 
+def ask_by(way: str, wall: Gateway, blob: bytes) -> None:
+    """Send one image, and check that it is answered."""
+    if way == "http":
+        answer = requests.post(f"{wall.http}/embed", data=blob, headers={"Content-Type": "image/png"}, timeout=60)
+        assert answer.status_code == 200
+    else:
+        request = data_request(blobs=[blob])
+        [found] = [ask_once(wall.grpc, request)] if way == "single call" else ask_grpc(wall.grpc, request)
+        assert found.data.docs[0].embedding is not None
+
+
+@pytest.mark.parametrize("way", ["single call", "stream", "http"])
+def test_an_image_is_freed_when_its_call_has_ended(wall: Gateway, way: str) -> None:
+    """At once, not by the garbage collector, which runs after some dozens of calls."""
+    with cost(wall) as found:
+        for _ in range(80):
+            ask_by(way, wall, bytes(3 * MIB))
+    assert found.over < 16 * 3 * MIB, f"{found.over / MIB} MiB"
+
+
 def test_uploads_at_once_hold_no_more_than_the_budget(wall: Gateway) -> None:
     async def upload(session: aiohttp.ClientSession, headers: dict[str, str]) -> int:
         try:
@@ -64,26 +84,6 @@ def test_messages_at_once_hold_no_more_than_there_is_and_are_all_freed(
     while process.memory_info().rss > 360 * MIB:  # 70 %, over which the gateway refuses
         assert time.monotonic() < deadline, f"{process.memory_info().rss / MIB} MiB are kept"
         time.sleep(0.1)
-
-
-def ask_by(way: str, wall: Gateway, blob: bytes) -> None:
-    """Send one image, and check that it is answered."""
-    if way == "http":
-        answer = requests.post(f"{wall.http}/embed", data=blob, headers={"Content-Type": "image/png"}, timeout=60)
-        assert answer.status_code == 200
-    else:
-        request = data_request(blobs=[blob])
-        [found] = [ask_once(wall.grpc, request)] if way == "single call" else ask_grpc(wall.grpc, request)
-        assert found.data.docs[0].embedding is not None
-
-
-@pytest.mark.parametrize("way", ["single call", "stream", "http"])
-def test_an_image_is_freed_when_its_call_has_ended(wall: Gateway, way: str) -> None:
-    """At once, not by the garbage collector, which runs after some dozens of calls."""
-    with cost(wall) as found:
-        for _ in range(80):
-            ask_by(way, wall, bytes(3 * MIB))
-    assert found.over < 16 * 3 * MIB, f"{found.over / MIB} MiB"
 
 
 def test_photographs_of_many_callers_hold_no_more_than_the_budget(wall: Gateway) -> None:
