@@ -21,7 +21,12 @@ from clip_image_flow.errors import BadParameter, ConfigError, ModelChanged, Requ
 from clip_image_flow.options import EncoderOptions
 from clip_image_flow.platform import cpus
 from clip_image_flow.serving.garbage import Garbage
-from clip_image_flow.serving.jina_internals import call_around_requests, describe_old_summaries, refuse_bad_documents
+from clip_image_flow.serving.jina_internals import (
+    call_around_requests,
+    count_bytes_in_a_dict,
+    describe_old_summaries,
+    refuse_bad_documents,
+)
 from clip_image_flow.serving.logs import RequestLog
 from clip_image_flow.serving.metrics import Metrics
 from clip_image_flow.serving.observer import Asked, ServingObserver
@@ -88,6 +93,7 @@ class EncoderExecutor(Executor):
         super().__init__(**{key: options.pop(key) for key in _FROM_JINA & options.keys()})
         refuse_bad_documents()
         call_around_requests()
+        count_bytes_in_a_dict()
         describe_old_summaries()
         # Jina logs the exceptions of endpoints with a traceback of 10 kB, which client errors do not need.
         logging.getLogger(getattr(self.runtime_args, "name", None) or __name__).addFilter(_without_traceback)

@@ -14,7 +14,12 @@ from jina.serve.runtimes.servers.composite import CompositeBaseServer
 from clip_gateway.grpc.calls import GrpcCalls
 from clip_gateway.grpc.server import GrpcServer
 from clip_gateway.http.server import HttpServer
-from clip_gateway.jina_internals import arguments_of_servers, describe_old_summaries, request_handler_of
+from clip_gateway.jina_internals import (
+    arguments_of_servers,
+    count_bytes_in_a_dict,
+    describe_old_summaries,
+    request_handler_of,
+)
 from clip_gateway.memory import give_back_early
 from clip_gateway.observing import logs
 from clip_gateway.settings import Settings, SettingsError
@@ -38,6 +43,7 @@ class ClipGateway(CompositeBaseServer, BaseGateway):
         kwargs["runtime_args"] = runtime
         self._settings = Settings.take(kwargs, runtime.get("uses_with") or {})
         give_back_early()
+        count_bytes_in_a_dict()
         describe_old_summaries()
         super().__init__(**{**kwargs, "req_handler_cls": partial(GrpcCalls, settings=self._settings)})
         self._handler: GrpcCalls = request_handler_of(self)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import pickle
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import jina
 import pytest
 from docarray import Document, DocumentArray
-from jina.proto import jina_pb2
+from jina.proto import jina_pb2, serializer
 from jina.serve.monitoring import _SummaryDeprecated
 from jina.types.request.data import DataRequest
 from prometheus_client import CollectorRegistry, generate_latest
 
+import clip_gateway.jina_internals
 from clip_image_flow.errors import BadDocument
+from clip_image_flow.serving import jina_internals
 from clip_image_flow.serving.jina_internals import describe_old_summaries, refuse_bad_documents
 
 
@@ -55,6 +58,25 @@ def test_documents_as_they_should_be_are_read_and_written() -> None:
     request = DataRequest(jina_pb2.DataRequestProto())
     request.data.docs = DocumentArray([Document(id="a")])
     assert [doc.id for doc in request.docs] == ["a"]
+
+
+def send_and_receive() -> None:
+    serializer.DataRequestProto.FromString(serializer.DataRequestProto.SerializeToString(DataRequest()))
+
+
+@pytest.mark.parametrize("ours", [jina_internals, clip_gateway.jina_internals], ids=["executor", "gateway"])
+def test_jina_counts_the_bytes_of_messages_outside_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, ours: ModuleType
+) -> None:
+    """Each value of an environment variable stays in memory."""
+    monkeypatch.setattr(serializer, "os", os)
+    monkeypatch.setattr(os, "environ", environment := {})
+    send_and_receive()
+    assert environment.keys() == {"JINA_GRPC_SEND_BYTES", "JINA_GRPC_RECV_BYTES"}
+    environment.clear()
+    ours.count_bytes_in_a_dict()
+    send_and_receive()
+    assert environment == {}
 
 
 def test_jinas_metrics_of_two_names_have_a_help_text_each() -> None:
