@@ -9,6 +9,8 @@
 | `work` | time that a request took in an Executor, for the gateway's log |
 | `log_lines` | the format of log lines |
 | `old_names` | the export of Jina's metrics with two names |
+| `environment` | Jina's counters of bytes, kept out of the environment |
+| `termination` | the termination message of a pod |
 
 The package imports only the standard library.
 """

@@ -33,7 +33,10 @@ class Observer:
         """
 
     def ended(self, item: Item[Any]) -> None:
-        """Called when an item has its result: a row or an exception, or none if it was cancelled."""
+        """Called when an item has its result: a row or an exception, or none if it was cancelled.
+
+        Afterwards the item has no `caller`.
+        """
 
 
 def follow(observer: Observer, items: Sequence[Item[Any]]) -> None:

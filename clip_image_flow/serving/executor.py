@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NoReturn
 import numpy as np
 from docarray import Document, DocumentArray
 from jina import Executor, requests
+from jina.proto import serializer
 
 from clip_image_flow import __version__
 from clip_image_flow.encoder import ImageEncoder, TextEncoder, unit_length
@@ -21,12 +22,7 @@ from clip_image_flow.errors import BadParameter, ConfigError, ModelChanged, Requ
 from clip_image_flow.options import EncoderOptions
 from clip_image_flow.platform import cpus
 from clip_image_flow.serving.garbage import Garbage
-from clip_image_flow.serving.jina_internals import (
-    call_around_requests,
-    count_bytes_in_a_dict,
-    describe_old_summaries,
-    refuse_bad_documents,
-)
+from clip_image_flow.serving.jina_internals import call_around_requests, describe_old_summaries, refuse_bad_documents
 from clip_image_flow.serving.logs import RequestLog
 from clip_image_flow.serving.metrics import Metrics
 from clip_image_flow.serving.observer import Asked, ServingObserver
@@ -34,10 +30,12 @@ from clip_image_flow.serving.parameters import EncodeParameters, not_negative, p
 from clip_image_flow.serving.ranking import rank
 from clip_image_flow.serving.selection import SelectedItem, Selection
 from clip_image_flow.serving.self_check import Failures, SelfCheck
-from clip_image_flow.serving.termination import end_process, last_words, tell_the_pod
+from clip_image_flow.serving.termination import end_process, last_words
 from clip_image_flow.serving.tracing import Traces
 from clip_wire.endpoints import DEFAULT, INFO, RANK
+from clip_wire.environment import keep_out_of_environment
 from clip_wire.info import MadeBy, public_name
+from clip_wire.termination import tell_the_pod
 from clip_wire.work import WORK
 
 _FROM_JINA = {"metas", "requests", "runtime_args", "workspace", "dynamic_batching"}
@@ -93,7 +91,7 @@ class EncoderExecutor(Executor):
         super().__init__(**{key: options.pop(key) for key in _FROM_JINA & options.keys()})
         refuse_bad_documents()
         call_around_requests()
-        count_bytes_in_a_dict()
+        keep_out_of_environment(serializer)
         describe_old_summaries()
         # Jina logs the exceptions of endpoints with a traceback of 10 kB, which client errors do not need.
         logging.getLogger(getattr(self.runtime_args, "name", None) or __name__).addFilter(_without_traceback)

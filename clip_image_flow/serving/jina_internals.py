@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from functools import wraps
-from types import SimpleNamespace
 from typing import Any
 
-from jina.proto import serializer
 from jina.serve.monitoring import _SummaryDeprecated
 from jina.serve.runtimes.worker.request_handling import WorkerRequestHandler
 from jina.types.request.data import DataRequest
@@ -29,15 +27,6 @@ def refuse_bad_documents() -> None:
         return
     read = content.docs
     content.docs = _CheckedDocuments(read.fget, read.fset)
-
-
-def count_bytes_in_a_dict() -> None:
-    """Keep Jina's counters of bytes out of the environment, which no one reads there.
-
-    Jina sets an environment variable for each message to the bytes so far, and glibc keeps every value that a variable
-    ever had: 70 bytes of memory per message, which also fragment the rest.
-    """
-    vars(serializer)["os"] = SimpleNamespace(environ={})
 
 
 def describe_old_summaries() -> None:

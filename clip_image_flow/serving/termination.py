@@ -5,13 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NoReturn
 
 from clip_image_flow.errors import ConfigError
-
-# Kubernetes shows the content of this file in the pod's status as the reason of termination. Only pods have the file.
-TERMINATION_LOG = Path("/dev/termination-log")
+from clip_wire.termination import tell_the_pod
 
 
 def end_process() -> NoReturn:
@@ -27,10 +24,3 @@ def last_words() -> Iterator[None]:
     except ConfigError as error:
         tell_the_pod(str(error))
         raise
-
-
-def tell_the_pod(reason: str) -> None:
-    """Write the reason of termination."""
-    with contextlib.suppress(OSError):
-        if TERMINATION_LOG.exists():
-            TERMINATION_LOG.write_text(reason[:4096], encoding="utf-8")  # Kubernetes keeps 4096 bytes

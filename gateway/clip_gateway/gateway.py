@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from jina.enums import ProtocolType
+from jina.proto import serializer
 from jina.serve.runtimes.gateway.gateway import BaseGateway
 from jina.serve.runtimes.servers import BaseServer
 from jina.serve.runtimes.servers.composite import CompositeBaseServer
@@ -14,16 +15,12 @@ from jina.serve.runtimes.servers.composite import CompositeBaseServer
 from clip_gateway.grpc.calls import GrpcCalls
 from clip_gateway.grpc.server import GrpcServer
 from clip_gateway.http.server import HttpServer
-from clip_gateway.jina_internals import (
-    arguments_of_servers,
-    count_bytes_in_a_dict,
-    describe_old_summaries,
-    request_handler_of,
-)
+from clip_gateway.jina_internals import arguments_of_servers, describe_old_summaries, request_handler_of
 from clip_gateway.memory import give_back_early
 from clip_gateway.observing import logs
 from clip_gateway.settings import Settings, SettingsError
 from clip_gateway.tokens import Tokens
+from clip_wire.environment import keep_out_of_environment
 
 # By default, gRPC waits up to two minutes before it reconnects to an executor.
 _CONNECT = {"grpc.initial_reconnect_backoff_ms": 100, "grpc.max_reconnect_backoff_ms": 500}
@@ -43,7 +40,7 @@ class ClipGateway(CompositeBaseServer, BaseGateway):
         kwargs["runtime_args"] = runtime
         self._settings = Settings.take(kwargs, runtime.get("uses_with") or {})
         give_back_early()
-        count_bytes_in_a_dict()
+        keep_out_of_environment(serializer)
         describe_old_summaries()
         super().__init__(**{**kwargs, "req_handler_cls": partial(GrpcCalls, settings=self._settings)})
         self._handler: GrpcCalls = request_handler_of(self)

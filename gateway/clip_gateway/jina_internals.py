@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
-from jina.proto import jina_pb2, serializer
+from jina.proto import jina_pb2
 from jina.serve.monitoring import _SummaryDeprecated
 from jina.serve.runtimes.gateway.streamer import GatewayStreamer
 from jina.serve.runtimes.servers import BaseServer
@@ -104,15 +103,6 @@ def way_through(streamer: GatewayStreamer) -> tuple[Send, Finish]:
     """
     requests = streamer._streamer
     return requests._request_handler, requests._result_handler
-
-
-def count_bytes_in_a_dict() -> None:
-    """Keep Jina's counters of bytes out of the environment, which no one reads there.
-
-    Jina sets an environment variable for each message to the bytes so far, and glibc keeps every value that a variable
-    ever had: 70 bytes of memory per message, which also fragment the rest.
-    """
-    vars(serializer)["os"] = SimpleNamespace(environ={})
 
 
 def describe_old_summaries() -> None:

@@ -15,7 +15,7 @@ from docarray import Document, DocumentArray
 from clip_image_flow import ImageEncoder
 from clip_image_flow.errors import BadDocument, ConfigError, RequestError, TooLarge, UnsupportedMedia
 from clip_image_flow.platform import cpus
-from clip_image_flow.serving import termination
+from clip_wire import termination
 from tests.conftest import encoded, photo
 
 GOOD = [encoded(photo(90, 60, seed)) for seed in range(3)]

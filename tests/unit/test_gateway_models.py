@@ -12,6 +12,7 @@ import pytest
 from clip_gateway.flow import checkpoints
 from clip_gateway.flow.checkpoints import disagreement, read
 from clip_gateway.flow.model import Model, of_each_modality
+from clip_wire import termination
 from clip_wire.info import Info, public_name
 
 
@@ -96,7 +97,7 @@ def test_the_reason_is_logged_once_and_told_where_an_operator_looks(
 ) -> None:
     told = tmp_path / "termination-log"
     told.touch()
-    monkeypatch.setattr(checkpoints, "TERMINATION_LOG", told)
+    monkeypatch.setattr(termination, "TERMINATION_LOG", told)
     monkeypatch.setattr(checkpoints.LOG, "propagate", True)
     infos = {"encoder": info("a", "image", ONE), "text": info("b", "text", OTHER)}
     agreement = checkpoints.Agreement()

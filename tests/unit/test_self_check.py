@@ -141,7 +141,7 @@ def test_weights_that_give_no_numbers_do_not_start(tmp_path: Path) -> None:
 PROGRAM = """
 import sys, time
 from clip_text import CLIPTextEncoder
-from clip_image_flow.serving import termination
+from clip_wire import termination
 termination.TERMINATION_LOG = termination.Path(sys.argv[2])
 served = CLIPTextEncoder(sys.argv[1], self_check_seconds=0.1)
 forward = served._encoder._batcher._forward

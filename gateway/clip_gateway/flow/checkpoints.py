@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from clip_gateway.observing.logs import LOG
 from clip_wire.info import IMAGE, Info, public_name
+from clip_wire.termination import tell_the_pod
 
-# Kubernetes shows the text of this file in the pod's status as its termination message. Only pods have the file.
-TERMINATION_LOG = Path("/dev/termination-log")
 PATIENCE_SECONDS = 60.0  # after which a gateway that was never ready exits, so that its pod shows the reason
 _SHORT_HASH = 12  # characters
 
@@ -51,9 +48,7 @@ class Agreement:
         if not self.reason:
             self._differ_since = time.monotonic()
         self.reason = reason
-        with contextlib.suppress(OSError):
-            if TERMINATION_LOG.exists():
-                TERMINATION_LOG.write_text(reason, encoding="utf-8")
+        tell_the_pod(reason)
 
 
 def read(results: Mapping[str, Any]) -> Info:

@@ -129,12 +129,12 @@ class GrpcCalls(RequestHandler):
         # Slot and bytes are held until both have ended: the work, which continues when the caller cancels, and the
         # call, which lasts until the caller has read the response. gRPC keeps the callback until the garbage collector
         # runs, so it must not refer to the work, which has the message.
-        ends, slots = iter((False, True)), self.slots
+        ends = iter((False, True))
 
         def end(_: object) -> None:
             if next(ends):
                 holding.release()
-                slots.give()
+                self.slots.give()
 
         work.add_done_callback(end)
         context.add_done_callback(end)
